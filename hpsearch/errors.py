@@ -1,0 +1,45 @@
+"""Every error that hpsearch raises on purpose.
+
+A message says where, what, and what instead. The command line prints it without a traceback and
+leaves with a non-zero exit code.
+"""
+
+
+class HpsearchError(Exception):
+    """The root: catch this to catch all that hpsearch raises on purpose."""
+
+
+class StudyFileError(HpsearchError):
+    """A study file, or a value given in its place, cannot be used as it stands."""
+
+
+class DataError(HpsearchError):
+    """The data is missing, broken, or cannot be split as the study asks."""
+
+
+class StorageError(HpsearchError):
+    """The storage does not answer, or is not what it should be."""
+
+
+class StudyMismatchError(HpsearchError):
+    """The stored study and the one at hand differ in what makes their scores comparable."""
+
+
+class StudyNotFoundError(HpsearchError):
+    """The storage holds no such study or trial."""
+
+
+class NothingToChooseError(HpsearchError):
+    """No trial has been completed, so there is nothing to choose, export or measure."""
+
+
+class SealError(HpsearchError):
+    """The validation split was opened before; opening it again has to be asked for."""
+
+
+class WorkerError(HpsearchError):
+    """Worker processes died or kept failing, and the search could not go on."""
+
+
+class RunsFolderError(HpsearchError):
+    """Results cannot be written: the folder is read-only, or its disk is full."""

@@ -1,0 +1,65 @@
+"""`TrialConfig`: every value that decides one training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Family = Literal["alexnet", "resnet"]
+Optimizer = Literal["adam", "adamw", "sgd"]
+Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu"]
+Pooling = Literal["max", "average"]
+Schedule = Literal["one-cycle", "cosine", "plateau", "constant"]
+Precision = Literal["fp32", "bf16"]
+
+
+class DataReference(BaseModel):
+    """Which data, whatever its place: the source, how it is decoded and split, its fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    root: str | None = None
+    image_size: int | None = None
+    test_share: float
+    validation_share: float | Literal["official"]
+    split_seed: int
+    on_broken: Literal["error", "skip"] = "error"
+    fingerprint: str = ""
+
+
+class TrialConfig(BaseModel):
+    """Every value that decides one training; what `export` writes and `train` reads.
+
+    Sizes are counts (filters, units, layers, images in a batch), `kernel_size` and `shift` are
+    pixels, `weight_decay` and `dropout` are per step and per unit as torch defines them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Literal["single-label"] = "single-label"
+    family: Family
+    filters: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    kernel_size: int = Field(ge=1)
+    units1: int = Field(ge=1)
+    units2: int = Field(ge=1)
+    activation: Activation
+    pooling: Pooling
+    batch_norm: bool
+    dropout: float = Field(ge=0, lt=1)
+    optimizer: Optimizer
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    schedule: Schedule
+    patience: int = Field(ge=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    flip: bool
+    shift: int = Field(ge=0)
+    epochs: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    precision: Precision
+    threads: int = Field(ge=1)
+    data: DataReference

@@ -1,0 +1,130 @@
+"""The search space: one axis per hyperparameter, read both ways by `pick_all`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from hpsearch.study import config
+from hpsearch.study.axes import FAMILY_NAMES, Axis, ByFamily, Choice, Fixed, Kind, PlainAxis, Value
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class Space(BaseModel):
+    """One axis per hyperparameter; an axis that the study file does not name holds its default.
+
+    The defaults are a known-good configuration: moved to the nearest point of the space they are
+    the first trial of every study, so that tuning has something to beat.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    family: Annotated[Axis, Kind(str, allowed=FAMILY_NAMES)] = Fixed("alexnet")
+    filters: Annotated[Axis, Kind(int, low=1, high=2048)] = Fixed(48)
+    layers: Annotated[Axis, Kind(int, low=1, high=8)] = Fixed(3)
+    kernel_size: Annotated[Axis, Kind(int, low=1, high=15, odd=True)] = Fixed(3)
+    units1: Annotated[Axis, Kind(int, low=1, high=8192)] = Fixed(128)
+    units2: Annotated[Axis, Kind(int, low=1, high=8192)] = Fixed(64)
+    activation: Annotated[Axis, Kind(str, allowed=get_args(config.Activation))] = Fixed("relu")
+    pooling: Annotated[Axis, Kind(str, allowed=get_args(config.Pooling))] = Fixed("max")
+    batch_norm: Annotated[Axis, Kind(bool)] = Fixed(True)
+    dropout: Annotated[Axis, Kind(float, low=0, high=0.95)] = Fixed(0.1)
+    optimizer: Annotated[Axis, Kind(str, allowed=get_args(config.Optimizer))] = Fixed("adamw")
+    learning_rate: Annotated[Axis, Kind(float, low=1e-8, high=10)] = Fixed(3e-3)
+    weight_decay: Annotated[Axis, Kind(float, low=0, high=10)] = Fixed(1e-2)
+    batch_size: Annotated[Axis, Kind(int, low=1, high=65536)] = Fixed(128)
+    schedule: Annotated[Axis, Kind(str, allowed=get_args(config.Schedule))] = Fixed("one-cycle")
+    patience: Annotated[Axis, Kind(int, low=0, high=1000)] = Fixed(2)
+    label_smoothing: Annotated[Axis, Kind(float, low=0, high=0.9)] = Fixed(0.0)
+    flip: Annotated[Axis, Kind(bool)] = Fixed(False)
+    shift: Annotated[Axis, Kind(int, low=0, high=64)] = Fixed(0)
+
+    @model_validator(mode="after")
+    def _families_are_complete(self) -> Space:
+        if isinstance(self.family, ByFamily):
+            raise ValueError("family: write one name or a list of names")
+        for name, axis in self:
+            if isinstance(axis, ByFamily):
+                missing = [str(f) for f in self.families() if f not in axis.axes]
+                if missing:
+                    raise ValueError(f"{name}: nothing is said for the family {missing[0]}")
+        return self
+
+    def families(self) -> tuple[Value, ...]:
+        """Return the families that this space can yield."""
+        assert isinstance(self.family, Fixed | Choice)
+        return self.family.points()
+
+    def axis_of(self, name: str, family: Value) -> tuple[str, PlainAxis]:
+        """Return an axis as it is for one family, and the name its values are stored under."""
+        axis: Axis = getattr(self, name)
+        if isinstance(axis, ByFamily):
+            return f"{family}.{name}", axis.axes[str(family)]
+        return name, axis
+
+    def pick_all(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
+        """Return a value for every axis: asked of a live trial, or read back from a stored one."""
+        family = self.axis_of("family", "")[1].pick("family", trial)
+        picked: dict[str, Value] = {"family": family}
+        for name in type(self).model_fields:
+            if name != "family":
+                stored_name, axis = self.axis_of(name, family)
+                picked[name] = axis.pick(stored_name, trial)
+        return picked
+
+    def searched(self) -> dict[str, Axis]:
+        """Return the axes that are not fixed."""
+        return {name: axis for name, axis in self if not isinstance(axis, Fixed)}
+
+    def default_params(self, family: Value) -> dict[str, Value]:
+        """Return, as a trial stores them, the known-good defaults moved into this space."""
+        params: dict[str, Value] = {}
+        for name, field in type(self).model_fields.items():
+            stored_name, axis = self.axis_of(name, family)
+            wanted = family if name == "family" else field.default.value
+            if not isinstance(axis, Fixed):
+                params[stored_name] = axis.nearest(wanted)
+        return params
+
+    def grid_size(self) -> int | None:
+        """Return the number of points of the grid, None where an axis is continuous."""
+        sizes = [self._grid_of(family) for family in self.families()]
+        if any(points is None for _, points in itertools.chain(*sizes)):
+            return None
+        return sum(math.prod(len(points or ()) for _, points in axes) for axes in sizes)
+
+    def grid(self) -> Iterator[dict[str, Value]]:
+        """Yield every point of the grid as a trial stores it; the space has to be finite."""
+        for family in self.families():
+            axes = self._grid_of(family)
+            for point in itertools.product(*(points or () for _, points in axes)):
+                yield dict(zip((name for name, _ in axes), point, strict=True))
+
+    def _grid_of(self, family: Value) -> list[tuple[str, tuple[Value, ...] | None]]:
+        axes: list[tuple[str, tuple[Value, ...] | None]] = []
+        for name in type(self).model_fields:
+            stored_name, axis = self.axis_of(name, family)
+            if not isinstance(axis, Fixed):
+                axes.append((stored_name, (family,) if name == "family" else axis.points()))
+        return axes
+
+    def continuous(self) -> list[str]:
+        """Return the names of the axes that have no finite list of values."""
+        return sorted(
+            {
+                name
+                for family in self.families()
+                for name in type(self).model_fields
+                if self.axis_of(name, family)[1].points() is None
+            }
+        )
+
+    def notation(self) -> dict[str, Any]:
+        """Return the space in the notation of the study file, defaults included."""
+        return self.model_dump(mode="json")

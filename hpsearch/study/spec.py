@@ -1,0 +1,240 @@
+"""`StudySpec`: a study file, read once, validated and frozen."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+from hpsearch.study.config import DataReference, TrialConfig
+from hpsearch.study.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+SOURCES = (
+    "digits",
+    "mnist",
+    "fashion-mnist",
+    "kmnist",
+    "emnist",
+    "cifar10",
+    "cifar100",
+    "svhn",
+    "folder",
+)
+Source = Literal[
+    "digits",
+    "mnist",
+    "fashion-mnist",
+    "kmnist",
+    "emnist",
+    "cifar10",
+    "cifar100",
+    "svhn",
+    "folder",
+]
+SourcesWithOfficialTest = frozenset(SOURCES) - {"digits", "folder"}
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(written: object) -> float:
+    """Return a duration in seconds: `90`, `"90s"`, `"30m"`, `"1h30m"`, `"2d"`."""
+    if isinstance(written, int | float) and not isinstance(written, bool):
+        total = float(written)
+    else:
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", str(written).strip().lower())
+        whole = "".join(number + unit for number, unit in parts)
+        if not parts or whole != re.sub(r"\s", "", str(written).lower()):
+            raise ValueError(f"{written!r} is not a duration; write 90s, 30m or 1h30m")
+        total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if total <= 0:
+        raise ValueError(f"{written!r} is not a duration above 0")
+    return total
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Split(_Section):
+    """Shares of the data. train learns, **test selects** hyperparameters and prunes,
+    **validation is sealed** until the final choice. `validation: official` seals the data set's
+    own test part instead."""
+
+    train: float = Field(0.8, gt=0, lt=1)
+    test: float = Field(0.1, gt=0, lt=1)
+    validation: float | Literal["official"] = 0.1
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Split:
+        if self.validation == "official":
+            if self.train + self.test > 1 + 1e-9:
+                raise ValueError(f"train {self.train} + test {self.test} is above 1")
+            return self
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation {self.validation} is not between 0 and 1")
+        total = self.train + self.test + self.validation
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + test + validation is {total:g}; make the shares add up to 1")
+        return self
+
+    @property
+    def test_share(self) -> float:
+        """The share of **test** in what is not validation's own official part."""
+        return self.test / (self.train + self.test) if self.validation == "official" else self.test
+
+
+class Data(_Section):
+    """Where the images come from and how they are decoded and split."""
+
+    source: Source
+    root: str | None = None
+    image_size: int | None = Field(None, ge=8, le=224)
+    on_broken: Literal["error", "skip"] = "error"
+    download: bool = False
+    split: Split = Split()
+
+    @model_validator(mode="after")
+    def _fits_the_source(self) -> Data:
+        if self.source == "folder" and self.image_size is None:
+            raise ValueError("a folder of images needs image_size, such as image_size: 64")
+        if self.source == "folder" and self.root is None:
+            raise ValueError("a folder of images needs root, the folder of class folders")
+        if self.split.validation == "official" and self.source not in SourcesWithOfficialTest:
+            raise ValueError(f"{self.source} has no official test part; give validation a share")
+        return self
+
+    def reference(self, fingerprint: str = "") -> DataReference:
+        """Return what identifies this data wherever it lies."""
+        return DataReference(
+            source=self.source,
+            root=self.root,
+            image_size=self.image_size,
+            test_share=self.split.test_share,
+            validation_share=self.split.validation,
+            split_seed=self.split.seed,
+            on_broken=self.on_broken,
+            fingerprint=fingerprint,
+        )
+
+
+class Sampler(_Section):
+    """How hyperparameters are proposed. `startup_trials` are random before TPE or GP models."""
+
+    name: Literal["tpe", "random", "grid", "gp"] = "tpe"
+    startup_trials: int = Field(10, ge=1)
+
+
+class Pruner(_Section):
+    """How weak trials are stopped, by their test metric so far.
+
+    The median and percentile pruners begin once `startup_trials` trials are complete, never judge
+    the first `warmup_epochs` epochs, and need `min_trials` values at an epoch to compare with.
+    """
+
+    name: Literal["median", "percentile", "successive-halving", "hyperband", "none"] = "median"
+    startup_trials: int = Field(5, ge=1)
+    warmup_epochs: int = Field(1, ge=0)
+    interval_epochs: int = Field(1, ge=1)
+    min_trials: int = Field(3, ge=1)
+    percentile: float = Field(50.0, gt=0, lt=100)
+    reduction_factor: int = Field(3, ge=2)
+
+
+def _named(written: object) -> object:
+    return {"name": written} if isinstance(written, str) else written
+
+
+class Search(_Section):
+    """How the space is searched, and for how long.
+
+    `trials` counts all trials of the study, over every launch and worker. `timeout` bounds the
+    wall time of all launches together, the final training included.
+    """
+
+    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
+    pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
+    epochs: int = Field(10, ge=1)
+    trials: int = Field(50, ge=1)
+    timeout: Duration | None = None
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class StudySpec(_Section):
+    """A whole study: what its user wrote, every default filled in."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    data: Data
+    space: Annotated[Space, PlainSerializer(lambda space: space.notation())] = Space()
+    search: Search = Search()
+
+    @model_validator(mode="after")
+    def _grid_is_finite(self) -> StudySpec:
+        if self.search.sampler.name == "grid" and self.space.grid_size() is None:
+            axis = self.space.continuous()[0]
+            raise ValueError(f"search.sampler: grid needs lists or steps; {axis} is continuous")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes scores of this study comparable, flat: dotted key -> value.
+
+        Budgets and the place of the data are left out: they may change between launches.
+        """
+        written = self.model_dump(mode="json")
+        for section, key in (
+            ("data", "root"),
+            ("data", "download"),
+            ("search", "trials"),
+            ("search", "timeout"),
+        ):
+            written[section].pop(key)
+        return _flat(written)
+
+    def trial_budget(self) -> int:
+        """Return how many trials there can be: the wish, or the grid where that is smaller."""
+        size = self.space.grid_size() if self.search.sampler.name == "grid" else None
+        return self.search.trials if size is None else min(self.search.trials, size)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and prefix != "space.":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial) -> TrialConfig:
+    """Return the `TrialConfig` of a trial: sampled where it is live, rebuilt where it is stored.
+
+    What is not sampled (seed, precision, threads) was written to the trial when it was claimed.
+    """
+    attrs = trial.user_attrs
+    picked: dict[str, Any] = spec.space.pick_all(trial)
+    return TrialConfig(
+        **picked,
+        epochs=spec.search.epochs,
+        seed=attrs["seed"],
+        precision=attrs["precision"],
+        threads=attrs["threads"],
+        data=spec.data.reference(fingerprint),
+    )
+
+

@@ -1,0 +1,87 @@
+"""Optimizers and learning-rate schedules, by the names of the study file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from hpsearch.study.config import TrialConfig
+
+# Warm-up share of the one-cycle and cosine schedules; 0.3 is the one-cycle paper's and torch's.
+ONE_CYCLE_WARMUP = 0.3
+COSINE_WARMUP = 0.1
+PLATEAU_FACTOR = 0.3
+SGD_MOMENTUM = 0.9
+
+
+def optimizer_for(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of a configuration over all parameters of a model.
+
+    Weight decay spares biases and normalisation (one-dimensional parameters), as is common
+    practice since "Bag of Tricks for Image Classification" (He et al., 2019).
+    """
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    spared = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    rate = config.learning_rate
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, fused=True)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, fused=True)
+    return torch.optim.SGD(groups, lr=rate, momentum=SGD_MOMENTUM, nesterov=True, fused=True)
+
+
+@dataclass
+class RateSchedule:
+    """The learning rate over a training: told of every batch and of every epoch's test loss."""
+
+    by_batch: lr_scheduler.LRScheduler | None = None
+    by_epoch: lr_scheduler.ReduceLROnPlateau | None = None
+
+    def after_batch(self) -> None:
+        if self.by_batch is not None:
+            self.by_batch.step()
+
+    def after_epoch(self, test_loss: float) -> None:
+        if self.by_epoch is not None:
+            self.by_epoch.step(test_loss)
+
+
+def schedule_for(
+    config: TrialConfig, optimizer: torch.optim.Optimizer, batches: int
+) -> RateSchedule:
+    """Return the schedule of a configuration; `batches` is the number of batches in an epoch.
+
+    One-cycle: Smith and Topin, "Super-Convergence", 2018. Cosine: Loshchilov and Hutter, "SGDR",
+    2017, after a linear warm-up. Plateau: the rate falls when test loss has not fallen for
+    `patience` epochs.
+    """
+    total = max(config.epochs * batches, 2)
+    if config.schedule == "constant":
+        return RateSchedule()
+    if config.schedule == "plateau":
+        return RateSchedule(
+            by_epoch=lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=PLATEAU_FACTOR, patience=config.patience
+            )
+        )
+    if config.schedule == "one-cycle":
+        return RateSchedule(
+            lr_scheduler.OneCycleLR(
+                optimizer,
+                max_lr=config.learning_rate,
+                total_steps=total,
+                pct_start=ONE_CYCLE_WARMUP,
+                cycle_momentum=False,
+            )
+        )
+    warmup = max(1, round(COSINE_WARMUP * total))
+    rise = lr_scheduler.LinearLR(optimizer, start_factor=0.05, total_iters=warmup)
+    fall = lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, total - warmup))
+    return RateSchedule(lr_scheduler.SequentialLR(optimizer, [rise, fall], [warmup]))
