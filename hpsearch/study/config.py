@@ -6,27 +6,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hpsearch.study.data import DataReference
+
 Family = Literal["alexnet", "resnet"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu"]
 Pooling = Literal["max", "average"]
 Schedule = Literal["one-cycle", "cosine", "plateau", "constant"]
 Precision = Literal["fp32", "bf16"]
-
-
-class DataReference(BaseModel):
-    """Which data, whatever its place: the source, how it is decoded and split, its fingerprint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: str
-    root: str | None = None
-    image_size: int | None = None
-    test_share: float
-    validation_share: float | Literal["official"]
-    split_seed: int
-    on_broken: Literal["error", "skip"] = "error"
-    fingerprint: str = ""
 
 
 class TrialConfig(BaseModel):

@@ -5,44 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hpsearch.study.config import DataReference, TrialConfig
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.data import Data, DataReference, Section
 from hpsearch.study.space import Space
 
 if TYPE_CHECKING:
     import optuna
-
-SOURCES = (
-    "digits",
-    "mnist",
-    "fashion-mnist",
-    "kmnist",
-    "emnist",
-    "cifar10",
-    "cifar100",
-    "svhn",
-    "folder",
-)
-Source = Literal[
-    "digits",
-    "mnist",
-    "fashion-mnist",
-    "kmnist",
-    "emnist",
-    "cifar10",
-    "cifar100",
-    "svhn",
-    "folder",
-]
-SourcesWithOfficialTest = frozenset(SOURCES) - {"digits", "folder"}
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -65,81 +35,14 @@ def seconds(written: object) -> float:
 Duration = Annotated[float, BeforeValidator(seconds)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Split(_Section):
-    """Shares of the data. train learns, **test selects** hyperparameters and prunes,
-    **validation is sealed** until the final choice. `validation: official` seals the data set's
-    own test part instead."""
-
-    train: float = Field(0.8, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
-    validation: float | Literal["official"] = 0.1
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _shares_add_up(self) -> Split:
-        if self.validation == "official":
-            if self.train + self.test > 1 + 1e-9:
-                raise ValueError(f"train {self.train} + test {self.test} is above 1")
-            return self
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation {self.validation} is not between 0 and 1")
-        total = self.train + self.test + self.validation
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + test + validation is {total:g}; make the shares add up to 1")
-        return self
-
-    @property
-    def test_share(self) -> float:
-        """The share of **test** in what is not validation's own official part."""
-        return self.test / (self.train + self.test) if self.validation == "official" else self.test
-
-
-class Data(_Section):
-    """Where the images come from and how they are decoded and split."""
-
-    source: Source
-    root: str | None = None
-    image_size: int | None = Field(None, ge=8, le=224)
-    on_broken: Literal["error", "skip"] = "error"
-    download: bool = False
-    split: Split = Split()
-
-    @model_validator(mode="after")
-    def _fits_the_source(self) -> Data:
-        if self.source == "folder" and self.image_size is None:
-            raise ValueError("a folder of images needs image_size, such as image_size: 64")
-        if self.source == "folder" and self.root is None:
-            raise ValueError("a folder of images needs root, the folder of class folders")
-        if self.split.validation == "official" and self.source not in SourcesWithOfficialTest:
-            raise ValueError(f"{self.source} has no official test part; give validation a share")
-        return self
-
-    def reference(self, fingerprint: str = "") -> DataReference:
-        """Return what identifies this data wherever it lies."""
-        return DataReference(
-            source=self.source,
-            root=self.root,
-            image_size=self.image_size,
-            test_share=self.split.test_share,
-            validation_share=self.split.validation,
-            split_seed=self.split.seed,
-            on_broken=self.on_broken,
-            fingerprint=fingerprint,
-        )
-
-
-class Sampler(_Section):
+class Sampler(Section):
     """How hyperparameters are proposed. `startup_trials` are random before TPE or GP models."""
 
     name: Literal["tpe", "random", "grid", "gp"] = "tpe"
     startup_trials: int = Field(10, ge=1)
 
 
-class Pruner(_Section):
+class Pruner(Section):
     """How weak trials are stopped, by their test metric so far.
 
     The median and percentile pruners begin once `startup_trials` trials are complete, never judge
@@ -159,7 +62,7 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(_Section):
+class Search(Section):
     """How the space is searched, and for how long.
 
     `trials` counts all trials of the study, over every launch and worker. `timeout` bounds the
@@ -175,7 +78,7 @@ class Search(_Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
-class StudySpec(_Section):
+class StudySpec(Section):
     """A whole study: what its user wrote, every default filled in."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -234,7 +137,7 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
         seed=attrs["seed"],
         precision=attrs["precision"],
         threads=attrs["threads"],
-        data=spec.data.reference(fingerprint),
+        data=DataReference(**spec.data.model_dump(), fingerprint=fingerprint),
     )
 
 

@@ -1,0 +1,217 @@
+"""Preparing data: decoded once, split once, kept as memory-mapped arrays in the cache folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from hpsearch.data import sealed
+from hpsearch.data.prepared import Labelled, SearchData
+from hpsearch.data.sources import digits, folder, torchvision_sets
+from hpsearch.data.sources.decoded import Decoded, Progress, Source
+from hpsearch.data.split import Assignment, Indices, assign
+from hpsearch.errors import DataError
+from hpsearch.study.data import Data, SourceName
+
+# To add a source, write its module and name it here and in `study/data.py`.
+SOURCES: dict[SourceName, Source] = {
+    "digits": digits.SOURCE,
+    "folder": folder.SOURCE,
+    **dict.fromkeys(
+        ("mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "cifar100", "svhn"),
+        torchvision_sets.SOURCE,
+    ),
+}
+
+FORMAT = 1  # of the files below; another number leaves older caches alone
+CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
+LOCK_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Prepared data on this machine: its folder, and all that may be told of it without opening it.
+
+    `counts` gives, for each class in order, its images in train, test and validation.
+    """
+
+    folder: Path
+    fingerprint: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]  # channels, height, width
+    counts: tuple[tuple[int, int, int], ...]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """Images in train, test and validation."""
+        train, test, validation = (sum(column) for column in zip(*self.counts, strict=True))
+        return train, test, validation
+
+
+def cache_folder() -> Path:
+    """Return where prepared data is kept: HPSEARCH_CACHE, or the user's cache folder."""
+    named = os.environ.get("HPSEARCH_CACHE")
+    return Path(named) if named else user_cache_path("hpsearch")
+
+
+def data_root(data: Data, override: str | Path | None) -> Path | None:
+    """Return where the data lies: below `override` (or HPSEARCH_DATA), else `data.root`.
+
+    An override is the data itself, or the folder that `data.root` is relative to.
+    """
+    override = override or os.environ.get("HPSEARCH_DATA")
+    if override is None:
+        return None if data.root is None else Path(data.root)
+    if data.root is not None:
+        below = Path(override) / data.root
+        if below.is_dir():
+            return below
+    return Path(override)
+
+
+def no_progress(done: int, of: int) -> None:
+    """Say nothing."""
+
+
+def prepare(
+    data: Data, override: str | Path | None = None, progress: Progress = no_progress
+) -> Prepared:
+    """Return the data decoded and split, from the cache where nothing has changed since.
+
+    Raises DataError with what is wrong and what to do about it.
+    """
+    root = data_root(data, override)
+    source = SOURCES[data.source]
+    try:
+        stamp = source.stamp(data, root)
+        options = data.model_dump_json(exclude={"root", "download"})
+        made_by = f"{FORMAT} pillow {version('pillow')}"
+        key = hashlib.sha256(f"{made_by}\n{options}\n{stamp}".encode()).hexdigest()[:24]
+        cache = cache_folder() / "prepared"
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{key}.lock", timeout=LOCK_TIMEOUT_S):
+            if not (cache / key / "meta.json").exists():
+                _make(data, root, source, cache, key, progress)
+        return read_prepared(cache / key)
+    except OSError as error:
+        raise _explained(error) from None
+
+
+def _explained(error: OSError) -> DataError:
+    where = error.filename or cache_folder()
+    if error.errno == errno.ENOSPC:
+        return DataError(f"{where}: the disk is full; free some, or set HPSEARCH_CACHE elsewhere")
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return DataError(
+            f"{where}: cannot be read or written ({error.strerror}); "
+            "allow it, or set HPSEARCH_CACHE to a folder of yours"
+        )
+    return DataError(f"{where}: {error.strerror or error}")
+
+
+def _make(
+    data: Data, root: Path | None, source: Source, cache: Path, key: str, progress: Progress
+) -> None:
+    """Write prepared data beside its place, then move it there whole."""
+    scratch = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=cache))
+    try:
+        decoded = source.decode(data, root, scratch, progress)
+        assignment = assign(decoded.targets, decoded.classes, data.split, decoded.official_test)
+        _write(scratch, decoded, assignment)
+        (scratch / "decoded.npy").unlink(missing_ok=True)
+        shutil.rmtree(cache / key, ignore_errors=True)
+        scratch.rename(cache / key)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
+    digest = hashlib.sha256(repr((decoded.classes, decoded.images.shape[1:])).encode())
+    search = np.concatenate([assignment.train, assignment.test])
+    for folder_name, rows in (("search", search), (sealed.FOLDER, assignment.validation)):
+        (place / folder_name).mkdir()
+        _copy(place / folder_name / "images.npy", decoded.images, rows, digest)
+        targets = decoded.targets[rows]
+        np.save(place / folder_name / "targets.npy", targets)
+        digest.update(targets.tobytes())
+    digest.update(repr((len(assignment.train), len(assignment.test))).encode())
+    mean, std = _statistics(decoded.images, assignment.train)
+    by_split = (assignment.train, assignment.test, assignment.validation)
+    counts = [np.bincount(decoded.targets[r], minlength=len(decoded.classes)) for r in by_split]
+    meta = {
+        "fingerprint": digest.hexdigest(),
+        "classes": decoded.classes,
+        "train": len(assignment.train),
+        "mean": mean,
+        "std": std,
+        "image_shape": [decoded.images.shape[3], *decoded.images.shape[1:3]],
+        "counts": np.stack(counts, axis=1).tolist(),
+        "skipped": decoded.skipped,
+    }
+    (place / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _copy(path: Path, images: NDArray[np.uint8], rows: Indices, digest: hashlib._Hash) -> None:
+    out = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *images.shape[1:]))
+    for start in range(0, len(rows), CHUNK):
+        part = np.ascontiguousarray(images[rows[start : start + CHUNK]])
+        out[start : start + CHUNK] = part
+        digest.update(part.tobytes())
+    out.flush()
+
+
+def _statistics(images: NDArray[np.uint8], rows: Indices) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel, in grey levels, of the images in `rows`."""
+    channels = images.shape[-1]
+    total, squares, count = np.zeros(channels), np.zeros(channels), 0
+    for start in range(0, len(rows), CHUNK):
+        part = images[rows[start : start + CHUNK]].reshape(-1, channels).astype(np.float64)
+        total += part.sum(0)
+        squares += (part**2).sum(0)
+        count += len(part)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return mean.tolist(), std.tolist()
+
+
+def read_prepared(folder: Path) -> Prepared:
+    """Return what is known of prepared data in a folder; no image is read."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    channels, height, width = meta["image_shape"]
+    return Prepared(
+        folder=folder,
+        fingerprint=meta["fingerprint"],
+        classes=tuple(meta["classes"]),
+        image_shape=(channels, height, width),
+        counts=tuple((row[0], row[1], row[2]) for row in meta["counts"]),
+        skipped=tuple(meta["skipped"]),
+    )
+
+
+def load_search_data(folder: Path) -> SearchData:
+    """Return **train** and **test** of prepared data, mapped into memory, not read."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    images = np.load(folder / "search" / "images.npy", mmap_mode="r")
+    targets = np.load(folder / "search" / "targets.npy")
+    cut = meta["train"]
+    return SearchData(
+        train=Labelled(images[:cut], targets[:cut]),
+        test=Labelled(images[cut:], targets[cut:]),
+        classes=tuple(meta["classes"]),
+        mean=tuple(meta["mean"]),
+        std=tuple(meta["std"]),
+        fingerprint=meta["fingerprint"],
+    )

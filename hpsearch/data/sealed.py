@@ -1,0 +1,23 @@
+"""The sealed **validation** split, in files of its own.
+
+Nothing in `study/`, `models/`, `training/` or `search/` may import this module (a test holds them
+to it). `results/final.py` opens the seal, and writes that it does to the ledger first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hpsearch.data.prepared import Labelled
+
+FOLDER = "validation"
+
+
+def open_sealed(prepared: Path) -> Labelled:
+    """Return the validation split of prepared data."""
+    folder = prepared / FOLDER
+    return Labelled(
+        np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "targets.npy")
+    )
