@@ -1,0 +1,326 @@
+"""What a person at the terminal sees: live progress, tables, the next step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from hpsearch.results.report import (
+    Report,
+    Table,
+    failure_lines,
+    hours,
+    saved_line,
+    sections,
+)
+from hpsearch.search.progress import Progress, epochs_of
+from hpsearch.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from hpsearch.data.prepare import Prepared
+    from hpsearch.results.check import Checked
+    from hpsearch.results.export import Exported
+    from hpsearch.results.launch import Outcome, Watcher
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
+DECODING_STEPS = 10  # lines while decoding, where the output is no terminal
+
+
+class Display:
+    """Live progress of a launch on stderr: a picture on a terminal, lines elsewhere."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._started = time.monotonic()
+        self._live = Live(console=err, refresh_per_second=4, transient=True)
+        self._seen: set[int] = set()
+        self._said_at = 0.0
+        self._resumed = False
+        self._interactive = err.is_terminal
+
+    def __enter__(self) -> Display:
+        if self._interactive:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._interactive:
+            self._live.update(Text(""))
+            self._live.stop()
+        if kind is KeyboardInterrupt:
+            err.print(
+                "Stopped. Nothing is lost: launch the same study again, and it goes on.",
+                style="yellow",
+            )
+
+    def watcher(self) -> Watcher:
+        """Return what a launch tells this display."""
+        from hpsearch.results.launch import Watcher
+
+        return Watcher(self._decoding, self._prepared, self._searching, self._finishing)
+
+    def _decoding(self, done: int, of: int) -> None:
+        if self._interactive:
+            self._live.update(_bar("decoding images", done, of))
+        elif done == of or done % max(1, of // DECODING_STEPS) == 0:
+            err.print(f"decoding images: {done} of {of}")
+
+    def _prepared(self, prepared: Prepared) -> None:
+        train, test, validation = prepared.totals
+        err.print(
+            f"Study [b]{self._spec.name}[/b]: {train} train / {test} test / {validation} "
+            f"validation images, {len(prepared.classes)} classes"
+        )
+        _say_skipped(prepared)
+
+    def _searching(self, progress: Progress) -> None:
+        ended = {t.number for t in progress.study.trials if t.state.is_finished()}
+        if not self._resumed and not self._seen and len(ended) > len(progress.running) + 8:
+            err.print(f"going on after {len(ended)} trials")
+            self._seen |= ended
+        self._resumed = True
+        for trial in progress.study.trials:
+            if trial.number in ended - self._seen:
+                err.print(_ended_line(trial, progress.best))
+        self._seen |= ended
+        if self._interactive:
+            self._live.update(self._picture(progress))
+        elif time.monotonic() - self._said_at > PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            err.print(_summary(progress))
+
+    def _picture(self, progress: Progress) -> RenderableType:
+        rows: list[RenderableType] = [_bar("trials", progress.finished, progress.budget)]
+        rows.append(Text.from_markup(_summary(progress)))
+        for trial in progress.running:
+            epochs = epochs_of(trial)
+            last = trial.intermediate_values.get(epochs)
+            score = "" if last is None else f", test {last:.4f}"
+            family = trial.params.get("family", "")
+            rows.append(
+                Text(f"  trial {trial.number}: epoch {epochs} of "
+                     f"{self._spec.search.epochs}{score} {family}", style="dim")
+            )
+        return Group(*rows)
+
+    def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
+        words = f"final: trial {trial} again, epoch"
+        if self._interactive:
+            self._live.update(_bar(words, epoch["epoch"], self._spec.search.epochs))
+        elif epoch["epoch"] == 1:
+            err.print(f"{words}s 1 to {self._spec.search.epochs}")
+
+    def close(self, outcome: Outcome, study_file: Path, storage: str) -> None:
+        """Say where the files are, and what can be done next."""
+        took = hours(time.monotonic() - self._started)
+        if outcome.already_done:
+            err.print(
+                f"\nStudy {self._spec.name} was finished before; nothing was changed. To go on, "
+                f"give it more: --trials {outcome.report.progress.budget * 2}"
+            )
+        else:
+            err.print(f"\nDone in {took}.")
+        name, folder = self._spec.name, outcome.folder
+        err.print(f"Files in {folder}/: " + ", ".join(sorted(p.name for p in folder.iterdir())))
+        flag = "" if storage == "sqlite:///runs/hpsearch.db" or "://" not in storage else " ..."
+        at = " --storage" + flag if flag else ""
+        err.print("Next:")
+        err.print(f"  hpsearch dashboard{at}                  look at every trial")
+        err.print(f"  hpsearch train {folder / 'best.yaml'}   train the choice again")
+        err.print(f"  hpsearch launch {study_file} --trials {outcome.report.progress.budget * 2}   search on")
+        err.print(f"  hpsearch report {name}{at}              this report again")
+
+
+def _ended_line(trial: Any, best: Any) -> str:
+    state = trial.state.name.lower()
+    colour = {"complete": "green", "pruned": "yellow", "fail": "red"}[state]
+    score = "" if trial.value is None else f" test {trial.value:.4f}"
+    star = "  [b]best so far[/b]" if best is not None and best.number == trial.number else ""
+    reason = escape(f": {trial.user_attrs.get('reason', '')}") if state == "fail" else ""
+    took = hours(trial.user_attrs.get("duration_s", 0.0))
+    return (
+        f"trial {trial.number:>3} [{colour}]{state:<8}[/{colour}]{score} after "
+        f"{epochs_of(trial)} epochs, {took}{reason}{star}"
+    )
+
+
+def _summary(p: Progress) -> str:
+    best = "none yet" if p.best is None else f"{p.best.value:.4f} (trial {p.best.number})"
+    left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
+    return (
+        f"{len(p.running)} running, {p.pruned} pruned, {p.complete} complete, {p.failed} failed; "
+        f"best test {best}; time left {left}"
+    )
+
+
+def _bar(label: str, done: int, of: int) -> RenderableType:
+    row = RichTable.grid(padding=(0, 1))
+    row.add_row(label, ProgressBar(total=max(1, of), completed=done, width=30), f"{done} of {of}")
+    return row
+
+
+def _say_skipped(prepared: Prepared) -> None:
+    for problem in prepared.skipped:
+        err.print(f"left out, broken: {escape(problem)}", style="yellow")
+
+
+@contextmanager
+def decoding_display() -> Iterator[Callable[[int, int], None]]:
+    """Show how far decoding has come."""
+    with Live(console=err, transient=True) as live:
+        yield lambda done, of: live.update(_bar("decoding images", done, of))
+
+
+@contextmanager
+def training_display(
+    epochs: int,
+) -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
+    """Show decoding, then a line for every epoch."""
+
+    def epoch(numbers: dict[str, Any]) -> None:
+        err.print(
+            f"epoch {numbers['epoch']:>3} of {epochs}: train loss {numbers['train_loss']:.4f}, "
+            f"test loss {numbers['test_loss']:.4f}, test accuracy {numbers['test_metric']:.4f}, "
+            f"{numbers['duration_s']:.1f} s"
+        )
+
+    with decoding_display() as decoding:
+        yield decoding, epoch
+
+
+def print_report(report: Report) -> None:
+    """Print a report for people."""
+    for number, part in enumerate(sections(report)):
+        if number:
+            out.print()
+        out.print(part.title, style="bold")
+        for line in part.lines:
+            out.print(escape(line))
+        if part.table is not None:
+            out.print(_table(part.table))
+
+
+def _table(table: Table) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for i, name in enumerate(table.header):
+        drawn.add_column(escape(name), justify="right" if i else "left")
+    for row in table.rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    return drawn
+
+
+def print_studies(found: list[Progress], storage: str) -> None:
+    """Print a line for every study of a storage."""
+    if not found:
+        out.print(f"{storage} holds no study yet; start one with: hpsearch launch STUDY.yaml")
+        return
+    header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
+    rows = [
+        (p.study.spec.name, p.state, f"{p.finished}/{p.budget}", str(len(p.running)),
+         str(p.complete), str(p.pruned), str(p.failed),
+         "-" if p.best is None else f"{p.best.value:.4f}")
+        for p in found
+    ]
+    out.print(_table(Table(header, rows)))
+    out.print("More of one: hpsearch status STUDY; its results: hpsearch report STUDY")
+
+
+def print_status(report: Report) -> None:
+    """Print how one study stands."""
+    p = report.progress
+    out.print(f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended")
+    out.print(_summary(p))
+    if p.interrupted:
+        out.print(f"{p.interrupted} interrupted; a launch goes on with them", style="yellow")
+    for trial in p.running:
+        out.print(
+            f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
+            f"worker {trial.user_attrs.get('worker', '?')}"
+        )
+    if p.pruner_waits_for:
+        out.print(
+            f"The {p.study.spec.search.pruner.name} pruner begins after {p.pruner_waits_for} more "
+            "complete trial(s)"
+        )
+    else:
+        out.print(saved_line(p))
+    failures = failure_lines(p.study)
+    if failures:
+        out.print("Failed trials:", style="red")
+        for line in failures:
+            out.print(f"  {escape(line)}")
+    sealed = "still sealed" if not report.openings else f"opened {report.openings} time(s)"
+    out.print(f"Validation: {sealed}")
+
+
+def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
+    """Print what a study would train on, and what some of its trials would be."""
+    prepared = checked.prepared
+    channels, height, width = prepared.image_shape
+    out.print(
+        f"Study [b]{spec.name}[/b]: {spec.data.source}, images {height} x {width}, "
+        f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
+    )
+    _say_skipped(prepared)
+    rows = [
+        (name, *(str(n) for n in counts))
+        for name, counts in zip(prepared.classes, prepared.counts, strict=True)
+    ]
+    rows.append(("all", *(str(n) for n in prepared.totals)))
+    out.print(_table(Table(("class", "train", "test (selects)", "validation (sealed)"), rows)))
+    searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
+    out.print(f"Searched: {escape(searched)}")
+    out.print(f"\nThe first {len(checked.samples)} configurations:")
+    names = ("family", "filters", "layers", "kernel_size", "units1", "units2", "activation",
+             "pooling", "batch_norm", "dropout", "optimizer", "learning_rate", "weight_decay",
+             "batch_size", "schedule")
+    columns = [config.model_dump() for config, _ in checked.samples]
+    table = [(n, *(_short(column[n]) for column in columns)) for n in names]
+    table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
+    table.append(
+        ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
+    )
+    out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
+    out.print(f"All is well. Start it with: hpsearch launch {study_file}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def print_training(scores: dict[str, Any], exported: Exported, output: Path | None) -> None:
+    """Print what a training came to, beside what was recorded."""
+    test, recorded = scores["test"]["accuracy"], scores["recorded_test_accuracy"]
+    low, high = scores["test"]["interval"]
+    out.print(f"test accuracy {test!r} (95 % interval {low:.4f} - {high:.4f})")
+    if recorded is None:
+        out.print("the file records no score to compare with")
+    elif scores["identical"]:
+        out.print(f"identical to the recorded {recorded!r}", style="green")
+    else:
+        out.print(
+            f"recorded was {recorded!r}; packages, hardware or thread count differ from then",
+            style="yellow",
+        )
+    if output is not None:
+        out.print(f"weights in {output}")

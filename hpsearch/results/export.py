@@ -1,0 +1,152 @@
+"""Exporting a trial: its complete configuration as YAML, readable and enough to train from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import BaseModel, ConfigDict
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from hpsearch.errors import NothingToChooseError, RunsFolderError, StudyNotFoundError
+from hpsearch.search.studies import OpenStudy
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.file import read_yaml, validated
+
+PACKAGES = ("hpsearch", "torch", "torchvision", "optuna", "numpy", "pillow", "scikit-learn")
+
+
+class Recorded(BaseModel):
+    """What the exported training scored, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    study: str
+    trial: int
+    test_accuracy: float | None = None
+    epochs: int
+    device: str = "cpu"
+
+
+class Exported(BaseModel):
+    """The content of an exported file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: TrialConfig
+    recorded: Recorded
+    versions: dict[str, str] = {}
+
+
+def chosen_trial(study: OpenStudy, number: int | None = None) -> FrozenTrial:
+    """Return the trial of a number, or the best one; an error says which there are."""
+    if number is None:
+        best = study.best()
+        if best is None:
+            raise NothingToChooseError(_nothing_to_choose(study))
+        return best
+    found = next((t for t in study.trials if t.number == number), None)
+    if found is None:
+        last = len(study.trials) - 1
+        raise StudyNotFoundError(
+            f"study '{study.spec.name}' has no trial {number}; its trials are 0 to {last}"
+        )
+    return found
+
+
+def _nothing_to_choose(study: OpenStudy) -> str:
+    epochs = study.spec.search.epochs
+    name = study.spec.name
+    longest = max((len(t.intermediate_values) for t in study.trials), default=0)
+    failed = study.in_state(TrialState.FAIL)
+    if failed:
+        reason = failed[-1].user_attrs.get("reason", "unknown")
+        return f"study '{name}' has no complete trial; the last one failed: {reason}"
+    return (
+        f"study '{name}' has no complete trial yet; the longest reached epoch {longest} of {epochs}. "
+        "Launch it again with a longer --timeout or more --trials"
+    )
+
+
+def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None) -> str:
+    """Return a trial's configuration as commented YAML; `final` adds the scores of the final."""
+    config = CommentedMap(study.config(trial).model_dump(mode="json"))
+    config["data"] = CommentedMap(config["data"])
+    parameters, flops = trial.user_attrs.get("parameters"), trial.user_attrs.get("forward_flops")
+    if parameters is not None:
+        config.yaml_add_eol_comment(
+            f"{parameters:,} parameters, {flops / 1e6:,.1f} MFLOP forward per image", "family"
+        )
+    config.yaml_add_eol_comment("where the data lay; --data names another place", "data")
+    recorded = CommentedMap(
+        {
+            "study": study.spec.name,
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "test_accuracy": trial.value,
+            "epochs": len(trial.intermediate_values),
+            "device": trial.user_attrs.get("device", "cpu"),
+        }
+    )
+    if final is not None and final["trial"] == trial.number:
+        low, high = final["validation"]["interval"]
+        recorded["validation_accuracy"] = final["validation"]["accuracy"]
+        recorded.yaml_add_eol_comment(
+            f"95 % interval {low:.4f} to {high:.4f}, {final['validation']['images']} images",
+            "validation_accuracy",
+        )
+    document = CommentedMap(
+        {"config": config, "recorded": recorded, "versions": CommentedMap(package_versions())}
+    )
+    score = "not scored" if trial.value is None else f"test accuracy {trial.value:.4f}"
+    document.yaml_set_start_comment(
+        f"Trial {trial.number} of study '{study.spec.name}': {score}.\n"
+        "Train it again with: hpsearch train THIS_FILE\n"
+        "test selected this configuration; validation was sealed until it was chosen."
+    )
+    text = StringIO()
+    yaml = YAML()
+    yaml.dump(document, text)
+    return text.getvalue()
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions that a training depends on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def read_exported(path: str | Path) -> Exported:
+    """Return what `export` wrote; StudyFileError says where a file is wrong."""
+    return validated(Exported, read_yaml(path), str(path))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(unfinished, 0o644)
+            os.replace(unfinished, path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RunsFolderError(
+            f"{path}: cannot be written: {error.strerror}; free space or choose another folder"
+        ) from None

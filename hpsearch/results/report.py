@@ -1,0 +1,368 @@
+"""The report of a study: made from the storage alone, the same words on screen and in Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from hpsearch.search.ledger import Opening
+from hpsearch.search.progress import Progress, epochs_of, progress_of
+from hpsearch.search.storage import Storage
+from hpsearch.search.studies import OpenStudy
+
+TOP = 5  # trials shown
+LARGEST_MATRIX = 20  # classes; a larger confusion matrix is in --json alone
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; the first column is text, the others stand right."""
+
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: a title, some lines, a table where there is one."""
+
+    title: str
+    lines: list[str] = field(default_factory=list)
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is known of a study. `final` is None while validation is sealed."""
+
+    progress: Progress
+    storage: str
+    final: dict[str, Any] | None
+    openings: int  # of this data's validation split, by this study
+    openings_by_others: int
+
+    @property
+    def study(self) -> OpenStudy:
+        return self.progress.study
+
+
+def make_report(storage: Storage, name: str) -> Report:
+    """Return the report of a stored study."""
+    progress = progress_of(storage, name)
+    openings = storage.ledger.openings(progress.study.fingerprint)
+    mine = [opening for opening in openings if opening.study == name]
+    return Report(
+        progress=progress,
+        storage=storage.shown,
+        final=last_result(mine),
+        openings=len(mine),
+        openings_by_others=len(openings) - len(mine),
+    )
+
+
+def last_result(openings: list[Opening]) -> dict[str, Any] | None:
+    """Return what the newest opening that was measured to its end showed."""
+    return next((o.result for o in reversed(openings) if o.result is not None), None)
+
+
+def sections(report: Report) -> list[Section]:
+    """Return the report in the order in which a reader asks: what, how good, why, what else."""
+    parts = [_choice(report), _scores(report), _search(report), _top(report), _failures(report)]
+    if report.final is not None:
+        parts += [_per_class(report.final), _confusion(report.final)]
+    return [part for part in parts if part is not None]
+
+
+def _choice(report: Report) -> Section:
+    study = report.study
+    trial = _chosen(report)
+    title = f"Study {study.spec.name}"
+    train, test, validation = (sum(c) for c in zip(*study.data_summary["counts"], strict=True))
+    data = (
+        f"Data: {study.spec.data.source}, {len(study.data_summary['classes'])} classes, "
+        f"{train} train / {test} test / {validation} validation images "
+        f"(fingerprint {study.fingerprint[:12]})"
+    )
+    if trial is None:
+        return Section(title, [data, "No trial is complete yet, so there is nothing to choose."])
+    shown = {k: v for k, v in study.config(trial).model_dump().items() if k in _SHOWN}
+    searched = study.spec.space.searched()
+    wording = "Final choice" if report.final else "Best so far"
+    rows = [(name, _value(value), "searched" if name in searched else "fixed")
+            for name, value in shown.items()]
+    lines = [
+        data,
+        f"{wording}: trial {trial.number}, {trial.user_attrs.get('parameters', 0):,} parameters, "
+        f"{trial.user_attrs.get('forward_flops', 0) / 1e6:,.1f} MFLOP per image",
+    ]
+    return Section(title, lines, Table(("hyperparameter", "value", ""), rows))
+
+
+_SHOWN = (
+    "family",
+    "filters",
+    "layers",
+    "kernel_size",
+    "units1",
+    "units2",
+    "activation",
+    "pooling",
+    "batch_norm",
+    "dropout",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "batch_size",
+    "schedule",
+    "label_smoothing",
+    "flip",
+    "shift",
+    "epochs",
+    "precision",
+)
+
+
+def _chosen(report: Report) -> FrozenTrial | None:
+    if report.final is None:
+        return report.progress.best
+    return next(t for t in report.study.trials if t.number == report.final["trial"])
+
+
+def _scores(report: Report) -> Section | None:
+    trial = _chosen(report)
+    if trial is None or trial.value is None:
+        return None
+    if report.final is None:
+        return Section(
+            "Scores",
+            [
+                f"test accuracy {trial.value:.4f} (this split selected it, so expect less on new "
+                "images)",
+                "validation is still sealed; a launch without --no-final opens it once",
+            ],
+        )
+    final = report.final
+    rows = []
+    for split, role in (
+        ("train", "learned from"),
+        ("test", "selected the hyperparameters"),
+        ("validation", "sealed until the choice was made"),
+    ):
+        scores = final[split]
+        low, high = scores.get("interval", (None, None))
+        bounds = "" if low is None or split == "train" else f"{low:.4f} - {high:.4f}"
+        rows.append(
+            (split, f"{scores['accuracy']:.4f}", bounds, f"{scores['loss']:.4f}",
+             str(scores["images"]), role)
+        )
+    return Section(
+        "Scores of the final choice, trained again",
+        [_against_search(trial, final), *_seal_lines(report)],
+        Table(("split", "accuracy", "95 % interval", "loss", "images", "role"), rows),
+    )
+
+
+def _against_search(trial: FrozenTrial, final: dict[str, Any]) -> str:
+    again, before = final["test"]["accuracy"], trial.value or 0.0
+    if again == before:
+        return f"Trained again from its config: test accuracy {again:.4f}, identical to the search"
+    return (
+        f"Trained again from its config: test accuracy {again:.4f}, {again - before:+.4f} from "
+        f"the search ({before:.4f}); other hardware or versions round differently"
+    )
+
+
+def _seal_lines(report: Report) -> list[str]:
+    times = "once" if report.openings == 1 else f"{report.openings} times: its score is optimistic"
+    lines = [f"Validation was opened {times} by this study."]
+    if report.openings_by_others:
+        lines.append(
+            f"Other studies of this storage opened the same data {report.openings_by_others} "
+            "time(s): choosing between studies by validation makes it optimistic."
+        )
+    best = report.progress.best
+    if report.final is not None and best is not None and best.number != report.final["trial"]:
+        lines.append(
+            f"Trial {best.number} scored better on test since (test {best.value:.4f}); "
+            "'hpsearch launch STUDY.yaml --open-again' would measure it."
+        )
+    return lines
+
+
+def _search(report: Report) -> Section:
+    p = report.progress
+    spec = p.study.spec.search
+    duration_s = sum(t.user_attrs.get("duration_s", 0.0) for t in p.study.trials)
+    lines = [
+        f"{p.finished} of {p.budget} trials ended: {p.complete} complete, {p.pruned} pruned, "
+        f"{p.failed} failed"
+        + (f"; {len(p.running)} running" if p.running else "")
+        + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else ""),
+        f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
+        f"{hours(duration_s)} of training",
+        saved_line(p),
+    ]
+    baseline = next((t for t in p.study.trials if t.user_attrs.get("slot") == 0), None)
+    chosen = _chosen(report)
+    if (
+        spec.sampler.name != "grid"
+        and baseline is not None
+        and baseline.value is not None
+        and chosen is not None
+        and chosen.value is not None
+    ):
+        gain = chosen.value - baseline.value
+        lines.append(
+            f"Tuning gained {gain:+.4f} test accuracy over the default configuration "
+            f"(trial {baseline.number}: {baseline.value:.4f})"
+        )
+    return Section("Search", lines)
+
+
+def saved_line(p: Progress) -> str:
+    """Return in words what pruning saved."""
+    whole = p.epochs_run + p.epochs_saved
+    if not p.epochs_saved:
+        waiting = (
+            f"; it begins after {p.pruner_waits_for} more complete trial(s)"
+            if p.pruner_waits_for
+            else ""
+        )
+        return f"The pruner stopped no trial early{waiting}"
+    return (
+        f"Pruning saved {p.epochs_saved} of {whole} epochs ({p.epochs_saved / whole:.0%}): "
+        f"{p.pruned} weak trial(s) were stopped early"
+    )
+
+
+def _top(report: Report) -> Section | None:
+    study = report.study
+    best = sorted(
+        (t for t in study.trials if t.value is not None), key=lambda t: t.value or 0, reverse=True
+    )[:TOP]
+    if not best:
+        return None
+    rows = []
+    for t in best:
+        config = study.config(t)
+        sizes = f"{config.filters} / {config.units1} / {config.units2} / {config.layers}"
+        rows.append(
+            (str(t.number), f"{t.value:.4f}", t.state.name.lower(), str(epochs_of(t)),
+             config.family, sizes, f"{config.optimizer} {config.learning_rate:.2g}")
+        )
+    header = ("trial", "test", "state", "epochs", "family", "filters/units/layers", "optimizer")
+    return Section(f"Best {len(best)} trials by test accuracy", [], Table(header, rows))
+
+
+def _failures(report: Report) -> Section | None:
+    lines = failure_lines(report.study)
+    return Section("Failed trials", lines) if lines else None
+
+
+def failure_lines(study: OpenStudy) -> list[str]:
+    """Return why trials failed, one line each."""
+    return [
+        f"trial {t.number}: {t.user_attrs.get('reason', 'no reason was recorded')}"
+        for t in study.trials
+        if t.state.name == "FAIL"
+    ]
+
+
+def _per_class(final: dict[str, Any]) -> Section:
+    rows = [
+        (name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", str(c["images"]))
+        for name, c in zip(final["classes"], final["validation"]["per_class"], strict=True)
+    ]
+    header = ("class", "precision", "recall", "F1", "images")
+    return Section("Classes on validation", [], Table(header, rows))
+
+
+def _confusion(final: dict[str, Any]) -> Section | None:
+    names, matrix = final["classes"], final["validation"]["confusion"]
+    if len(names) > LARGEST_MATRIX:
+        return None
+    header = ("is \\ called", *(str(i) for i in range(len(names))))
+    rows = [
+        (f"{i} {name}", *(str(n) if n else "." for n in row))
+        for i, (name, row) in enumerate(zip(names, matrix, strict=True))
+    ]
+    return Section("Confusion on validation", [], Table(header, rows))
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def hours(seconds: float) -> str:
+    """Return a duration for people: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def markdown(report: Report) -> str:
+    """Return the report as Markdown."""
+    out: list[str] = []
+    for number, part in enumerate(sections(report)):
+        out += ["#" * (1 if number == 0 else 2) + f" {part.title}", ""]
+        out += [f"{line}  " for line in part.lines]
+        if part.table is not None:
+            aligned = ["---", *["---:"] * (len(part.table.header) - 1)]
+            out += ["", _row(part.table.header), _row(tuple(aligned))]
+            out += [_row(row) for row in part.table.rows]
+        out.append("")
+    return "\n".join(out)
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return the report as plain data for scripts."""
+    p = report.progress
+    chosen = _chosen(report)
+    return {
+        "study": p.study.spec.name,
+        "storage": report.storage,
+        "state": p.state,
+        "fingerprint": p.study.fingerprint,
+        "data": p.study.data_summary,
+        "trials": counts(p),
+        "epochs_run": p.epochs_run,
+        "epochs_saved": p.epochs_saved,
+        "chosen": None if chosen is None else trial_json(p.study, chosen),
+        "openings": report.openings,
+        "openings_by_others": report.openings_by_others,
+        "final": report.final,
+    }
+
+
+def counts(p: Progress) -> dict[str, int]:
+    """Return the trials of a study by state."""
+    return {
+        "budget": p.budget,
+        "running": len(p.running),
+        "interrupted": p.interrupted,
+        "complete": p.complete,
+        "pruned": p.pruned,
+        "failed": p.failed,
+    }
+
+
+def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial as plain data."""
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "test_accuracy": trial.value,
+        "parameters": trial.user_attrs.get("parameters"),
+        "config": study.config(trial).model_dump(mode="json"),
+    }
+
+

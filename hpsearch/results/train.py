@@ -1,0 +1,43 @@
+"""Training from an exported file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hpsearch.data.prepare import prepare
+from hpsearch.data.sources.decoded import Progress
+from hpsearch.errors import DataError
+from hpsearch.results.export import Exported
+from hpsearch.results.final import train_again
+from hpsearch.search.processes import in_child
+
+
+def train_exported(
+    exported: Exported,
+    data_root: str | Path | None,
+    device: str,
+    weights: Path | None,
+    decoding: Progress,
+    epoch: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Return the scores of an exported configuration trained again on the same data.
+
+    On the same machine, with the same packages and thread count, `identical` is true: the test
+    accuracy is the recorded one to the last digit. Raises DataError where the data is not the same.
+    """
+    config = exported.config
+    prepared = prepare(config.data, data_root, decoding)
+    if prepared.fingerprint != config.data.fingerprint:
+        raise DataError(
+            f"the data at hand is not the data of this export: fingerprint "
+            f"{prepared.fingerprint[:12]}, not {config.data.fingerprint[:12]}; say with --data "
+            "where the same images lie"
+        )
+    scores: dict[str, Any] = in_child(
+        train_again, config, prepared.folder, device, weights, threads=config.threads, hear=epoch
+    )
+    recorded = exported.recorded.test_accuracy
+    again = scores["curve"][exported.recorded.epochs - 1]["test_metric"]
+    return {**scores, "recorded_test_accuracy": recorded, "identical": again == recorded}

@@ -1,0 +1,73 @@
+"""Trained weights in a file that says itself what they are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hpsearch.data.prepared import SearchData
+from hpsearch.errors import HpsearchError
+from hpsearch.models.families import build_model
+from hpsearch.models.head import ImageShape
+from hpsearch.study.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with its weights, and what its input and output mean."""
+
+    model: nn.Module
+    config: TrialConfig
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return `(N, classes)` probabilities of uint8 images `(N, height, width, channels)`."""
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std).clamp_min(1e-3)
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.model(((images.float() - mean) / std).permute(0, 3, 1, 2))
+        return logits.softmax(1)  # type: ignore[no-any-return]
+
+
+def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchData) -> None:
+    """Write a model's weights as safetensors, with config, classes and statistics as metadata."""
+    weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    metadata = {
+        "config": config.model_dump_json(),
+        "classes": json.dumps(data.classes),
+        "mean": json.dumps(data.mean),
+        "std": json.dumps(data.std),
+        "image_shape": json.dumps(data.image_shape),
+    }
+    unfinished = path.with_suffix(".unfinished")
+    save_file(weights, unfinished, metadata)
+    unfinished.replace(path)
+
+
+def load_model(path: Path) -> TrainedModel:
+    """Return the model that `save_model` wrote."""
+    if not path.is_file():
+        raise HpsearchError(f"{path}: there is no such file; a launch writes it when it ends")
+    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        metadata = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = TrialConfig.model_validate_json(metadata["config"])
+    classes = tuple(json.loads(metadata["classes"]))
+    model = build_model(config, ImageShape(*json.loads(metadata["image_shape"])), len(classes))
+    model.load_state_dict(weights)
+    mean, std = (tuple(json.loads(metadata[key])) for key in ("mean", "std"))
+    return TrainedModel(
+        model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        config,
+        classes,
+        mean,
+        std,
+    )

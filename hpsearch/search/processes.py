@@ -1,0 +1,280 @@
+"""Local processes: started with the right environment, watched, and ended without leftovers."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+from hpsearch.errors import HpsearchError, WorkerError
+from hpsearch.search.storage import Storage, open_storage
+
+logger = logging.getLogger(__name__)
+
+# glibc gives each large buffer back to the kernel and faults it in again at the next step; kept,
+# training is 1.1 to 2 times as fast.
+MALLOC_SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+}
+STOP_GRACE_S = 10.0
+MAX_RESTARTS = 5  # of all workers of one launch together
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+def cores() -> int:
+    """Return how many processors this process may use, a container's quota included."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            usable = min(usable or 1, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, usable or 1)
+
+
+@contextmanager
+def child_environment(threads: int) -> Iterator[None]:
+    """Set what a training process needs in its environment before it starts, and put it back.
+
+    The one place for thread counts and allocator settings.
+    """
+    wanted = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+        **MALLOC_SETTINGS,
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@dataclass(frozen=True)
+class WorkerOrder:
+    """What a worker process is told when it starts. The URL travels by pipe, not by `ps`."""
+
+    storage_url: str
+    study: str
+    prepared: Path
+    worker: str
+    device: str
+    threads: int
+
+
+def _run_worker(order: WorkerOrder, stop: Event) -> None:
+    """The main function of a worker process."""
+    stopped = _stop_signals(stop)
+    import torch
+
+    from hpsearch.search.worker import TooManyFailures, work
+
+    torch.set_num_threads(order.threads)
+    storage = open_storage(order.storage_url, create=False)
+    device = device_named(order.device)
+    try:
+        work(storage, order.study, order.prepared, order.worker, device, stopped)
+    except (HpsearchError, TooManyFailures) as error:
+        print(f"worker {order.worker}: {error}", file=sys.stderr, flush=True)
+        sys.exit(3)
+    finally:
+        storage.close()
+
+
+def device_named(name: str) -> Any:
+    """Return torch's device of a name, the best one at hand for `auto`."""
+    import torch
+
+    from hpsearch.training.precision import best_device
+
+    return best_device() if name == "auto" else torch.device(name)
+
+
+def _stop_signals(stop: Event) -> Callable[[], bool]:
+    """Return what tells that this process should stop: its parent says so or died, or SIGTERM.
+
+    Ctrl-C reaches the whole terminal; the parent alone answers it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminated = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal terminated
+        terminated = True
+
+    signal.signal(signal.SIGTERM, note)
+    parent = os.getppid()
+    return lambda: terminated or stop.is_set() or os.getppid() != parent
+
+
+@dataclass
+class LocalWorkers:
+    """Worker processes of one launch on this machine."""
+
+    storage: Storage
+    study: str
+    prepared: Path
+    count: int
+    device: str = "auto"
+    threads: int = 1
+    _stop: Event = field(default_factory=_SPAWN.Event)
+    _alive: dict[str, SpawnProcess] = field(default_factory=dict)
+    _restarts: int = 0
+    _refused: bool = False
+
+    def start(self) -> None:
+        """Start all workers."""
+        for _ in range(self.count):
+            self._start_one()
+
+    def _start_one(self) -> None:
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        order = WorkerOrder(
+            self.storage.url.render_as_string(hide_password=False),
+            self.study,
+            self.prepared,
+            name,
+            self.device,
+            self.threads,
+        )
+        process = _SPAWN.Process(target=_run_worker, args=(order, self._stop), name=name)
+        with child_environment(self.threads):
+            process.start()
+        self._alive[name] = process
+
+    def look(self) -> bool:
+        """Replace workers that died; return whether any is still at work.
+
+        Raises WorkerError where they keep dying, or say themselves that they cannot go on.
+        """
+        for name, process in list(self._alive.items()):
+            if process.exitcode is None:
+                continue
+            del self._alive[name]
+            if process.exitcode == 0:
+                continue
+            self.storage.ledger.expire_worker(name)
+            if process.exitcode == 3:  # it has said why
+                self._refused = True
+            elif self._restarts < MAX_RESTARTS and not self._stop.is_set():
+                logger.warning("a worker %s; starting another", death(process.exitcode))
+                self._restarts += 1
+                self._start_one()
+            else:
+                self._refused = True
+        if not self._alive and self._refused:
+            raise WorkerError(
+                f"no worker of study '{self.study}' could go on; 'hpsearch status {self.study}' "
+                "shows why trials failed"
+            )
+        return bool(self._alive)
+
+    def stop(self) -> None:
+        """Ask all workers to give their trials back; end those that take too long."""
+        self._stop.set()
+        deadline = time.monotonic() + STOP_GRACE_S
+        for process in self._alive.values():
+            process.join(max(0.0, deadline - time.monotonic()))
+        self.kill()
+
+    def kill(self) -> None:
+        """End whatever is left, and let others take over what it held."""
+        for name, process in self._alive.items():
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+                self.storage.ledger.expire_worker(name)
+        self._alive.clear()
+
+
+def death(exitcode: int) -> str:
+    """Return in words how a process ended."""
+    if exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        hint = ", perhaps for want of memory" if exitcode == -signal.SIGKILL else ""
+        return f"was ended by {name}{hint}"
+    return f"ended with exit code {exitcode}"
+
+
+Tell = Callable[[object], None]
+
+
+def in_child(
+    function: Callable[..., Any],
+    *arguments: Any,
+    threads: int,
+    hear: Callable[[Any], None] = lambda message: None,
+) -> Any:
+    """Return `function(tell, *arguments)`, called in a fresh process with training's environment.
+
+    What the function tells is heard here while it runs; its HpsearchErrors are raised here. Ctrl-C
+    ends the child.
+    """
+    receiver, sender = _SPAWN.Pipe(duplex=False)
+    process = _SPAWN.Process(target=_call, args=(sender, function, arguments, threads))
+    with child_environment(threads):
+        process.start()
+    sender.close()
+    try:
+        while True:
+            kind, content = receiver.recv()
+            if kind == "told":
+                hear(content)
+            elif kind == "raised":
+                raise content
+            else:
+                return content
+    except EOFError:
+        process.join()
+        raise WorkerError(f"the training process {death(process.exitcode or 0)}") from None
+    except KeyboardInterrupt:
+        process.kill()
+        raise
+    finally:
+        receiver.close()
+        process.join()
+
+
+def _call(
+    sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...], threads: int
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        result = function(lambda message: sender.send(("told", message)), *arguments)
+    except HpsearchError as error:
+        sender.send(("raised", error))
+    else:
+        sender.send(("returned", result))
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when its parent dies, so that no training runs unseen."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

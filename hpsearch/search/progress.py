@@ -1,0 +1,92 @@
+"""How far a study has come, in numbers that a person at the terminal wants to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hpsearch.search.storage import Storage
+from hpsearch.search.studies import OpenStudy, read_stored_study
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A study at one moment. Times in seconds; `time_left_s` is an estimate, None while unknown."""
+
+    study: OpenStudy
+    state: str
+    budget: int
+    running: list[FrozenTrial]
+    interrupted: int
+    complete: int
+    pruned: int
+    failed: int
+    epochs_run: int
+    epochs_saved: int
+    best: FrozenTrial | None
+    pruner_waits_for: int  # complete trials until the pruner begins
+    time_left_s: float | None
+
+    @property
+    def finished(self) -> int:
+        """Trials that have ended, however they ended."""
+        return self.complete + self.pruned + self.failed
+
+
+def progress_of(storage: Storage, name: str, workers: int | None = None) -> Progress:
+    """Return the progress of a stored study; `workers` sharpens the estimate of the time left."""
+    row = storage.ledger.study(name)
+    study = read_stored_study(storage, name)
+    assert row is not None
+    epochs = study.spec.search.epochs
+    pruned = study.in_state(TrialState.PRUNED)
+    complete = study.in_state(TrialState.COMPLETE)
+    failed = study.in_state(TrialState.FAIL)
+    running = [t for t in study.trials if t._trial_id in study.held]
+    open_for_work = row.state != "done"
+    return Progress(
+        study=study,
+        state=row.state,
+        budget=row.trials,
+        running=running,
+        interrupted=len(study.interrupted),
+        complete=len(complete),
+        pruned=len(pruned),
+        failed=len(failed),
+        epochs_run=sum(epochs_of(t) for t in study.trials),
+        epochs_saved=sum(epochs - epochs_of(t) for t in pruned),
+        best=study.best(),
+        pruner_waits_for=_pruner_waits_for(study, len(complete)),
+        time_left_s=_time_left_s(study, row.trials, workers or max(1, len(running)), row.time_left_s)
+        if open_for_work
+        else None,
+    )
+
+
+def epochs_of(trial: FrozenTrial) -> int:
+    """Return how many epochs a trial has reported."""
+    return len(trial.intermediate_values)
+
+
+def _pruner_waits_for(study: OpenStudy, complete: int) -> int:
+    pruner = study.spec.search.pruner
+    if pruner.name not in ("median", "percentile"):
+        return 0
+    return max(0, max(pruner.startup_trials, pruner.min_trials) - complete)
+
+
+def _time_left_s(
+    study: OpenStudy, budget: int, workers: int, until_deadline_s: float | None
+) -> float | None:
+    """Return the mean duration of ended trials for all that are left, at most until the deadline."""
+    ended = [t for t in study.trials if t.state.is_finished() and "duration_s" in t.user_attrs]
+    estimate = None
+    if ended:
+        mean_s = sum(t.user_attrs["duration_s"] for t in ended) / len(ended)
+        begun = [t for t in study.trials if not t.state.is_finished()]
+        done_s = sum(t.user_attrs.get("duration_s", 0.0) for t in begun)
+        left = budget - sum(t.state.is_finished() for t in study.trials)
+        estimate = max(0.0, left * mean_s - done_s) / workers
+    bounds = [bound for bound in (estimate, until_deadline_s) if bound is not None]
+    return max(0.0, min(bounds)) if bounds else None

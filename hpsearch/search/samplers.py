@@ -1,0 +1,82 @@
+"""Samplers and pruners by the names of the study file."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from hpsearch.study.axes import Value
+from hpsearch.study.spec import Search, StudySpec
+
+
+def seed_of(study_seed: int, slot: int, stream: int) -> int:
+    """Return an independent seed for one slot of a study; `stream` 0 samples, 1 trains.
+
+    Every trial has its own, whoever runs it and after however many restarts, so that a resumed
+    study does not propose its first trials again.
+    """
+    return int(np.random.SeedSequence((study_seed, slot, stream)).generate_state(1)[0])
+
+
+def sampler_for(search: Search, slot: int) -> BaseSampler:
+    """Return the sampler that proposes the trial of one slot."""
+    seed = seed_of(search.seed, slot, stream=0)
+    startup = search.sampler.startup_trials
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if search.sampler.name == "tpe":
+            # Grouped, or conditional axes would drop out of the joint model. The constant liar
+            # keeps parallel workers from proposing the same point.
+            return optuna.samplers.TPESampler(
+                n_startup_trials=startup,
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+                seed=seed,
+            )
+        if search.sampler.name == "gp":
+            return optuna.samplers.GPSampler(n_startup_trials=startup, seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)  # random; a grid's points are all given
+
+
+def pruner_for(search: Search) -> BasePruner:
+    """Return the pruner of a study. Epochs count from 1, so `warmup_epochs: 1` spares epoch 1."""
+    knobs = search.pruner
+    timing = {
+        "n_startup_trials": knobs.startup_trials,
+        "n_warmup_steps": knobs.warmup_epochs + 1,
+        "interval_steps": knobs.interval_epochs,
+        "n_min_trials": knobs.min_trials,
+    }
+    if knobs.name == "median":
+        return optuna.pruners.MedianPruner(**timing)
+    if knobs.name == "percentile":
+        return optuna.pruners.PercentilePruner(knobs.percentile, **timing)
+    if knobs.name == "successive-halving":
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=knobs.warmup_epochs + 1, reduction_factor=knobs.reduction_factor
+        )
+    if knobs.name == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=knobs.warmup_epochs + 1,
+            max_resource=search.epochs,
+            reduction_factor=knobs.reduction_factor,
+        )
+    return optuna.pruners.NopPruner()
+
+
+def given_params(spec: StudySpec, slot: int) -> dict[str, Value]:
+    """Return what the trial of a slot does not sample.
+
+    A grid gives every point its slot. Otherwise the first trials are the known-good defaults, one
+    for each family, so that the search starts from something to beat; then nothing is given.
+    """
+    if spec.search.sampler.name == "grid":
+        return dict(next(p for i, p in enumerate(spec.space.grid()) if i == slot))
+    families = spec.space.families()
+    return spec.space.default_params(families[slot]) if slot < len(families) else {}

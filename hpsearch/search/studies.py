@@ -1,0 +1,125 @@
+"""Entering a study into the storage, finding it again, and rebuilding what its trials were."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpsearch.data.prepare import Prepared
+from hpsearch.errors import StudyMismatchError, StudyNotFoundError
+from hpsearch.search.storage import Storage
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.spec import StudySpec, config_from
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study as it stands in the storage."""
+
+    spec: StudySpec
+    fingerprint: str
+    data_summary: dict[str, Any]
+    trials: list[FrozenTrial]
+    held: frozenset[int]  # Optuna's ids of trials that a worker is at
+    interrupted: frozenset[int]  # begun, not ended, and at present nobody's
+
+    def in_state(self, state: TrialState) -> list[FrozenTrial]:
+        """Return the trials in one of Optuna's states."""
+        return [t for t in self.trials if t.state == state]
+
+    def best(self) -> FrozenTrial | None:
+        """Return the complete trial with the highest test metric, None without a complete one.
+
+        Of equals the one with fewer parameters, then the earlier one.
+        """
+        return min(
+            self.in_state(TrialState.COMPLETE),
+            key=lambda t: (-(t.value or 0.0), t.user_attrs.get("parameters", 0), t.number),
+            default=None,
+        )
+
+    def config(self, trial: FrozenTrial) -> TrialConfig:
+        """Return the complete configuration of a stored trial."""
+        return config_from(self.spec, self.fingerprint, trial)
+
+
+def read_stored_study(storage: Storage, name: str) -> OpenStudy:
+    """Return a study with all its trials; StudyNotFoundError names the studies there are."""
+    study = storage.load(name)
+    row = storage.ledger.study(name)
+    assert row is not None
+    held, interrupted = storage.ledger.unfinished(name)
+    return OpenStudy(
+        spec=StudySpec.model_validate(row.spec),
+        fingerprint=row.fingerprint,
+        data_summary=row.data_summary,
+        trials=study.get_trials(deepcopy=False),
+        held=frozenset(held),
+        interrupted=frozenset(interrupted),
+    )
+
+
+def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
+    """Create a study, or make sure that the stored one of its name is the same study.
+
+    Raises StudyMismatchError with every difference where it is another one.
+    """
+    row = storage.ledger.study(spec.name)
+    if row is None:
+        if spec.name not in optuna.study.get_all_study_names(storage.optuna):
+            _create_in_optuna(storage, spec)
+        elif _has_trials_of_others(storage, spec.name):
+            raise StudyMismatchError(
+                f"{storage.shown} holds a study '{spec.name}' that hpsearch did not make; give "
+                "yours another name"
+            )
+        entered = {
+            "name": spec.name,
+            "spec": spec.model_dump_json(),
+            "identity": json.dumps(spec.identity()),
+            "fingerprint": prepared.fingerprint,
+            "data_summary": json.dumps({"classes": prepared.classes, "counts": prepared.counts}),
+            "trials": spec.trial_budget(),
+            "timeout_s": spec.search.timeout,
+        }
+        if storage.ledger.enter(entered):
+            return
+        row = storage.ledger.study(spec.name)
+    if row is None:
+        raise StudyNotFoundError(f"study '{spec.name}' was deleted while it was entered")
+    differences = _differences(row.identity, spec.identity())
+    if row.fingerprint != prepared.fingerprint and not any(d.startswith("data.") for d in differences):
+        differences.append(
+            f"data: the content differs (fingerprint {row.fingerprint[:12]}, now "
+            f"{prepared.fingerprint[:12]})"
+        )
+    if differences:
+        raise StudyMismatchError(
+            f"study '{spec.name}' exists in {storage.shown} with other settings, and scores of the "
+            "two cannot be compared:\n  " + "\n  ".join(differences) + "\nGive the study a new "
+            "name, or put these back as they were"
+        )
+
+
+def _create_in_optuna(storage: Storage, spec: StudySpec) -> None:
+    study = optuna.create_study(
+        storage=storage.optuna, study_name=spec.name, direction="maximize", load_if_exists=True
+    )
+    study.set_metric_names(["test accuracy"])
+
+
+def _has_trials_of_others(storage: Storage, name: str) -> bool:
+    study = optuna.load_study(study_name=name, storage=storage.optuna)
+    return any("slot" not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+
+
+def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        f"{key}: was {json.dumps(was.get(key))}, now {json.dumps(now.get(key))}"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]

@@ -1,0 +1,71 @@
+"""Device and precision: decided by looking and measuring, never by assumption."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from hpsearch.data.prepared import SearchData
+from hpsearch.study.config import Precision
+
+PROBE_FILTERS = 32
+PROBE_BATCH = 64
+PROBE_STEPS = 3
+# bf16 has to be clearly faster: where the two are close, fp32 is the safer number.
+PROBE_MARGIN = 1.2
+
+
+def best_device() -> torch.device:
+    """Return CUDA where there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def faster_precision(wanted: str, data: SearchData, device: torch.device) -> Precision:
+    """Return the precision to train in: the one wanted, or for `auto` what a probe finds faster.
+
+    On CPUs without bf16 instructions bf16 is several times slower, so it has to be measured.
+    """
+    if wanted == "fp32":
+        return "fp32"
+    if wanted == "bf16":
+        return "bf16"
+    if device.type == "mps":
+        return "fp32"
+    channels, height, width = data.image_shape
+    images = torch.rand(PROBE_BATCH, channels, height, width, device=device)
+    images = images.to(memory_format=torch.channels_last)
+    targets = torch.zeros(PROBE_BATCH, dtype=torch.long, device=device)
+    times = {name: _step_s(images, targets, name == "bf16") for name in ("fp32", "bf16")}
+    return "bf16" if times["bf16"] * PROBE_MARGIN < times["fp32"] else "fp32"
+
+
+def _step_s(images: torch.Tensor, targets: torch.Tensor, bf16: bool) -> float:
+    """Return the seconds of the fastest of a few training steps of a small network."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(images.shape[1], PROBE_FILTERS, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(PROBE_FILTERS, PROBE_FILTERS, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(PROBE_FILTERS, 2),
+    ).to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fastest = float("inf")
+    for _ in range(1 + PROBE_STEPS):
+        started = time.perf_counter()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            logits = model(images)
+        functional.cross_entropy(logits.float(), targets).backward()
+        if images.device.type == "cuda":
+            torch.cuda.synchronize(images.device)
+        fastest = min(fastest, time.perf_counter() - started)
+    return fastest
