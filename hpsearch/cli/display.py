@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from hpsearch.results.report import (
     sections,
 )
 from hpsearch.search.progress import Progress, epochs_of
+from hpsearch.search.url import DEFAULT_STORAGE, shown_url
 from hpsearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from hpsearch.results.launch import Outcome, Watcher
 
 out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 DECODING_STEPS = 10  # lines while decoding, where the output is no terminal
@@ -48,9 +50,8 @@ class Display:
         self._spec = spec
         self._started = time.monotonic()
         self._live = Live(console=err, refresh_per_second=4, transient=True)
-        self._seen: set[int] = set()
+        self._seen: set[int] | None = None
         self._said_at = 0.0
-        self._resumed = False
         self._interactive = err.is_terminal
 
     def __enter__(self) -> Display:
@@ -95,10 +96,10 @@ class Display:
 
     def _searching(self, progress: Progress) -> None:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
-        if not self._resumed and not self._seen and len(ended) > len(progress.running) + 8:
-            err.print(f"going on after {len(ended)} trials")
-            self._seen |= ended
-        self._resumed = True
+        if self._seen is None:  # the first look comes before any worker starts
+            if ended:
+                err.print(f"going on after {len(ended)} of {progress.budget} trials")
+            self._seen = set(ended)
         for trial in progress.study.trials:
             if trial.number in ended - self._seen:
                 err.print(_ended_line(trial, progress.best))
@@ -118,8 +119,11 @@ class Display:
             score = "" if last is None else f", test {last:.4f}"
             family = trial.params.get("family", "")
             rows.append(
-                Text(f"  trial {trial.number}: epoch {epochs} of "
-                     f"{self._spec.search.epochs}{score} {family}", style="dim")
+                Text(
+                    f"  trial {trial.number}: epoch {epochs} of "
+                    f"{self._spec.search.epochs}{score} {family}",
+                    style="dim",
+                )
             )
         return Group(*rows)
 
@@ -142,13 +146,25 @@ class Display:
             err.print(f"\nDone in {took}.")
         name, folder = self._spec.name, outcome.folder
         err.print(f"Files in {folder}/: " + ", ".join(sorted(p.name for p in folder.iterdir())))
-        flag = "" if storage == "sqlite:///runs/hpsearch.db" or "://" not in storage else " ..."
-        at = " --storage" + flag if flag else ""
+        at = _storage_flag(storage)
+        more = outcome.report.progress.budget * 2
+        steps = [
+            (f"hpsearch dashboard{at}", "look at every trial"),
+            (f"hpsearch train {folder / 'best.yaml'}", "train the choice again"),
+            (f"hpsearch launch {study_file}{at} --trials {more}", "search on"),
+            (f"hpsearch report {name}{at}", "this report again"),
+        ]
+        width = max(len(command) for command, _ in steps)
         err.print("Next:")
-        err.print(f"  hpsearch dashboard{at}                  look at every trial")
-        err.print(f"  hpsearch train {folder / 'best.yaml'}   train the choice again")
-        err.print(f"  hpsearch launch {study_file} --trials {outcome.report.progress.budget * 2}   search on")
-        err.print(f"  hpsearch report {name}{at}              this report again")
+        for command, purpose in steps:
+            err.print(f"  {escape(command):<{width}}  [dim]{purpose}[/dim]")
+
+
+def _storage_flag(storage: str) -> str:
+    """Return what a next command has to say of the storage; never a password."""
+    if storage in (DEFAULT_STORAGE, os.environ.get("HPSEARCH_STORAGE")):
+        return ""
+    return f" --storage {shown_url(storage)}"
 
 
 def _ended_line(trial: Any, best: Any) -> str:
@@ -236,9 +252,16 @@ def print_studies(found: list[Progress], storage: str) -> None:
         return
     header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
     rows = [
-        (p.study.spec.name, p.state, f"{p.finished}/{p.budget}", str(len(p.running)),
-         str(p.complete), str(p.pruned), str(p.failed),
-         "-" if p.best is None else f"{p.best.value:.4f}")
+        (
+            p.study.spec.name,
+            p.state,
+            f"{p.finished}/{p.budget}",
+            str(len(p.running)),
+            str(p.complete),
+            str(p.pruned),
+            str(p.failed),
+            "-" if p.best is None else f"{p.best.value:.4f}",
+        )
         for p in found
     ]
     out.print(_table(Table(header, rows)))
@@ -248,7 +271,9 @@ def print_studies(found: list[Progress], storage: str) -> None:
 def print_status(report: Report) -> None:
     """Print how one study stands."""
     p = report.progress
-    out.print(f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended")
+    out.print(
+        f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended"
+    )
     out.print(_summary(p))
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a launch goes on with them", style="yellow")
@@ -291,9 +316,23 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
     out.print(f"Searched: {escape(searched)}")
     out.print(f"\nThe first {len(checked.samples)} configurations:")
-    names = ("family", "filters", "layers", "kernel_size", "units1", "units2", "activation",
-             "pooling", "batch_norm", "dropout", "optimizer", "learning_rate", "weight_decay",
-             "batch_size", "schedule")
+    names = (
+        "family",
+        "filters",
+        "layers",
+        "kernel_size",
+        "units1",
+        "units2",
+        "activation",
+        "pooling",
+        "batch_norm",
+        "dropout",
+        "optimizer",
+        "learning_rate",
+        "weight_decay",
+        "batch_size",
+        "schedule",
+    )
     columns = [config.model_dump() for config, _ in checked.samples]
     table = [(n, *(_short(column[n]) for column in columns)) for n in names]
     table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))

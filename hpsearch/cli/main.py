@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from hpsearch.errors import HpsearchError, StudyFileError
+from hpsearch.search.url import DEFAULT_STORAGE
 
 app = typer.Typer(
     name="hpsearch",
@@ -29,8 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DEFAULT_STORAGE = "sqlite:///runs/hpsearch.db"
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
@@ -137,9 +136,15 @@ def status(
             if as_json:
                 best = None if p.best is None else trial_json(p.study, p.best)
                 _print_json(
-                    {"study": p.study.spec.name, "state": p.state, "trials": counts(p),
-                     "best": best, "time_left_s": p.time_left_s,
-                     "pruner_waits_for": p.pruner_waits_for, "openings": report.openings}
+                    {
+                        "study": p.study.spec.name,
+                        "state": p.state,
+                        "trials": counts(p),
+                        "best": best,
+                        "time_left_s": p.time_left_s,
+                        "pruner_waits_for": p.pruner_waits_for,
+                        "openings": report.openings,
+                    }
                 )
             else:
                 print_status(report)
@@ -147,8 +152,15 @@ def status(
         found = [progress_of(opened, name) for name in opened.study_names()]
         if as_json:
             _print_json(
-                [{"study": p.study.spec.name, "state": p.state, "trials": counts(p),
-                  "best": None if p.best is None else p.best.value} for p in found]
+                [
+                    {
+                        "study": p.study.spec.name,
+                        "state": p.state,
+                        "trials": counts(p),
+                        "best": None if p.best is None else p.best.value,
+                    }
+                    for p in found
+                ]
             )
         else:
             print_studies(found, opened.shown)
@@ -258,14 +270,22 @@ def check(
     if as_json:
         prepared = checked.prepared
         _print_json(
-            {"study": spec.name, "classes": prepared.classes, "counts": prepared.counts,
-             "image_shape": prepared.image_shape, "fingerprint": prepared.fingerprint,
-             "skipped": prepared.skipped,
-             "samples": [
-                 {"config": config.model_dump(mode="json"), "parameters": price.parameters,
-                  "forward_flops": price.forward_flops}
-                 for config, price in checked.samples
-             ]}
+            {
+                "study": spec.name,
+                "classes": prepared.classes,
+                "counts": prepared.counts,
+                "image_shape": prepared.image_shape,
+                "fingerprint": prepared.fingerprint,
+                "skipped": prepared.skipped,
+                "samples": [
+                    {
+                        "config": config.model_dump(mode="json"),
+                        "parameters": price.parameters,
+                        "forward_flops": price.forward_flops,
+                    }
+                    for config, price in checked.samples
+                ],
+            }
         )
     else:
         print_check(spec, checked, study_file)
@@ -298,7 +318,7 @@ def _workers(written: str) -> int | None:
 
 def _name(study: str) -> str:
     """Return a study's name; a study file stands for the study in it."""
-    if study.endswith((".yaml", ".yml")) and os.path.exists(study):
+    if study.endswith((".yaml", ".yml")) and Path(study).exists():
         return str(_spec(Path(study), None, None).name)
     return study
 

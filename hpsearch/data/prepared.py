@@ -38,5 +38,3 @@ class SearchData:
         """Channels, height and width of one image."""
         _, height, width, channels = self.train.images.shape
         return channels, height, width
-
-

@@ -18,6 +18,4 @@ FOLDER = "validation"
 def open_sealed(prepared: Path) -> Labelled:
     """Return the validation split of prepared data."""
     folder = prepared / FOLDER
-    return Labelled(
-        np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "targets.npy")
-    )
+    return Labelled(np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "targets.npy"))

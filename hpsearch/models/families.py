@@ -17,5 +17,5 @@ FAMILIES: dict[Family, Callable[[TrialConfig, ImageShape, int], nn.Module]] = {
 
 
 def build_model(config: TrialConfig, shape: ImageShape, classes: int) -> nn.Module:
-    """Return a fresh network: `(N, channels, height, width)` floats in, `(N, classes)` logits out."""
+    """Return a fresh network: `(N, channels, height, width)` in, logits `(N, classes)` out."""
     return FAMILIES[config.family](config, shape, classes)

@@ -13,7 +13,9 @@ from hpsearch.models.head import ACTIVATIONS, Head, ImageShape, halved, pool, st
 from hpsearch.study.config import TrialConfig
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, config: TrialConfig, stride: int = 1) -> nn.Module:
+def _convolution(
+    inputs: int, outputs: int, kernel: int, config: TrialConfig, stride: int = 1
+) -> nn.Module:
     norm: nn.Module = nn.BatchNorm2d(outputs) if config.batch_norm else nn.Identity()
     return nn.Sequential(
         nn.Conv2d(
@@ -57,7 +59,10 @@ class ResNet(nn.Module):
         stages: list[nn.Module] = []
         filters = config.filters
         for _ in range(config.layers):
-            stages += [pool(config.pooling, height, width), BasicBlock(filters, 2 * filters, config)]
+            stages += [
+                pool(config.pooling, height, width),
+                BasicBlock(filters, 2 * filters, config),
+            ]
             height, width, filters = halved(height), halved(width), 2 * filters
         self.stages = nn.Sequential(*stages)
         self.head = Head(filters, classes, config)

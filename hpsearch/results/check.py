@@ -43,6 +43,8 @@ def check(
         for name, value in (("seed", 0), ("precision", "fp32"), ("threads", 1)):
             trial.set_user_attr(name, value)
         config = config_from(spec, prepared.fingerprint, trial)
-        samples.append((config, cost(config, ImageShape(*prepared.image_shape), len(prepared.classes))))
+        samples.append(
+            (config, cost(config, ImageShape(*prepared.image_shape), len(prepared.classes)))
+        )
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     return Checked(prepared, samples)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
@@ -70,7 +69,8 @@ def _nothing_to_choose(study: OpenStudy) -> str:
         reason = failed[-1].user_attrs.get("reason", "unknown")
         return f"study '{name}' has no complete trial; the last one failed: {reason}"
     return (
-        f"study '{name}' has no complete trial yet; the longest reached epoch {longest} of {epochs}. "
+        f"study '{name}' has no complete trial yet; the longest reached epoch {longest} of "
+        f"{epochs}. "
         "Launch it again with a longer --timeout or more --trials"
     )
 
@@ -79,11 +79,8 @@ def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | 
     """Return a trial's configuration as commented YAML; `final` adds the scores of the final."""
     config = CommentedMap(study.config(trial).model_dump(mode="json"))
     config["data"] = CommentedMap(config["data"])
-    parameters, flops = trial.user_attrs.get("parameters"), trial.user_attrs.get("forward_flops")
-    if parameters is not None:
-        config.yaml_add_eol_comment(
-            f"{parameters:,} parameters, {flops / 1e6:,.1f} MFLOP forward per image", "family"
-        )
+    if "parameters" in trial.user_attrs:
+        config.yaml_add_eol_comment(cost_line(trial), "family")
     config.yaml_add_eol_comment("where the data lay; --data names another place", "data")
     recorded = CommentedMap(
         {
@@ -117,6 +114,15 @@ def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | 
     return text.getvalue()
 
 
+def cost_line(trial: FrozenTrial) -> str:
+    """Return in words what a trial's network costs."""
+    attrs = trial.user_attrs
+    return (
+        f"{attrs.get('parameters', 0):,} parameters, "
+        f"{attrs.get('forward_flops', 0) / 1e6:,.1f} MFLOP per image"
+    )
+
+
 def package_versions() -> dict[str, str]:
     """Return the versions that a training depends on."""
     found = {"python": platform.python_version()}
@@ -137,15 +143,12 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file so that it is there whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(unfinished, 0o644)
-            os.replace(unfinished, path)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise RunsFolderError(
             f"{path}: cannot be written: {error.strerror}; free space or choose another folder"

@@ -40,7 +40,7 @@ def _trained(
 ) -> tuple[Any, Any, dict[str, Any]]:
     device = device_named(device_name)
     curve = []
-    for epoch, model in train(config, data, device):
+    for epoch, model in train(config, data, device):  # noqa: B007 - the last one is kept
         curve.append(recorded(epoch))
         tell(curve[-1])
     if epoch.diverged:
@@ -92,7 +92,7 @@ def run_final(
             )
         sealed = open_sealed(prepared)
         logits = predict(model, resident(sealed, data, device), config)
-        probabilities = logits.softmax(1).cpu().numpy()
+        probabilities = logits.double().softmax(1).cpu().numpy()
         result["validation"] = measured(sealed.targets, probabilities, len(data.classes))
         result |= {"trial": trial_number, "classes": data.classes, "config": config.model_dump()}
         storage.ledger.write_result(opening_id, result)
@@ -102,7 +102,7 @@ def run_final(
 
 
 def measured(
-    targets: NDArray[np.int64], probabilities: NDArray[np.float32], classes: int
+    targets: NDArray[np.int64], probabilities: NDArray[np.float64], classes: int
 ) -> dict[str, Any]:
     """Return accuracy with its interval, loss, confusion matrix and per-class scores.
 
@@ -118,7 +118,7 @@ def measured(
     rows = zip(precision, recall, f1, support, strict=True)
     return {
         "images": len(targets),
-        "loss": float(log_loss(targets, probabilities.astype(np.float64), labels=labels)),
+        "loss": float(log_loss(targets, probabilities, labels=labels)),
         "accuracy": hits / len(targets),
         "interval": interval(hits, len(targets)),
         "confusion": confusion_matrix(targets, called, labels=labels).tolist(),

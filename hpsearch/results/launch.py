@@ -20,9 +20,9 @@ from hpsearch.search.processes import LocalWorkers, cores, in_child
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.studies import enter_study, read_stored_study
+from hpsearch.search.url import DEFAULT_STORAGE
 from hpsearch.study.spec import StudySpec
 
-DEFAULT_STORAGE = "sqlite:///runs/hpsearch.db"
 LOOK_EVERY_S = 0.25  # at the worker processes
 WATCH_EVERY_S = 1.0  # at the storage, for the person who watches
 
@@ -127,6 +127,7 @@ def _search(
     workers = LocalWorkers(storage, name, prepared.folder, min(count, budget), device)
     accounted = watched = time.monotonic()
     try:
+        watcher.searching(progress_of(storage, name, workers.count))
         workers.start()
         while workers.look():
             time.sleep(LOOK_EVERY_S)
@@ -206,7 +207,7 @@ def trials_csv(report: Report) -> str:
 
     study = report.study
     rows = []
-    for trial in study.trials:
+    for trial in study.sampled():
         config = study.config(trial).model_dump(mode="json", exclude={"data"})
         attrs = trial.user_attrs
         rows.append(

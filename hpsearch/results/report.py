@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpsearch.results.export import cost_line
 from hpsearch.search.ledger import Opening
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
@@ -21,7 +23,7 @@ class Table:
     """Rows under a header; the first column is text, the others stand right."""
 
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -68,36 +70,40 @@ def last_result(openings: list[Opening]) -> dict[str, Any] | None:
 
 
 def sections(report: Report) -> list[Section]:
-    """Return the report in the order in which a reader asks: what, how good, why, what else."""
-    parts = [_choice(report), _scores(report), _search(report), _top(report), _failures(report)]
+    """Return the report in the order in which a reader asks: how good, what, why, what else."""
+    parts = [_data(report), _scores(report), _choice(report), _search(report), _top(report)]
+    parts.append(_failures(report))
     if report.final is not None:
         parts += [_per_class(report.final), _confusion(report.final)]
     return [part for part in parts if part is not None]
 
 
-def _choice(report: Report) -> Section:
+def _data(report: Report) -> Section:
     study = report.study
-    trial = _chosen(report)
-    title = f"Study {study.spec.name}"
     train, test, validation = (sum(c) for c in zip(*study.data_summary["counts"], strict=True))
-    data = (
-        f"Data: {study.spec.data.source}, {len(study.data_summary['classes'])} classes, "
-        f"{train} train / {test} test / {validation} validation images "
-        f"(fingerprint {study.fingerprint[:12]})"
-    )
-    if trial is None:
-        return Section(title, [data, "No trial is complete yet, so there is nothing to choose."])
-    shown = {k: v for k, v in study.config(trial).model_dump().items() if k in _SHOWN}
-    searched = study.spec.space.searched()
-    wording = "Final choice" if report.final else "Best so far"
-    rows = [(name, _value(value), "searched" if name in searched else "fixed")
-            for name, value in shown.items()]
     lines = [
-        data,
-        f"{wording}: trial {trial.number}, {trial.user_attrs.get('parameters', 0):,} parameters, "
-        f"{trial.user_attrs.get('forward_flops', 0) / 1e6:,.1f} MFLOP per image",
+        f"Data: {study.spec.data.source}, {len(study.data_summary['classes'])} classes, "
+        f"fingerprint {study.fingerprint[:12]}",
+        f"Images: {train} train, {test} test, {validation} validation",
     ]
-    return Section(title, lines, Table(("hyperparameter", "value", ""), rows))
+    if report.progress.best is None:
+        lines.append("No trial is complete yet, so there is nothing to choose.")
+    return Section(f"Study {study.spec.name}", lines)
+
+
+def _choice(report: Report) -> Section | None:
+    study, trial = report.study, _chosen(report)
+    if trial is None:
+        return None
+    searched = study.spec.space.searched()
+    rows = [
+        (name, _value(value), "searched" if name in searched else "fixed")
+        for name, value in study.config(trial).model_dump().items()
+        if name in _SHOWN
+    ]
+    wording = "Final choice" if report.final else "Best so far"
+    title = f"{wording}: trial {trial.number}, {cost_line(trial)}"
+    return Section(title, [], Table(("hyperparameter", "value", ""), rows))
 
 
 _SHOWN = (
@@ -146,16 +152,22 @@ def _scores(report: Report) -> Section | None:
     final = report.final
     rows = []
     for split, role in (
-        ("train", "learned from"),
-        ("test", "selected the hyperparameters"),
-        ("validation", "sealed until the choice was made"),
+        ("train", "taught it"),
+        ("test", "selected it"),
+        ("validation", "judged it, once" if report.openings == 1 else "judged it"),
     ):
         scores = final[split]
         low, high = scores.get("interval", (None, None))
         bounds = "" if low is None or split == "train" else f"{low:.4f} - {high:.4f}"
         rows.append(
-            (split, f"{scores['accuracy']:.4f}", bounds, f"{scores['loss']:.4f}",
-             str(scores["images"]), role)
+            (
+                split,
+                f"{scores['accuracy']:.4f}",
+                bounds,
+                f"{scores['loss']:.4f}",
+                str(scores["images"]),
+                role,
+            )
         )
     return Section(
         "Scores of the final choice, trained again",
@@ -240,19 +252,28 @@ def saved_line(p: Progress) -> str:
 def _top(report: Report) -> Section | None:
     study = report.study
     best = sorted(
-        (t for t in study.trials if t.value is not None), key=lambda t: t.value or 0, reverse=True
+        (t for t in study.sampled() if t.value is not None),
+        key=lambda t: t.value or 0,
+        reverse=True,
     )[:TOP]
     if not best:
         return None
     rows = []
     for t in best:
-        config = study.config(t)
-        sizes = f"{config.filters} / {config.units1} / {config.units2} / {config.layers}"
+        c = study.config(t)
         rows.append(
-            (str(t.number), f"{t.value:.4f}", t.state.name.lower(), str(epochs_of(t)),
-             config.family, sizes, f"{config.optimizer} {config.learning_rate:.2g}")
+            (
+                str(t.number),
+                f"{t.value:.4f}",
+                t.state.name.lower(),
+                f"{epochs_of(t)}",
+                c.family,
+                f"{c.layers} x {c.filters}",
+                f"{c.units1}, {c.units2}",
+                f"{c.optimizer} {c.learning_rate:.2g}",
+            )
         )
-    header = ("trial", "test", "state", "epochs", "family", "filters/units/layers", "optimizer")
+    header = ("trial", "test", "state", "epochs", "family", "filters", "units", "optimizer")
     return Section(f"Best {len(best)} trials by test accuracy", [], Table(header, rows))
 
 
@@ -364,5 +385,3 @@ def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
         "parameters": trial.user_attrs.get("parameters"),
         "config": study.config(trial).model_dump(mode="json"),
     }
-
-

@@ -34,7 +34,7 @@ class TrainedModel:
         self.model.eval()
         with torch.no_grad():
             logits = self.model(((images.float() - mean) / std).permute(0, 3, 1, 2))
-        return logits.softmax(1)  # type: ignore[no-any-return]
+        return torch.softmax(logits, dim=1)
 
 
 def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchData) -> None:
@@ -49,6 +49,7 @@ def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchDa
     }
     unfinished = path.with_suffix(".unfinished")
     save_file(weights, unfinished, metadata)
+    unfinished.chmod(0o644)
     unfinished.replace(path)
 
 
@@ -65,7 +66,7 @@ def load_model(path: Path) -> TrainedModel:
     model.load_state_dict(weights)
     mean, std = (tuple(json.loads(metadata[key])) for key in ("mean", "std"))
     return TrainedModel(
-        model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last),
         config,
         classes,
         mean,

@@ -57,8 +57,11 @@ class HeldLease:
                     return
                 self._read_time_left()
             except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-                logger.warning("lease on slot %d not renewed, trying again: %s",
-                               self.lease.slot, type(error).__name__)
+                logger.warning(
+                    "lease on slot %d not renewed, trying again: %s",
+                    self.lease.slot,
+                    type(error).__name__,
+                )
 
     def _read_time_left(self) -> None:
         row = self._ledger.study(self.lease.study)

@@ -341,7 +341,9 @@ class Ledger:
         """Return every opening of this data's validation split, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(
-                select(openings).where(openings.c.fingerprint == fingerprint).order_by(openings.c.id)
+                select(openings)
+                .where(openings.c.fingerprint == fingerprint)
+                .order_by(openings.c.id)
             ).all()
         return [
             Opening(

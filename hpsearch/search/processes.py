@@ -89,14 +89,14 @@ def _run_worker(order: WorkerOrder, stop: Event) -> None:
     stopped = _stop_signals(stop)
     import torch
 
-    from hpsearch.search.worker import TooManyFailures, work
+    from hpsearch.search.worker import hire
 
     torch.set_num_threads(order.threads)
     storage = open_storage(order.storage_url, create=False)
     device = device_named(order.device)
     try:
-        work(storage, order.study, order.prepared, order.worker, device, stopped)
-    except (HpsearchError, TooManyFailures) as error:
+        hire(order.worker, storage, order.study, order.prepared, device, stopped).work()
+    except HpsearchError as error:
         print(f"worker {order.worker}: {error}", file=sys.stderr, flush=True)
         sys.exit(3)
     finally:

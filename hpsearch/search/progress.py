@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.search.ledger import StudyRow
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 
@@ -44,7 +45,6 @@ def progress_of(storage: Storage, name: str, workers: int | None = None) -> Prog
     complete = study.in_state(TrialState.COMPLETE)
     failed = study.in_state(TrialState.FAIL)
     running = [t for t in study.trials if t._trial_id in study.held]
-    open_for_work = row.state != "done"
     return Progress(
         study=study,
         state=row.state,
@@ -58,9 +58,9 @@ def progress_of(storage: Storage, name: str, workers: int | None = None) -> Prog
         epochs_saved=sum(epochs - epochs_of(t) for t in pruned),
         best=study.best(),
         pruner_waits_for=_pruner_waits_for(study, len(complete)),
-        time_left_s=_time_left_s(study, row.trials, workers or max(1, len(running)), row.time_left_s)
-        if open_for_work
-        else None,
+        time_left_s=(
+            None if row.state == "done" else _time_left_s(study, row, workers or len(running) or 1)
+        ),
     )
 
 
@@ -76,17 +76,14 @@ def _pruner_waits_for(study: OpenStudy, complete: int) -> int:
     return max(0, max(pruner.startup_trials, pruner.min_trials) - complete)
 
 
-def _time_left_s(
-    study: OpenStudy, budget: int, workers: int, until_deadline_s: float | None
-) -> float | None:
-    """Return the mean duration of ended trials for all that are left, at most until the deadline."""
+def _time_left_s(study: OpenStudy, row: StudyRow, workers: int) -> float | None:
+    """Return the mean duration of ended trials for all that are left, at most to the deadline."""
     ended = [t for t in study.trials if t.state.is_finished() and "duration_s" in t.user_attrs]
-    estimate = None
+    bounds = [] if row.time_left_s is None else [row.time_left_s]
     if ended:
         mean_s = sum(t.user_attrs["duration_s"] for t in ended) / len(ended)
         begun = [t for t in study.trials if not t.state.is_finished()]
         done_s = sum(t.user_attrs.get("duration_s", 0.0) for t in begun)
-        left = budget - sum(t.state.is_finished() for t in study.trials)
-        estimate = max(0.0, left * mean_s - done_s) / workers
-    bounds = [bound for bound in (estimate, until_deadline_s) if bound is not None]
+        left = row.trials - sum(t.state.is_finished() for t in study.trials)
+        bounds.append((left * mean_s - done_s) / workers)
     return max(0.0, min(bounds)) if bounds else None

@@ -16,12 +16,16 @@ import optuna
 import sqlalchemy
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import URL, Engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from optuna.study import Study
+from sqlalchemy import URL, Engine, event, text
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from hpsearch.errors import StorageError, StudyNotFoundError
 from hpsearch.search.ledger import Ledger, create_ledger
+from hpsearch.search.url import parse_url, shown_url
 
 BUSY_TIMEOUT_S = 60  # how long a writer waits for another one on SQLite
 CONNECT_TIMEOUT_S = 10  # how long an unreachable Postgres may take to say so
@@ -47,11 +51,8 @@ class Storage:
         return self.ledger.study_names()
 
     def load(
-        self,
-        name: str,
-        sampler: optuna.samplers.BaseSampler | None = None,
-        pruner: optuna.pruners.BasePruner | None = None,
-    ) -> optuna.Study:
+        self, name: str, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+    ) -> Study:
         """Return a study of Optuna's. Sampler and pruner are not stored: whoever asks a trial or
         judges it has to say which."""
         if name not in self.study_names():
@@ -65,37 +66,6 @@ class Storage:
         """Give every connection back."""
         self.optuna.remove_session()
         self.engine.dispose()
-
-
-def shown_url(url: URL | str) -> str:
-    """Return a storage URL for people and logs: without its password, wherever it stands."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return "the storage URL"
-    safe = {k: "***" if "pass" in k.lower() else v for k, v in parsed.query.items()}
-    return parsed.set(query=safe).render_as_string(hide_password=True)
-
-
-def parse_url(url: str) -> URL:
-    """Return a storage URL checked and completed, Postgres through psycopg 3."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StorageError(
-            "the storage URL cannot be read; write sqlite:///runs/hpsearch.db or "
-            "postgresql://USER@HOST/DATABASE"
-        ) from None
-    backend = parsed.drivername.split("+")[0]
-    if backend == "sqlite":
-        if parsed.database in (None, "", ":memory:"):
-            raise StorageError("SQLite needs a file, such as sqlite:///runs/hpsearch.db")
-        return parsed
-    if backend in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
-    raise StorageError(
-        f"'{parsed.drivername}' is not supported; write sqlite:///FILE or postgresql://..."
-    )
 
 
 def open_storage(url: str, create: bool = True) -> Storage:
@@ -188,7 +158,9 @@ def _check_file(url: URL, create: bool) -> None:
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise PermissionError(errno.EACCES, "permission denied", str(path))
         if path.is_dir():
-            raise StorageError(f"{path} is a folder; SQLite needs a file, such as {path}/hpsearch.db")
+            raise StorageError(
+                f"{path} is a folder; SQLite needs a file, such as {path}/hpsearch.db"
+            )
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be written: {error.strerror}; choose another place with --storage"

@@ -43,8 +43,20 @@ class OpenStudy:
         )
 
     def config(self, trial: FrozenTrial) -> TrialConfig:
-        """Return the complete configuration of a stored trial."""
-        return config_from(self.spec, self.fingerprint, trial)
+        """Return the complete configuration of a stored trial.
+
+        Raises StudyNotFoundError where the trial's worker has not sampled it to the end yet.
+        """
+        try:
+            return config_from(self.spec, self.fingerprint, trial)
+        except (KeyError, ValueError):  # a parameter, or what a claim writes, is missing
+            raise StudyNotFoundError(
+                f"trial {trial.number} of '{self.spec.name}' has no configuration yet"
+            ) from None
+
+    def sampled(self) -> list[FrozenTrial]:
+        """Return the trials whose configuration is complete: they have trained or been judged."""
+        return [t for t in self.trials if "parameters" in t.user_attrs]
 
 
 def read_stored_study(storage: Storage, name: str) -> OpenStudy:
@@ -92,7 +104,9 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     if row is None:
         raise StudyNotFoundError(f"study '{spec.name}' was deleted while it was entered")
     differences = _differences(row.identity, spec.identity())
-    if row.fingerprint != prepared.fingerprint and not any(d.startswith("data.") for d in differences):
+    if row.fingerprint != prepared.fingerprint and not any(
+        d.startswith("data.") for d in differences
+    ):
         differences.append(
             f"data: the content differs (fingerprint {row.fingerprint[:12]}, now "
             f"{prepared.fingerprint[:12]})"

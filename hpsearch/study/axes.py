@@ -260,7 +260,9 @@ class Kind:
             return Fixed(low)
         if self.type is int:
             return self._int_range(int(low), int(high), width, bool(log))
-        return FloatRange(float(low), float(high), None if width is None else float(width), bool(log))
+        return FloatRange(
+            float(low), float(high), None if width is None else float(width), bool(log)
+        )
 
     def _int_range(self, low: int, high: int, width: Value | None, log: bool) -> IntRange:
         step = int(width) if width is not None else (2 if self.odd else 1)

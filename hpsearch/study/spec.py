@@ -139,5 +139,3 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
         threads=attrs["threads"],
         data=DataReference(**spec.data.model_dump(), fingerprint=fingerprint),
     )
-
-

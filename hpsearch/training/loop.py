@@ -85,7 +85,7 @@ def train(
                 logits.float(), targets, label_smoothing=config.label_smoothing
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.after_batch()
             seen += len(targets)

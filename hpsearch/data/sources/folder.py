@@ -73,7 +73,9 @@ def _is_grey(path: Path) -> bool:
         return True  # broken: it has no say, and is reported when it is decoded
 
 
-def decode_image(path: Path, size: int, grey: bool) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def decode_image(
+    path: Path, size: int, grey: bool
+) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
     """Return one image file as `(size, size, 1 or 3)` in uint8; raises OSError where it is broken.
 
     Turned as its EXIF orientation says; transparency lies on white; 16-bit grey loses its lower

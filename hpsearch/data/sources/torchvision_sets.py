@@ -65,7 +65,12 @@ PUBLISHED: dict[str, Published] = {
         "EMNIST/raw",
         tuple(
             f"emnist-balanced-{part}-ubyte"
-            for part in ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
+            for part in (
+                "train-images-idx3",
+                "train-labels-idx1",
+                "test-images-idx3",
+                "test-labels-idx1",
+            )
         ),
         (*DIGITS, *"ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"),
         idx=True,
@@ -137,6 +142,7 @@ def stamp(data: Data, root: Path | None) -> str:
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     published = PUBLISHED[data.source]
     files = _files(data, root)
+    parts: list[tuple[NDArray[np.uint8], NDArray[Any]]]
     if published.idx:
         parts = [(read_idx(files[i], 3), read_idx(files[i + 1], 1)) for i in (0, 2)]
         classes = published.classes
@@ -156,7 +162,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     return Decoded(resized(images, data.image_size), targets, classes, official)
 
 
-def _arrays(part: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _arrays(part: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """Return images `(N, H, W, 3)` and labels of a loaded CIFAR or SVHN part."""
     if hasattr(part, "labels"):
         return part.data.transpose(0, 2, 3, 1), part.labels
@@ -166,8 +172,8 @@ def _arrays(part: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Return the array of an IDX file of unsigned bytes, as LeCun's MNIST page defines it."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            raw = file.read()
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read: {error}; fetch the file again") from None
     header = 4 + 4 * dimensions

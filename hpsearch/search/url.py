@@ -1,0 +1,41 @@
+"""Storage URLs: what they may be, and how they are shown without their password."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hpsearch.errors import StorageError
+
+DEFAULT_STORAGE = "sqlite:///runs/hpsearch.db"
+
+
+def shown_url(url: URL | str) -> str:
+    """Return a storage URL for people and logs: without its password, wherever it stands."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return "the storage URL"
+    safe = {k: "***" if "pass" in k.lower() else v for k, v in parsed.query.items()}
+    return parsed.set(query=safe).render_as_string(hide_password=True)
+
+
+def parse_url(url: str) -> URL:
+    """Return a storage URL checked and completed, Postgres through psycopg 3."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StorageError(
+            "the storage URL cannot be read; write sqlite:///runs/hpsearch.db or "
+            "postgresql://USER@HOST/DATABASE"
+        ) from None
+    backend = parsed.drivername.split("+")[0]
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise StorageError("SQLite needs a file, such as sqlite:///runs/hpsearch.db")
+        return parsed
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise StorageError(
+        f"'{parsed.drivername}' is not supported; write sqlite:///FILE or postgresql://..."
+    )
