@@ -26,12 +26,13 @@ from hpsearch.results.report import (
     saved_line,
     sections,
 )
+from hpsearch.search.defaults import DEFAULT_STORAGE
 from hpsearch.search.progress import Progress, epochs_of
-from hpsearch.search.url import DEFAULT_STORAGE, shown_url
+from hpsearch.search.url import shown_url
 from hpsearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
-    from hpsearch.data.prepare import Prepared
+    from hpsearch.data.prepared import Prepared
     from hpsearch.results.check import Checked
     from hpsearch.results.export import Exported
     from hpsearch.results.launch import Outcome, Watcher

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from hpsearch.errors import HpsearchError, StudyFileError
-from hpsearch.search.url import DEFAULT_STORAGE
+from hpsearch.search.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 
 app = typer.Typer(
     name="hpsearch",
@@ -71,7 +71,7 @@ def launch(
     study_file: StudyFile,
     storage: StorageUrl = DEFAULT_STORAGE,
     data: DataRoot = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = Path(DEFAULT_RUNS),
     workers: Annotated[
         str, typer.Option(help="Worker processes; auto is one per core, or per GPU.")
     ] = "auto",

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from hpsearch.data import sealed
-from hpsearch.data.prepared import Labelled, SearchData
+from hpsearch.data.prepared import Prepared, read_prepared
 from hpsearch.data.sources import digits, folder, torchvision_sets
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.split import Assignment, Indices, assign
@@ -38,27 +37,6 @@ SOURCES: dict[SourceName, Source] = {
 FORMAT = 1  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 LOCK_TIMEOUT_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Prepared data on this machine: its folder, and all that may be told of it without opening it.
-
-    `counts` gives, for each class in order, its images in train, test and validation.
-    """
-
-    folder: Path
-    fingerprint: str
-    classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]  # channels, height, width
-    counts: tuple[tuple[int, int, int], ...]
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def totals(self) -> tuple[int, int, int]:
-        """Images in train, test and validation."""
-        train, test, validation = (sum(column) for column in zip(*self.counts, strict=True))
-        return train, test, validation
 
 
 def cache_folder() -> Path:
@@ -185,33 +163,3 @@ def _statistics(images: NDArray[np.uint8], rows: Indices) -> tuple[list[float], 
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return mean.tolist(), std.tolist()
-
-
-def read_prepared(folder: Path) -> Prepared:
-    """Return what is known of prepared data in a folder; no image is read."""
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    channels, height, width = meta["image_shape"]
-    return Prepared(
-        folder=folder,
-        fingerprint=meta["fingerprint"],
-        classes=tuple(meta["classes"]),
-        image_shape=(channels, height, width),
-        counts=tuple((row[0], row[1], row[2]) for row in meta["counts"]),
-        skipped=tuple(meta["skipped"]),
-    )
-
-
-def load_search_data(folder: Path) -> SearchData:
-    """Return **train** and **test** of prepared data, mapped into memory, not read."""
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    images = np.load(folder / "search" / "images.npy", mmap_mode="r")
-    targets = np.load(folder / "search" / "targets.npy")
-    cut = meta["train"]
-    return SearchData(
-        train=Labelled(images[:cut], targets[:cut]),
-        test=Labelled(images[cut:], targets[cut:]),
-        classes=tuple(meta["classes"]),
-        mean=tuple(meta["mean"]),
-        std=tuple(meta["std"]),
-        fingerprint=meta["fingerprint"],
-    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,3 +40,54 @@ class SearchData:
         """Channels, height and width of one image."""
         _, height, width, channels = self.train.images.shape
         return channels, height, width
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Prepared data on this machine: its folder, and all that may be told of it without opening it.
+
+    `counts` gives, for each class in order, its images in train, test and validation.
+    """
+
+    folder: Path
+    fingerprint: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]  # channels, height, width
+    counts: tuple[tuple[int, int, int], ...]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """Images in train, test and validation."""
+        train, test, validation = (sum(column) for column in zip(*self.counts, strict=True))
+        return train, test, validation
+
+
+def read_prepared(folder: Path) -> Prepared:
+    """Return what is known of prepared data in a folder; no image is read."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    channels, height, width = meta["image_shape"]
+    return Prepared(
+        folder=folder,
+        fingerprint=meta["fingerprint"],
+        classes=tuple(meta["classes"]),
+        image_shape=(channels, height, width),
+        counts=tuple((row[0], row[1], row[2]) for row in meta["counts"]),
+        skipped=tuple(meta["skipped"]),
+    )
+
+
+def load_search_data(folder: Path) -> SearchData:
+    """Return **train** and **test** of prepared data, mapped into memory, not read."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    images = np.load(folder / "search" / "images.npy", mmap_mode="r")
+    targets = np.load(folder / "search" / "targets.npy")
+    cut = meta["train"]
+    return SearchData(
+        train=Labelled(images[:cut], targets[:cut]),
+        test=Labelled(images[cut:], targets[cut:]),
+        classes=tuple(meta["classes"]),
+        mean=tuple(meta["mean"]),
+        std=tuple(meta["std"]),
+        fingerprint=meta["fingerprint"],
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import optuna
 
-from hpsearch.data.prepare import Prepared, no_progress, prepare
+from hpsearch.data.prepare import no_progress, prepare
+from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape

@@ -13,8 +13,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from hpsearch.data.batches import resident
-from hpsearch.data.prepare import load_search_data
-from hpsearch.data.prepared import SearchData
+from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
 from hpsearch.results.weights import save_model

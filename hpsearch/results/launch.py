@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpsearch.data.prepare import Prepared, no_progress, prepare
+from hpsearch.data.prepare import no_progress, prepare
+from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
 from hpsearch.errors import NothingToChooseError, RunsFolderError, SealError
 from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
 from hpsearch.results.final import run_final
 from hpsearch.results.report import Report, last_result, make_report, markdown
+from hpsearch.search.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from hpsearch.search.ledger import StudyRow
-from hpsearch.search.processes import LocalWorkers, cores, in_child
+from hpsearch.search.processes import LocalWorkers, check_device_name, cores, in_child
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.studies import enter_study, read_stored_study
-from hpsearch.search.url import DEFAULT_STORAGE
 from hpsearch.study.spec import StudySpec
 
 LOOK_EVERY_S = 0.25  # at the worker processes
@@ -51,7 +52,7 @@ def launch(
     storage_url: str = DEFAULT_STORAGE,
     *,
     data_root: str | Path | None = None,
-    runs: Path = Path("runs"),
+    runs: Path = Path(DEFAULT_RUNS),
     workers: int | None = None,
     device: str = "auto",
     final: bool = True,
@@ -64,6 +65,7 @@ def launch(
     for whatever its user can mend; on KeyboardInterrupt workers give their trials back, and the
     next launch goes on with them.
     """
+    check_device_name(device)
     watcher = watcher or Watcher()
     folder = runs / spec.name
     _check_writable(folder)

@@ -11,7 +11,7 @@ from hpsearch.data.sources.decoded import Progress
 from hpsearch.errors import DataError
 from hpsearch.results.export import Exported
 from hpsearch.results.final import train_again
-from hpsearch.search.processes import in_child
+from hpsearch.search.processes import check_device_name, in_child
 
 
 def train_exported(
@@ -27,6 +27,7 @@ def train_exported(
     On the same machine, with the same packages and thread count, `identical` is true: the test
     accuracy is the recorded one to the last digit. Raises DataError where the data is not the same.
     """
+    check_device_name(device)
     config = exported.config
     prepared = prepare(config.data, data_root, decoding)
     if prepared.fingerprint != config.data.fingerprint:

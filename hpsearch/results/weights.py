@@ -57,7 +57,7 @@ def load_model(path: Path) -> TrainedModel:
     """Return the model that `save_model` wrote."""
     if not path.is_file():
         raise HpsearchError(f"{path}: there is no such file; a launch writes it when it ends")
-    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     config = TrialConfig.model_validate_json(metadata["config"])

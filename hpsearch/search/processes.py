@@ -6,6 +6,7 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import sys
@@ -93,8 +94,8 @@ def _run_worker(order: WorkerOrder, stop: Event) -> None:
 
     torch.set_num_threads(order.threads)
     storage = open_storage(order.storage_url, create=False)
-    device = device_named(order.device)
     try:
+        device = device_named(order.device)
         hire(order.worker, storage, order.study, order.prepared, device, stopped).work()
     except HpsearchError as error:
         print(f"worker {order.worker}: {error}", file=sys.stderr, flush=True)
@@ -103,13 +104,32 @@ def _run_worker(order: WorkerOrder, stop: Event) -> None:
         storage.close()
 
 
+DEVICE_NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_device_name(name: str) -> None:
+    """Raise WorkerError where a device has a name that none can have; torch is not loaded for it."""
+    if not DEVICE_NAMES.fullmatch(name):
+        raise WorkerError(f"--device: unknown device '{name}'; use auto, cpu, cuda, cuda:1 or mps")
+
+
 def device_named(name: str) -> Any:
     """Return torch's device of a name, the best one at hand for `auto`."""
     import torch
 
     from hpsearch.training.precision import best_device
 
-    return best_device() if name == "auto" else torch.device(name)
+    if name == "auto":
+        return best_device()
+    device = torch.device(name)
+    here = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not here[device.type] or (device.index or 0) >= max(1, torch.cuda.device_count()):
+        raise WorkerError(f"device '{name}' is not there; this machine's best is {best_device()}")
+    return device
 
 
 def _stop_signals(stop: Event) -> Callable[[], bool]:

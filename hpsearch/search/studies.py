@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpsearch.data.prepare import Prepared
+from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.storage import Storage
 from hpsearch.study.config import TrialConfig

@@ -7,8 +7,6 @@ from sqlalchemy.exc import ArgumentError
 
 from hpsearch.errors import StorageError
 
-DEFAULT_STORAGE = "sqlite:///runs/hpsearch.db"
-
 
 def shown_url(url: URL | str) -> str:
     """Return a storage URL for people and logs: without its password, wherever it stands."""

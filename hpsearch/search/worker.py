@@ -14,8 +14,7 @@ import optuna
 import torch
 from optuna.trial import Trial, TrialState, create_trial
 
-from hpsearch.data.prepare import load_search_data
-from hpsearch.data.prepared import SearchData
+from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.errors import StudyMismatchError, WorkerError
 from hpsearch.search.leases import HeldLease
 from hpsearch.search.ledger import MAX_ATTEMPTS, Lease, StudyRow

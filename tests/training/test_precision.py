@@ -1,0 +1,24 @@
+"""Precision is what its user says, or what a probe finds."""
+
+import numpy as np
+import pytest
+import torch
+
+from hpsearch.data.prepared import Labelled, SearchData
+from hpsearch.training.precision import best_device, faster_precision
+
+PIXELS = Labelled(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1]))
+DATA = SearchData(PIXELS, PIXELS, ("a", "b"), (0.0,), (1.0,), "none")
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_a_wish_is_followed(wanted: str) -> None:
+    assert faster_precision(wanted, DATA, torch.device("cpu")) == wanted
+
+
+def test_the_probe_answers_with_one_of_the_two() -> None:
+    assert faster_precision("auto", DATA, torch.device("cpu")) in ("fp32", "bf16")
+
+
+def test_the_best_device_can_hold_a_tensor() -> None:
+    assert torch.ones(1, device=best_device()).item() == 1
