@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 from hpsearch.data import sealed
 from hpsearch.data.prepared import Prepared, read_prepared
 from hpsearch.data.sources import digits, folder, torchvision_sets
-from hpsearch.data.sources.decoded import Decoded, Progress, Source
+from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
 from hpsearch.data.split import Assignment, Indices, assign
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, SourceName
@@ -50,10 +50,10 @@ def data_root(data: Data, override: str | Path | None) -> Path | None:
 
     An override is the data itself, or the folder that `data.root` is relative to.
     """
-    override = override or os.environ.get("HPSEARCH_DATA")
+    override = override or os.environ.get("HPSEARCH_DATA") or None
     if override is None:
         return None if data.root is None else Path(data.root)
-    if data.root is not None:
+    if data.root is not None and not Path(data.root).is_absolute():
         below = Path(override) / data.root
         if below.is_dir():
             return below
@@ -75,10 +75,12 @@ def prepare(
     source = SOURCES[data.source]
     try:
         stamp = source.stamp(data, root)
-        options = data.model_dump_json(exclude={"root", "download"})
+        options = data.model_dump_json(exclude={"root", "download", "fingerprint"})
         made_by = f"{FORMAT} pillow {version('pillow')}"
         key = hashlib.sha256(f"{made_by}\n{options}\n{stamp}".encode()).hexdigest()[:24]
         cache = cache_folder() / "prepared"
+        if (cache / key / "meta.json").exists():
+            return read_prepared(cache / key)
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{key}.lock", timeout=LOCK_TIMEOUT_S):
             if not (cache / key / "meta.json").exists():
@@ -111,6 +113,7 @@ def _make(
         _write(scratch, decoded, assignment)
         (scratch / "decoded.npy").unlink(missing_ok=True)
         shutil.rmtree(cache / key, ignore_errors=True)
+        scratch.chmod(0o755)  # a temporary folder is closed to others; prepared data need not be
         scratch.rename(cache / key)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -143,7 +146,7 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
 
 
 def _copy(path: Path, images: NDArray[np.uint8], rows: Indices, digest: hashlib._Hash) -> None:
-    out = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *images.shape[1:]))
+    out = allocated(path, (len(rows), *images.shape[1:]))
     for start in range(0, len(rows), CHUNK):
         part = np.ascontiguousarray(images[rows[start : start + CHUNK]])
         out[start : start + CHUNK] = part

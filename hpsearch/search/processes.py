@@ -108,7 +108,7 @@ DEVICE_NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def check_device_name(name: str) -> None:
-    """Raise WorkerError where a device has a name that none can have; torch is not loaded for it."""
+    """Raise WorkerError where no device can have this name; torch is not loaded for it."""
     if not DEVICE_NAMES.fullmatch(name):
         raise WorkerError(f"--device: unknown device '{name}'; use auto, cpu, cuda, cuda:1 or mps")
 

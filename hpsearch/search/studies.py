@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.data.prepared import Prepared
@@ -123,7 +125,9 @@ def _create_in_optuna(storage: Storage, spec: StudySpec) -> None:
     study = optuna.create_study(
         storage=storage.optuna, study_name=spec.name, direction="maximize", load_if_exists=True
     )
-    study.set_metric_names(["test accuracy"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(["test accuracy"])  # the dashboard then says what it plots
 
 
 def _has_trials_of_others(storage: Storage, name: str) -> bool:

@@ -15,10 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import CoreSchema, core_schema
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from hpsearch.study.config import Family
 
@@ -111,15 +113,16 @@ class FloatRange:
 
     def nearest(self, wanted: Value) -> Value:
         inside = min(max(float(wanted), self.low), self.high)
-        if self.step is None:
-            return inside
-        return self.low + round((inside - self.low) / self.step) * self.step
+        return inside if self.step is None else self._point(round((inside - self.low) / self.step))
 
-    def points(self) -> tuple[Value, ...] | None:
+    def points(self) -> tuple[float, ...] | None:
         if self.step is None:
             return None
-        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return tuple(self.low + i * self.step for i in range(count))
+        return tuple(self._point(i) for i in range(round((self.high - self.low) / self.step) + 1))
+
+    def _point(self, i: int) -> float:
+        """Return the point after `i` steps; in decimals: 0.1 + 2 * 0.1 is above 0.3."""
+        return float(Decimal(str(self.low)) + i * Decimal(str(self.step)))
 
     def notation(self) -> Any:
         written: dict[str, Any] = {"low": self.low, "high": self.high}
@@ -171,6 +174,8 @@ class Kind:
     def _bool(self, written: object) -> bool:
         if isinstance(written, bool):
             return written
+        if isinstance(written, ScalarBoolean):  # a YAML switch with an anchor
+            return bool(written)
         words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
         if isinstance(written, str) and written.lower() in words:
             return words[written.lower()]
@@ -188,7 +193,7 @@ class Kind:
             raise ValueError(f"{written!r} is not a number")
         try:
             number = float(written)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ValueError(f"{written!r} is not a number") from None
         if not math.isfinite(number):
             raise ValueError(f"{written!r} is not a finite number")
@@ -216,6 +221,11 @@ class Kind:
             return Fixed(self.value(written))
         if written and set(written) <= set(FAMILY_NAMES):
             return ByFamily({family: self._plain(part) for family, part in written.items()})
+        if set(written) & set(FAMILY_NAMES):
+            unknown = next(key for key in written if key not in FAMILY_NAMES)
+            close = get_close_matches(str(unknown), FAMILY_NAMES, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"use {', '.join(FAMILY_NAMES)}"
+            raise ValueError(f"unknown family {unknown!r}; {hint}")
         return self._range(written)
 
     def _plain(self, written: object) -> PlainAxis:
@@ -253,13 +263,17 @@ class Kind:
             raise ValueError("a range has a step or is logarithmic, not both; drop one")
         if log and low <= 0:
             raise ValueError(f"low {low} has no logarithm; start above 0, or drop log")
-        width = None if step is None else Kind(self.type, low=0).value(step)
-        if width == 0:
-            raise ValueError("step is 0; use a step above 0")
+        width = None if step is None else Kind(self.type)._number(step)
+        if width is not None and width <= 0:
+            raise ValueError(f"step is {width}; use a step above 0")
+        if log and self.odd:
+            raise ValueError("odd numbers have no logarithmic range; drop log")
         if low == high:
             return Fixed(low)
         if self.type is int:
             return self._int_range(int(low), int(high), width, bool(log))
+        if width is not None:
+            _reaches(low, high, width)
         return FloatRange(
             float(low), float(high), None if width is None else float(width), bool(log)
         )
@@ -268,10 +282,16 @@ class Kind:
         step = int(width) if width is not None else (2 if self.odd else 1)
         if self.odd and step % 2:
             raise ValueError(f"step {step} leads to even numbers; use an even step")
-        if (high - low) % step:
-            reached = low + (high - low) // step * step
-            raise ValueError(
-                f"high {high} is not reached from {low} in steps of {step}; use {reached} or "
-                f"{reached + step}"
-            )
+        _reaches(low, high, step)
         return IntRange(low, high, step, log)
+
+
+def _reaches(low: float, high: float, step: float) -> None:
+    """Raise ValueError where steps from `low` pass over `high`; in decimals, as written."""
+    first, last, width = (Decimal(str(number)) for number in (low, high, step))
+    if (last - first) % width:
+        reached = first + (last - first) // width * width
+        raise ValueError(
+            f"high {high} is not reached from {low} in steps of {step}; use {reached} or "
+            f"{reached + width}"
+        )

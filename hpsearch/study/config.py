@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hpsearch.study.data import DataReference
 
@@ -14,6 +14,13 @@ Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu"]
 Pooling = Literal["max", "average"]
 Schedule = Literal["one-cycle", "cosine", "plateau", "constant"]
 Precision = Literal["fp32", "bf16"]
+
+
+def odd(size: int) -> int:
+    """Return an odd number; ValueError where it is even, and padding could not keep the map."""
+    if size % 2 == 0:
+        raise ValueError(f"{size} is even; use an odd number, such as {size + 1}")
+    return size
 
 
 class TrialConfig(BaseModel):
@@ -29,7 +36,7 @@ class TrialConfig(BaseModel):
     family: Family
     filters: int = Field(ge=1)
     layers: int = Field(ge=1)
-    kernel_size: int = Field(ge=1)
+    kernel_size: Annotated[int, Field(ge=1), AfterValidator(odd)]
     units1: int = Field(ge=1)
     units2: int = Field(ge=1)
     activation: Activation

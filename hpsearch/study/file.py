@@ -62,7 +62,7 @@ def validated(model: type[Model], written: dict[str, Any], where: str) -> Model:
 
 
 def _line(model: type[BaseModel], written: Any, where: str, detail: ErrorDetails) -> str:
-    loc = [part for part in detail["loc"] if part not in {"official", "float"}]
+    loc = [part for part in detail["loc"] if part not in {"literal['official']", "float"}]
     key = ".".join(str(part) for part in loc)
     row = _row(written, loc)
     place = f"{where}:{row}" if row else where

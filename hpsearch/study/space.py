@@ -31,7 +31,7 @@ class Space(BaseModel):
     kernel_size: Annotated[Axis, Kind(int, low=1, high=15, odd=True)] = Fixed(3)
     units1: Annotated[Axis, Kind(int, low=1, high=8192)] = Fixed(128)
     units2: Annotated[Axis, Kind(int, low=1, high=8192)] = Fixed(64)
-    activation: Annotated[Axis, Kind(str, allowed=get_args(config.Activation))] = Fixed("relu")
+    activation: Annotated[Axis, Kind(str, allowed=get_args(config.Activation))] = Fixed("gelu")
     pooling: Annotated[Axis, Kind(str, allowed=get_args(config.Pooling))] = Fixed("max")
     batch_norm: Annotated[Axis, Kind(bool)] = Fixed(True)
     dropout: Annotated[Axis, Kind(float, low=0, high=0.95)] = Fixed(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,7 +28,7 @@ def seconds(written: object) -> float:
         if not parts or whole != re.sub(r"\s", "", str(written).lower()):
             raise ValueError(f"{written!r} is not a duration; write 90s, 30m or 1h30m")
         total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if total <= 0:
+    if not 0 < total < math.inf:
         raise ValueError(f"{written!r} is not a duration above 0")
     return total
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,18 @@ from numpy.typing import NDArray
 from hpsearch.study.data import Data
 
 Progress = Callable[[int, int], None]
+
+
+def allocated(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """Return a new mapped array of bytes with its space on the disk; OSError if there is none.
+
+    Writing to a mapped file that the disk has no room for would end the process (SIGBUS).
+    """
+    out = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate") and out.nbytes:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return out
 
 
 @dataclass(frozen=True)

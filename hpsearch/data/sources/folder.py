@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from hpsearch.data.sources.decoded import Decoded, Progress, Source
+from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
 from hpsearch.data.sources.resize import square
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
 GREY_MODES = frozenset({"1", "L", "I;16", "I;16B", "I;16L", "I"})
+# What Pillow raises for files that are no images, or broken ones: AVIF and DDS raise RuntimeError,
+# damaged EXIF struct.error.
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 SPLIT_NAMES = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
 
 
@@ -42,6 +53,7 @@ def _images(folder: Path) -> list[Path]:
     found = sorted(
         Path(place) / name
         for place, _, names in os.walk(folder)
+        if not any(part.startswith(".") for part in Path(place).relative_to(folder).parts)
         for name in names
         if Path(name).suffix.lower() in extensions and not name.startswith(".")
     )
@@ -69,7 +81,7 @@ def _is_grey(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
             return picture.mode in GREY_MODES
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+    except BROKEN:
         return True  # broken: it has no say, and is reported when it is decoded
 
 
@@ -103,14 +115,13 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     classes = tuple(folder.name for folder in _class_folders(root))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         grey = all(pool.map(_is_grey, (path for path, _ in listing)))
-        images = np.lib.format.open_memmap(
-            scratch / "decoded.npy", "w+", np.uint8, (len(listing), size, size, 1 if grey else 3)
-        )
+        shape = (len(listing), size, size, 1 if grey else 3)
+        images = allocated(scratch / "decoded.npy", shape)
 
         def fill(i: int) -> str | None:
             try:
                 images[i] = decode_image(listing[i][0], size, grey)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except BROKEN as error:
                 return f"{listing[i][0]}: {error}"
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         images = images.transpose(0, 2, 1, 3)
     targets = np.concatenate([part[1] for part in parts]).astype(np.int64)
     official = np.arange(len(targets)) >= len(parts[0][1])
-    if len(images) != len(targets) or targets.max() >= len(classes):
+    if len(images) != len(targets) or (targets >= len(classes)).any():
         raise DataError(f"{files[0].parent}: images and labels do not belong together")
     return Decoded(resized(images, data.image_size), targets, classes, official)
 
@@ -174,7 +175,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     try:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}; fetch the file again") from None
     header = 4 + 4 * dimensions
     if raw[:4] != bytes((0, 0, 8, dimensions)) or len(raw) < header:

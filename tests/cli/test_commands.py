@@ -1,0 +1,236 @@
+"""Every command as its user types it: what it prints, where, and how it ends."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+STUDY = """
+name: tiny
+data: {source: digits}
+space: {filters: [8, 16], layers: 1, units1: 16, units2: 16}
+search: {trials: 2, epochs: 2}
+"""
+
+
+def hpsearch(
+    folder: Path, *arguments: str, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "hpsearch", *arguments],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "80"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the study `tiny` has been launched."""
+    place = tmp_path_factory.mktemp("cli")
+    (place / "tiny.yaml").write_text(STUDY)
+    done = hpsearch(place, "launch", "tiny.yaml", "--workers", "1")
+    assert "validation" in done.stdout and "Next:" in done.stderr
+    assert "hpsearch train runs/tiny/best.yaml" in done.stderr
+    return place
+
+
+COMMANDS = ("launch", "status", "report", "export", "train", "dashboard", "check")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) -> None:
+    assert f"Example: hpsearch {command}" in hpsearch(tmp_path, command, "--help").stdout
+
+
+def test_help_names_every_command_and_version_is_a_number(tmp_path: Path) -> None:
+    shown = hpsearch(tmp_path, "--help").stdout
+    assert all(command in shown for command in COMMANDS)
+    assert hpsearch(tmp_path, "--version").stdout.strip()[0].isdigit()
+
+
+def test_launching_again_says_that_nothing_was_left_to_do(folder: Path) -> None:
+    assert "nothing was changed" in hpsearch(folder, "launch", "tiny.yaml").stderr
+
+
+def test_launch_gives_json_to_scripts_on_stdout_alone(folder: Path) -> None:
+    printed = json.loads(hpsearch(folder, "launch", "tiny.yaml", "--json").stdout)
+    assert printed["trials"]["budget"] == 2 and printed["openings"] == 1
+
+
+def test_status_shows_all_studies_or_one(folder: Path) -> None:
+    assert "tiny" in hpsearch(folder, "status").stdout
+    one = hpsearch(folder, "status", "tiny").stdout
+    assert "2 of 2 trials ended" in one and "begins after 3 more" in one
+    listed = json.loads(hpsearch(folder, "status", "--json").stdout)
+    assert [s["study"] for s in listed] == ["tiny"]
+    assert json.loads(hpsearch(folder, "status", "tiny.yaml", "--json").stdout)["openings"] == 1
+
+
+def test_report_prints_the_same_again_and_fits_80_columns(folder: Path) -> None:
+    shown = hpsearch(folder, "report", "tiny").stdout
+    assert "identical to the search" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    final = json.loads(hpsearch(folder, "report", "tiny", "--json").stdout)["final"]
+    assert f"{final['validation']['accuracy']:.4f}" in shown
+
+
+def test_export_writes_a_file_that_train_repeats(folder: Path) -> None:
+    hpsearch(folder, "export", "tiny", "--trial", "1", "-o", "one.yaml")
+    done = hpsearch(folder, "train", "one.yaml", "-o", "one.safetensors")
+    assert "identical to the recorded" in done.stdout
+    assert (folder / "one.safetensors").stat().st_size > 1000
+    assert hpsearch(folder, "export", "tiny").stdout.startswith("# Trial")
+    exported = json.loads(hpsearch(folder, "export", "tiny", "--json").stdout)
+    assert exported["config"]["family"] == "alexnet"
+
+
+def test_a_missing_trial_or_study_names_what_there_is(folder: Path) -> None:
+    assert "0 to 1" in hpsearch(folder, "export", "tiny", "--trial", "9", code=1).stderr
+    assert "studies here: tiny" in hpsearch(folder, "report", "tyni", code=1).stderr
+
+
+def test_commands_that_do_not_train_do_not_load_torch(folder: Path) -> None:
+    for arguments in (["--help"], ["status"], ["report", "tiny"], ["export", "tiny"]):
+        script = (
+            f"import sys; sys.argv = ['hpsearch', *{arguments!r}]\n"
+            "from hpsearch.cli.main import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            "assert 'torch' not in sys.modules, 'torch was loaded'"
+        )
+        run = [sys.executable, "-c", script]
+        done = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (arguments, done.stderr)
+
+
+def test_check_shows_the_split_and_three_configurations(tmp_path: Path) -> None:
+    shown = hpsearch(tmp_path, "check", str(ROOT / "studies" / "digits.yaml")).stdout
+    assert "parameters" in shown and "1439" in shown and "sealed" in shown
+    printed = hpsearch(tmp_path, "check", str(ROOT / "studies" / "digits.yaml"), "--json").stdout
+    assert len(json.loads(printed)["samples"]) == 3
+    assert not (tmp_path / "runs").exists(), "a check leaves nothing behind"
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist.yaml", "filters-units.yaml", "flowers.yaml"])
+def test_every_study_that_is_shipped_passes_its_check(
+    name: str, tmp_path: Path, shared_data: Path
+) -> None:
+    study = str(ROOT / "studies" / name)
+    assert "All is well" in hpsearch(tmp_path, "check", study, "--data", str(shared_data)).stdout
+
+
+BAD_FILES = {
+    "an unknown key": (
+        STUDY.replace("epochs", "epocs"),
+        r"tiny.yaml:5: search: unknown key 'epocs'; did you mean 'epochs'?",
+    ),
+    "a reversed range": (
+        STUDY.replace("[8, 16]", "{low: 16, high: 8}"),
+        "tiny.yaml:4: space.filters: low 16 is above high 8; swap them",
+    ),
+    "a wrong type": (STUDY.replace("trials: 2", "trials: many"), "search.trials: 'many'"),
+    "broken YAML": (STUDY + "  oops: [", "not valid YAML"),
+    "a missing root": (
+        STUDY.replace("source: digits", "source: folder, root: nowhere, image_size: 32"),
+        "data.root: nowhere does not exist",
+    ),
+    "an absent data set": (STUDY.replace("digits", "cifar10"), "cifar-10-batches-py"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_study_file_says_where_what_and_what_instead(case: str, tmp_path: Path) -> None:
+    text, expected = BAD_FILES[case]
+    (tmp_path / "tiny.yaml").write_text(text)
+    for command in ("check", "launch"):
+        assert expected in hpsearch(tmp_path, command, "tiny.yaml", code=1).stderr
+    assert not (tmp_path / "runs" / "hpsearch.db").exists()
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_storage_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    url = f"postgresql://ann:s3cr3t@127.0.0.1:{closed_port()}/db"
+    for arguments in (["launch", "tiny.yaml"], ["status"]):
+        done = hpsearch(tmp_path, *arguments, code=1, HPSEARCH_STORAGE=url)
+        assert "does not answer" in done.stderr and "ann:***@" in done.stderr
+        assert "s3cr3t" not in done.stderr + done.stdout
+
+
+def test_commands_without_a_storage_say_how_to_get_one(tmp_path: Path) -> None:
+    for command in (["status"], ["report", "x"], ["export", "x"], ["dashboard"]):
+        assert "hpsearch launch" in hpsearch(tmp_path, *command, code=1).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--workers", "many"], "neither auto nor a number"),
+        (["--timeout", "soon"], "not a duration"),
+        (["--device", "gpu7"], "gpu7"),
+    ],
+)
+def test_a_bad_flag_is_an_error_before_anything_starts(
+    flags: list[str], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    assert expected in hpsearch(tmp_path, "launch", "tiny.yaml", *flags, code=1).stderr
+
+
+def test_the_dashboard_shows_the_study_and_takes_no_orders(folder: Path) -> None:
+    port = closed_port()
+    served = subprocess.Popen(
+        [sys.executable, "-m", "hpsearch", "dashboard", "--port", str(port)],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        listing = None
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"{address}/api/studies", timeout=10) as answer:
+                    listing = json.load(answer)
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        assert listing is not None
+        assert [s["study_name"] for s in listing["study_summaries"]] == ["tiny"]
+        for request in (
+            urllib.request.Request(f"{address}/api/studies/1", method="DELETE"),
+            urllib.request.Request(f"{address}/api/trials/1/tell", b"{}", method="POST"),
+            urllib.request.Request(f"{address}/api/studies", headers={"Host": "evil.example"}),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=10)
+            assert refused.value.code == 403
+            refused.value.close()
+        taken = hpsearch(folder, "dashboard", "--port", str(port), code=1)
+        assert "choose another with --port" in taken.stderr
+    finally:
+        served.terminate()
+        served.communicate(timeout=30)
+    assert served.returncode == 130, "SIGTERM ends it as Ctrl-C does"

@@ -1,0 +1,38 @@
+"""What every test shares: a cache of its own, an environment without ours, and real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+pytest_plugins = ["fixtures_storage"]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# No deadline, for slow machines; the same examples in every run, so that a change is to blame.
+settings.register_profile("hpsearch", deadline=None, derandomize=True)
+settings.load_profile("hpsearch")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep prepared data in a folder of this session, and the user's settings out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name in ("HPSEARCH_DATA", "HPSEARCH_STORAGE", "HPSEARCH_RUNS"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real data: HPSEARCH_TEST_DATA, or shared/data beside the repository."""
+    named = os.environ.get("HPSEARCH_TEST_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; say where it lies with HPSEARCH_TEST_DATA")
+    return folder

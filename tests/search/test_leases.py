@@ -1,0 +1,209 @@
+"""A held lease: renewed while its trial trains, through outages, and known when it is lost."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from fixtures_storage import PostgresServer
+from made_studies import claimed, enter, spec_of
+
+from hpsearch.search import leases as leases_module
+from hpsearch.search import ledger as ledger_module
+from hpsearch.search import storage as storage_module
+from hpsearch.search.leases import HeldLease
+from hpsearch.search.storage import Storage
+
+PATIENCE_S = 10  # for what takes a fraction of a second on an idle machine
+
+
+@pytest.fixture(autouse=True)
+def renewing_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases_module, "RENEW_EVERY_S", 0.05)
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    """Return whether something becomes true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def launch(storage: Storage, timeout_s: float | None) -> None:
+    storage.ledger.begin_launch("made", spec_of().model_dump_json(), 10, timeout_s)
+
+
+def expiry(storage: Storage) -> float:
+    """Return when the lease on slot 0 ends."""
+    with storage.ledger._engine.connect() as connection:
+        rows = connection.execute(ledger_module.leases.select()).all()
+    return next(float(row.expires_at) for row in rows if row.slot == 0)
+
+
+# Renewing
+
+
+def test_a_held_lease_outlives_its_term(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "LEASE_S", 1.0)
+    spec = enter(storage, trials=1)
+    with HeldLease(storage.ledger, claimed(storage, spec, "first")) as held:
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert storage.ledger.claim("made", "second") is None
+            time.sleep(0.05)
+        assert not held.lost
+
+
+def test_a_lease_is_no_longer_renewed_once_its_holder_is_done(storage: Storage) -> None:
+    spec = enter(storage)
+    before = threading.active_count()
+    with HeldLease(storage.ledger, claimed(storage, spec)):
+        first = expiry(storage)
+        assert soon(lambda: expiry(storage) > first)
+    assert threading.active_count() == before
+    last = expiry(storage)
+    time.sleep(0.2)
+    assert expiry(storage) == last
+
+
+def test_an_error_of_the_holder_passes_through_and_ends_the_renewing(storage: Storage) -> None:
+    spec = enter(storage)
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError), HeldLease(storage.ledger, claimed(storage, spec)):
+        raise ZeroDivisionError
+    assert threading.active_count() == before
+
+
+def test_a_lease_that_another_worker_took_is_known_to_be_lost(storage: Storage) -> None:
+    spec = enter(storage, trials=1)
+    lease = claimed(storage, spec, "first")
+    storage.ledger.expire_worker("first")
+    taken = claimed(storage, spec, "second")
+    with HeldLease(storage.ledger, lease) as held:
+        assert soon(lambda: held.lost)
+        assert storage.ledger.renew(taken)
+    with HeldLease(storage.ledger, taken) as held:
+        time.sleep(0.2)
+        assert not held.lost
+
+
+def test_a_lease_of_a_study_that_was_deleted_is_lost(storage: Storage) -> None:
+    spec = enter(storage)
+    lease = claimed(storage, spec)
+    with HeldLease(storage.ledger, lease) as held:
+        with storage.ledger._engine.begin() as connection:
+            connection.execute(ledger_module.leases.delete())
+            connection.execute(ledger_module.studies.delete())
+        assert soon(lambda: held.lost)
+
+
+# Time
+
+
+def test_without_a_timeout_the_time_is_never_up(storage: Storage) -> None:
+    spec = enter(storage)
+    launch(storage, timeout_s=None)
+    with HeldLease(storage.ledger, claimed(storage, spec)) as held:
+        time.sleep(0.2)
+        assert not held.time_is_up()
+
+
+def test_a_deadline_passes_while_the_trial_trains(storage: Storage) -> None:
+    spec = enter(storage)
+    launch(storage, timeout_s=1.5)
+    began = time.monotonic()
+    with HeldLease(storage.ledger, claimed(storage, spec)) as held:
+        early = held.time_is_up()
+        asked_in_time = time.monotonic() - began < 1.0
+        assert soon(held.time_is_up)
+        assert not held.lost
+    assert time.monotonic() - began >= 1.4
+    assert not (early and asked_in_time)
+
+
+def test_a_deadline_that_has_passed_is_known_from_the_beginning(storage: Storage) -> None:
+    spec = enter(storage)
+    storage.ledger.add_spent("made", 100)
+    launch(storage, timeout_s=10)
+    with HeldLease(storage.ledger, claimed(storage, spec)) as held:
+        assert held.time_is_up()
+
+
+def test_time_kept_for_the_final_training_is_not_the_trials(storage: Storage) -> None:
+    spec = enter(storage)
+    launch(storage, timeout_s=1000)
+    with HeldLease(storage.ledger, claimed(storage, spec)) as held:
+        assert not held.time_is_up()
+        storage.ledger.set_final_s("made", 1001)
+        assert soon(held.time_is_up)
+
+
+@pytest.mark.parametrize("timeout_s", [1000, None])
+def test_a_deadline_that_is_put_off_or_lifted_no_longer_counts(
+    storage: Storage, timeout_s: float | None
+) -> None:
+    spec = enter(storage)
+    storage.ledger.add_spent("made", 100)
+    launch(storage, timeout_s=10)
+    with HeldLease(storage.ledger, claimed(storage, spec)) as held:
+        assert held.time_is_up()
+        launch(storage, timeout_s=timeout_s)
+        assert soon(lambda: not held.time_is_up())
+
+
+# Outages
+
+
+@pytest.fixture
+def outage(
+    backend: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Storage], AbstractContextManager[None]]:
+    """Return what makes a storage fail while a block runs; to be asked for before `storage`."""
+    if backend == "sqlite":
+        monkeypatch.setattr(storage_module, "BUSY_TIMEOUT_S", 0.1)
+        return locked
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return lambda storage: server.outage(str(storage.url.database))
+
+
+@contextmanager
+def locked(storage: Storage) -> Iterator[None]:
+    """Hold SQLite's one right to write for longer than others wait for it."""
+    connection = sqlite3.connect(str(storage.url.database), isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def test_renewing_goes_on_after_an_outage_of_the_database(
+    outage: Callable[[Storage], AbstractContextManager[None]],
+    storage: Storage,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spec = enter(storage, trials=1)
+    with HeldLease(storage.ledger, claimed(storage, spec, "first")) as held:
+        with caplog.at_level(logging.WARNING), outage(storage):
+            assert soon(lambda: caplog.text.count("not renewed, trying again") >= 2)
+        before = expiry(storage)
+        assert soon(lambda: expiry(storage) > before)
+        assert not held.lost
+
+        def taken_over() -> bool:
+            storage.ledger.expire_worker("first")
+            return storage.ledger.claim("made", "second") is not None
+
+        assert soon(taken_over)
+        assert soon(lambda: held.lost), "what happens after an outage is noticed too"

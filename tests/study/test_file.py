@@ -1,0 +1,315 @@
+"""The study file: every mistake is answered with the file, the line, the key and what instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hpsearch.errors import StudyFileError
+from hpsearch.study.axes import Choice, Fixed, FloatRange, IntRange
+from hpsearch.study.file import read_study
+from hpsearch.study.spec import StudySpec
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEAD = "name: trial-1\ndata: {source: digits}\n"  # two lines, so that what follows is line 3
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a study file and returns its path."""
+
+    def written(text: str) -> Path:
+        path = tmp_path / "study.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written
+
+
+@pytest.fixture
+def complaint(write: Write) -> Callable[[str], str]:
+    """Return a function that reads a study file and returns the error, without the folder."""
+
+    def complained(text: str) -> str:
+        path = write(text)
+        with pytest.raises(StudyFileError) as caught:
+            read_study(path)
+        return str(caught.value).replace(f"{path.parent}/", "")
+
+    return complained
+
+
+Complaint = Callable[[str], str]
+
+
+def test_a_study_file_is_read_with_every_default_filled_in(write: Write) -> None:
+    spec = read_study(write(HEAD))
+    assert spec == StudySpec.model_validate({"name": "trial-1", "data": {"source": "digits"}})
+    assert spec.data.split.train == 0.8
+    assert spec.search.pruner.name == "median"
+    assert spec.space.searched() == {}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "studies").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_a_shipped_study_file_is_read(path: Path) -> None:
+    spec = read_study(path)
+    assert spec.name == path.stem
+    assert spec.space.searched()
+
+
+def test_there_are_shipped_study_files() -> None:
+    assert list((REPOSITORY / "studies").glob("*.yaml"))
+
+
+def test_1e_minus_3_is_a_number_and_on_is_a_switch(write: Write) -> None:
+    text = "space: {learning_rate: 1e-3, flip: on, batch_norm: [on, off], weight_decay: 1E-2}\n"
+    space = read_study(write(HEAD + text)).space
+    assert space.learning_rate == Fixed(0.001)
+    assert space.weight_decay == Fixed(0.01)
+    assert space.flip == Fixed(True)
+    assert space.batch_norm == Choice((True, False))
+
+
+def test_ranges_lists_and_values_are_read_as_axes(write: Write) -> None:
+    text = (
+        "space:\n"
+        "  filters: {low: 16, high: 64, step: 8}\n"
+        "  learning_rate: {low: 1e-4, high: 1e-2, log: true}\n"
+        "  optimizer: [adam, sgd]\n"
+    )
+    assert read_study(write(HEAD + text)).space.searched() == {
+        "filters": IntRange(16, 64, 8),
+        "optimizer": Choice(("adam", "sgd")),
+        "learning_rate": FloatRange(1e-4, 1e-2, log=True),
+    }
+
+
+def test_sampler_and_pruner_may_be_a_name_alone(write: Write) -> None:
+    search = read_study(write(HEAD + "search: {sampler: random, pruner: none}\n")).search
+    assert (search.sampler.name, search.pruner.name) == ("random", "none")
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(write: Write) -> None:
+    assert read_study(write("\ufeff" + HEAD)).name == "trial-1"
+
+
+def test_a_part_may_be_named_once_and_used_twice(write: Write) -> None:
+    text = "space:\n  units1: &units {low: 16, high: 64}\n  units2: *units\n"
+    space = read_study(write(HEAD + text)).space
+    assert space.units1 == space.units2 == IntRange(16, 64)
+
+
+def test_a_switch_may_be_named_once_and_used_twice(write: Write) -> None:
+    space = read_study(write(HEAD + "space: {flip: &yes true, batch_norm: *yes}\n")).space
+    assert space.flip == space.batch_norm == Fixed(True)
+
+
+def test_an_unknown_key_gets_its_line_and_a_suggestion(complaint: Complaint) -> None:
+    text = "search:\n  seed: 1\n  epocs: 3\n"
+    expected = "study.yaml:5: search: unknown key 'epocs'; did you mean 'epochs'?"
+    assert complaint(HEAD + text) == expected
+
+
+def test_an_unknown_section_gets_its_line_and_a_suggestion(complaint: Complaint) -> None:
+    expected = "study.yaml:3: unknown key 'serch'; did you mean 'search'?"
+    assert complaint(HEAD + "serch: {}\n") == expected
+
+
+def test_an_unknown_key_like_no_other_is_told_which_keys_there_are(complaint: Complaint) -> None:
+    says = complaint(HEAD + "search: {wibble: 3}\n")
+    assert says.startswith("study.yaml:3: search: unknown key 'wibble'; known keys: sampler, ")
+
+
+def test_an_unknown_key_deep_down_is_placed_in_its_section(complaint: Complaint) -> None:
+    text = "search:\n  sampler:\n    name: tpe\n    startup: 3\n"
+    says = complaint(HEAD + text)
+    assert says.startswith("study.yaml:6: search.sampler: unknown key 'startup'; did you mean")
+
+
+def test_a_reversed_range_says_which_key_and_what_to_do(complaint: Complaint) -> None:
+    text = "space:\n  units1: 3\n  filters: {low: 64, high: 16}\n"
+    expected = "study.yaml:5: space.filters: low 64 is above high 16; swap them"
+    assert complaint(HEAD + text) == expected
+
+
+def test_every_mistake_of_a_file_is_told_at_once(complaint: Complaint) -> None:
+    text = "space:\n  dropout: 5\n  filters: wide\n  flip: 2\nsearch: {epochs: 0}\n"
+    lines = sorted(complaint(HEAD + text).splitlines())
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["study.yaml:4", "space.dropout"],
+        ["study.yaml:5", "space.filters"],
+        ["study.yaml:6", "space.flip"],
+        ["study.yaml:7", "search.epochs"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("search: {epochs: many}", "search.epochs: 'many': input should be a valid integer"),
+        ("search: {epochs: 2.5}", "search.epochs: 2.5: input should be a valid integer"),
+        ("search: {epochs: 0}", "search.epochs: 0: input should be greater than or equal to 1"),
+        ("search: {seed: -1}", "search.seed: -1: input should be greater than"),
+        ("search: {precision: fp16}", "unknown value 'fp16'; did you mean 'bf16'?"),
+        ("search: {sampler: tpee}", "search.sampler.name: unknown value 'tpee'; did you mean"),
+        ("search: {sampler: [tpe]}", "search.sampler: ['tpe']: input should be a valid dict"),
+        ("search: {pruner: {name: percentile, percentile: 100}}", "input should be less than 100"),
+        ("search: [1]", "search: [1]: input should be a valid dictionary"),
+        ("search: {timeout: soon}", "search.timeout: 'soon' is not a duration; write 90s, 30m"),
+        ("search: {timeout: -5}", "search.timeout: -5 is not a duration above 0"),
+        ("search: {timeout: true}", "search.timeout: True is not a duration; write"),
+        ("space: {kernel_size: 4}", "space.kernel_size: 4 is even; use an odd number, such as 5"),
+        ("space: {filters: [16, 16]}", "space.filters: 16 stands twice in the list; name each"),
+        ("space: {filters: {low: 16, high: 60, step: 8}}", "steps of 8; use 56 or 64"),
+        ("space: {filters: {low: 16, high: 64, step: 0}}", "step is 0; use a step above 0"),
+        ("space: {activation: rellu}", "unknown value 'rellu'; did you mean 'relu'?"),
+        ("space: {filters: }", "space.filters: None is not a number"),
+        ("space: {filers: 3}", "space: unknown key 'filers'; did you mean 'filters'?"),
+        (
+            "space: {family: [alexnet, resnet], filters: {alexnet: 3}}",
+            "filters: nothing is said for the family resnet",
+        ),
+        ("1: 2", "keys should be strings"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_placed_on_its_line_and_named(
+    complaint: Complaint, text: str, expected: str
+) -> None:
+    says = complaint(f"{HEAD}{text}\n")
+    assert says.startswith("study.yaml:3: ")
+    assert expected in says
+    assert len(says.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{source: minst}", "data.source: unknown value 'minst'; did you mean 'mnist'?"),
+        ("{source: digits, root: 3}", "data.root: 3: input should be a valid string"),
+        (
+            "{source: folder, root: photos}",
+            "data: a folder of images needs image_size, such as image_size: 64",
+        ),
+        (
+            "{source: folder, image_size: 32}",
+            "data: a folder of images needs root, the folder of class folders",
+        ),
+        ("{source: digits, image_size: 4}", "data.image_size: 4: input should be greater than"),
+        ("{source: digits, image_size: 999}", "data.image_size: 999: input should be less than"),
+        (
+            "{source: digits, split: {train: 0.8, test: 0.1, validation: 0.2}}",
+            "data.split: train + test + validation is 1.1; make the shares add up to 1",
+        ),
+        ("{source: digits, split: {train: 1.5}}", "data.split.train: 1.5: input should be less"),
+        (
+            "{source: digits, split: {train: 0.9, test: 0.1, validation: 0}}",
+            "data.split: validation 0 is not between 0 and 1",
+        ),
+        (
+            "{source: mnist, split: {train: 0.8, test: 0.3, validation: official}}",
+            "data.split: train 0.8 + test 0.3 is above 1",
+        ),
+        (
+            "{source: digits, split: {validation: official}}",
+            "data: digits has no official test part; give validation a share",
+        ),
+        ("", "data: None: input should be a valid dictionary"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_data_section_is_placed_and_named(
+    complaint: Complaint, data: str, expected: str
+) -> None:
+    says = complaint(f"name: trial-1\ndata: {data}\n")
+    assert says.startswith("study.yaml:2: ")
+    assert expected in says
+
+
+def test_shares_far_down_in_the_file_are_placed_on_their_own_line(complaint: Complaint) -> None:
+    text = "name: a\ndata:\n  source: digits\n  split:\n    train: 0.5\n    test: 0.1\n"
+    says = complaint(text)
+    assert says.startswith("study.yaml:4: data.split: train + test + validation is 0.7")
+
+
+def test_a_misspelt_official_is_suggested_under_the_key_the_user_wrote(
+    complaint: Complaint,
+) -> None:
+    says = complaint("name: a\ndata: {source: mnist, split: {validation: offical}}\n")
+    assert "study.yaml:2: data.split.validation: " in says
+    assert "did you mean 'official'?" in says
+    assert "literal[" not in says
+
+
+def test_a_grid_on_a_continuous_axis_names_the_axis(complaint: Complaint) -> None:
+    text = "space: {dropout: {low: 0, high: 0.5}}\nsearch: {sampler: grid}\n"
+    says = complaint(HEAD + text)
+    assert says.startswith("study.yaml")
+    assert "search.sampler: grid needs lists or steps; dropout is continuous" in says
+
+
+def test_a_missing_section_is_named(complaint: Complaint) -> None:
+    assert complaint("name: a\n") == "study.yaml: data is missing"
+
+
+@pytest.mark.parametrize("name", ["a/b", "'a b'", "''", "-a", "é", "a" * 101])
+def test_a_name_that_cannot_be_a_file_name_is_refused(complaint: Complaint, name: str) -> None:
+    says = complaint(f"name: {name}\ndata: {{source: digits}}\n")
+    assert says.startswith("study.yaml:1: name: ")
+
+
+def test_a_key_that_stands_twice_is_an_error(complaint: Complaint) -> None:
+    says = complaint(HEAD + "search:\n  epochs: 3\n  seed: 1\n  epochs: 4\n")
+    assert says.startswith("study.yaml:6: not valid YAML: found duplicate key")
+    assert "epochs" in says
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [("name: [\n", 2), ("name: a\n\tdata: x\n", 2), ("name: 'a\n", 2), ("a: 1\n---\nb: 2\n", 2)],
+    ids=["open list", "tab", "open quote", "two documents"],
+)
+def test_broken_yaml_gets_its_line(complaint: Complaint, text: str, row: int) -> None:
+    assert complaint(text).startswith(f"study.yaml:{row}: not valid YAML: ")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "- a\n- b\n", "just words\n", "3\n"])
+def test_a_file_that_is_no_mapping_says_how_to_begin(complaint: Complaint, text: str) -> None:
+    assert complaint(text) == "study.yaml: expected a mapping that begins with 'name: ...'"
+
+
+def test_a_missing_file_suggests_the_one_with_a_similar_name(write: Write) -> None:
+    path = write(HEAD)
+    wanted = path.parent / "stduy.yaml"
+    with pytest.raises(StudyFileError) as caught:
+        read_study(wanted)
+    assert str(caught.value) == f"{wanted}: there is no such file; did you mean {path}?"
+
+
+def test_a_missing_file_in_a_missing_folder_is_an_error_all_the_same(tmp_path: Path) -> None:
+    wanted = tmp_path / "no" / "study.yaml"
+    with pytest.raises(StudyFileError) as caught:
+        read_study(wanted)
+    assert str(caught.value) == f"{wanted}: there is no such file"
+
+
+def test_a_folder_in_place_of_a_study_file_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError, match="cannot be read"):
+        read_study(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
+    with pytest.raises(StudyFileError, match=r"study\.yaml: this is not a text file"):
+        read_study(path)
+
+
+def test_a_control_character_in_the_file_is_not_valid_yaml(complaint: Complaint) -> None:
+    assert "not valid YAML" in complaint("name: a\x07b\n")

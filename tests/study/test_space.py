@@ -1,0 +1,285 @@
+"""The space: asked of a live trial, read back from a stored one, its defaults and its grid."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, get_args
+
+import optuna
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hpsearch.study import config
+from hpsearch.study.axes import FAMILY_NAMES, Choice, Fixed, FloatRange, IntRange
+from hpsearch.study.space import Space
+
+WHOLE = {
+    "filters": (1, 2048),
+    "layers": (1, 8),
+    "units1": (1, 8192),
+    "units2": (1, 8192),
+    "batch_size": (1, 65536),
+    "patience": (0, 1000),
+    "shift": (0, 64),
+}
+REAL = {
+    "dropout": ("0", "0.95"),
+    "learning_rate": ("1e-8", "10"),
+    "weight_decay": ("0", "10"),
+    "label_smoothing": ("0", "0.9"),
+}
+NAMES = {
+    "activation": get_args(config.Activation),
+    "pooling": get_args(config.Pooling),
+    "optimizer": get_args(config.Optimizer),
+    "schedule": get_args(config.Schedule),
+}
+SWITCHES = ("batch_norm", "flip")
+
+
+@st.composite
+def whole_ranges(draw: st.DrawFn, low: int, high: int, most: int = 10**6) -> dict[str, Any]:
+    """Draw a range of whole numbers that is spaced by a step, or evenly, or logarithmically."""
+    start = draw(st.integers(low, high - 1))
+    step = draw(st.integers(1, high - start))
+    count = draw(st.integers(1, min((high - start) // step, most)))
+    written: dict[str, Any] = {"low": start, "high": start + count * step, "step": step}
+    if most == 10**6 and start > 0 and draw(st.booleans()):
+        del written["step"]
+        written["log"] = True
+    return written
+
+
+@st.composite
+def real_ranges(draw: st.DrawFn, low: str, high: str, stepped: bool) -> dict[str, Any]:
+    """Draw a range of real numbers, in decimal steps where it is `stepped`."""
+    if stepped:
+        grain = (Decimal(high) - Decimal(low)) / 1000
+        start = draw(st.integers(0, 900))
+        step = draw(st.integers(1, 20))
+        count = draw(st.integers(1, min((1000 - start) // step, 5)))
+        first, width = Decimal(low) + start * grain, step * grain
+        return {
+            "low": float(first),
+            "high": float(first + count * width),
+            "step": float(width),
+        }
+    ends = st.floats(float(low), float(high), allow_subnormal=False)
+    lower, upper = sorted((draw(ends), draw(ends)))
+    written: dict[str, Any] = {"low": lower, "high": upper}
+    if lower > 0 and draw(st.booleans()):
+        written["log"] = True
+    return written
+
+
+def lists(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(values, min_size=1, max_size=4, unique=True)
+
+
+def axes(name: str, finite: bool) -> st.SearchStrategy[Any]:
+    """Draw what a study file may say for one hyperparameter, family by family or for all."""
+    if name in WHOLE:
+        low, high = WHOLE[name]
+        plain = st.one_of(
+            st.integers(low, high),
+            lists(st.integers(low, high)),
+            whole_ranges(low, high, most=4 if finite else 10**6),
+        )
+    elif name in REAL:
+        low_text, high_text = REAL[name]
+        numbers = st.floats(float(low_text), float(high_text), allow_subnormal=False)
+        plain = st.one_of(numbers, lists(numbers), real_ranges(low_text, high_text, stepped=True))
+        if not finite:
+            plain |= real_ranges(low_text, high_text, stepped=False)
+    elif name == "kernel_size":
+        odd = st.integers(0, 7).map(lambda i: 2 * i + 1)
+        ranges = st.tuples(odd, odd).map(lambda ends: {"low": min(ends), "high": max(ends)})
+        plain = odd | lists(odd) | ranges
+    elif name in SWITCHES:
+        plain = st.booleans() | lists(st.booleans())
+    else:
+        plain = st.sampled_from(NAMES[name]) | lists(st.sampled_from(NAMES[name]))
+    return plain | st.fixed_dictionaries(dict.fromkeys(FAMILY_NAMES, plain))
+
+
+@st.composite
+def spaces(draw: st.DrawFn, finite: bool = False) -> dict[str, Any]:
+    """Draw the `space` section of a study file; the grid of a `finite` one is small."""
+    names = [*WHOLE, *REAL, *NAMES, *SWITCHES, "kernel_size"]
+    chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=3 if finite else 8))
+    written = {name: draw(axes(name, finite)) for name in chosen}
+    families = draw(st.sampled_from(FAMILY_NAMES) | lists(st.sampled_from(FAMILY_NAMES)))
+    return {"family": families, **written}
+
+
+def new_study(seed: int = 0) -> optuna.Study:
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+
+
+@settings(max_examples=150)
+@given(spaces(), st.integers(0, 2**31))
+def test_a_stored_trial_gives_the_values_that_the_live_one_gave(
+    written: dict[str, Any], seed: int
+) -> None:
+    space, study = Space.model_validate(written), new_study(seed)
+    trial = study.ask()
+    picked = space.pick_all(trial)
+    assert space.pick_all(study.trials[0]) == picked
+    assert set(picked) == set(Space.model_fields)
+    for name, value in picked.items():
+        _, axis = space.axis_of(name, picked["family"])
+        assert lies_in(axis, value), f"{name}: {value} is not in {axis}"
+
+
+def lies_in(axis: object, value: Any) -> bool:
+    if isinstance(axis, IntRange):
+        return axis.low <= value <= axis.high and (value - axis.low) % axis.step == 0
+    if isinstance(axis, FloatRange):
+        if axis.step is None:
+            return axis.low <= value <= axis.high
+        steps = (value - axis.low) / axis.step
+        return axis.low <= value <= axis.high and abs(steps - round(steps)) < 1e-6
+    assert isinstance(axis, Fixed | Choice)
+    return value in axis.points()
+
+
+@settings(max_examples=150)
+@given(spaces())
+def test_default_params_lie_inside_the_space(written: dict[str, Any]) -> None:
+    space = Space.model_validate(written)
+    for family in space.families():
+        params = space.default_params(family)
+        study = new_study()
+        study.enqueue_trial(params)
+        trial = study.ask()
+        picked = space.pick_all(trial)  # optuna warns, and so fails, where one lies outside
+        assert picked["family"] == family
+        assert trial.params == params
+        for name, value in picked.items():
+            assert lies_in(space.axis_of(name, family)[1], value), f"{name}: {value}"
+
+
+def test_defaults_inside_the_space_are_kept_and_others_moved_to_its_edge() -> None:
+    space = Space.model_validate(
+        {
+            "filters": {"low": 16, "high": 32},
+            "units1": {"low": 64, "high": 256, "step": 64},
+            "learning_rate": {"low": 1e-2, "high": 1e-1, "log": True},
+            "optimizer": ["sgd", "adam"],
+            "activation": ["gelu", "relu"],
+        }
+    )
+    assert space.default_params("alexnet") == {
+        "filters": 32,
+        "units1": 128,
+        "learning_rate": 1e-2,
+        "optimizer": "sgd",
+        "activation": "relu",
+    }
+
+
+@settings(max_examples=100)
+@given(spaces(finite=True))
+def test_a_grid_has_as_many_distinct_points_as_it_says(written: dict[str, Any]) -> None:
+    space = Space.model_validate(written)
+    points = list(space.grid())
+    assert len(points) == space.grid_size()
+    assert len({json.dumps(point, sort_keys=True) for point in points}) == len(points)
+
+
+@settings(max_examples=40)
+@given(spaces(finite=True))
+@example({"dropout": {"low": 0.1, "high": 0.3, "step": 0.1}})
+def test_the_points_of_a_grid_can_be_given_to_trials(written: dict[str, Any]) -> None:
+    space, study = Space.model_validate(written), new_study()
+    points = list(space.grid())
+    for point in (points[0], points[len(points) // 2], points[-1]):
+        study.enqueue_trial(point)
+        trial = study.ask()
+        space.pick_all(trial)  # optuna warns, and so fails, where a value lies outside
+        assert trial.params == point
+
+
+@settings(max_examples=100)
+@given(spaces())
+def test_a_space_written_down_and_read_again_is_the_same_space(written: dict[str, Any]) -> None:
+    space = Space.model_validate(written)
+    notation = json.loads(json.dumps(space.notation()))
+    assert Space.model_validate(notation) == space
+
+
+def test_a_grid_counts_the_axes_of_each_family_by_themselves() -> None:
+    space = Space.model_validate(
+        {
+            "family": ["alexnet", "resnet"],
+            "filters": {"alexnet": [16, 32, 64], "resnet": 8},
+            "flip": [True, False],
+        }
+    )
+    assert space.grid_size() == 3 * 2 + 2
+    assert {"family": "resnet", "flip": True} in list(space.grid())
+    assert {"family": "alexnet", "alexnet.filters": 64, "flip": False} in list(space.grid())
+
+
+def test_a_space_with_nothing_to_search_has_a_grid_of_one_point() -> None:
+    assert Space().grid_size() == 1
+    assert list(Space().grid()) == [{}]
+
+
+def test_a_continuous_axis_has_no_grid_and_is_named() -> None:
+    space = Space.model_validate(
+        {
+            "dropout": {"low": 0.0, "high": 0.5},
+            "learning_rate": {"alexnet": {"low": 1e-3, "high": 1e-2}, "resnet": 1e-3},
+            "filters": [16, 32],
+        }
+    )
+    assert space.grid_size() is None
+    assert space.continuous() == ["dropout", "learning_rate"]
+
+
+def test_a_continuous_axis_of_a_family_that_is_not_searched_does_no_harm() -> None:
+    space = Space.model_validate(
+        {"family": "resnet", "dropout": {"alexnet": {"low": 0.0, "high": 0.5}, "resnet": 0.1}}
+    )
+    assert space.grid_size() == 1
+    assert space.continuous() == []
+
+
+def test_each_family_stores_its_own_values_under_its_own_name() -> None:
+    space = Space.model_validate(
+        {
+            "family": ["alexnet", "resnet"],
+            "filters": {"alexnet": {"low": 32, "high": 96}, "resnet": {"low": 4, "high": 8}},
+        }
+    )
+    for family, low, high in (("alexnet", 32, 96), ("resnet", 4, 8)):
+        study = new_study()
+        study.enqueue_trial({"family": family})
+        trial = study.ask()
+        picked = space.pick_all(trial)
+        assert set(trial.params) == {"family", f"{family}.filters"}
+        assert low <= picked["filters"] <= high
+
+
+def test_only_axes_that_vary_count_as_searched() -> None:
+    space = Space.model_validate({"filters": [16, 32], "layers": 2, "flip": [True]})
+    assert set(space.searched()) == {"filters"}
+
+
+def test_a_family_for_which_nothing_is_said_is_named() -> None:
+    with pytest.raises(ValidationError, match="filters: nothing is said for the family resnet"):
+        Space.model_validate({"family": ["alexnet", "resnet"], "filters": {"alexnet": 16}})
+
+
+def test_the_family_cannot_depend_on_the_family() -> None:
+    with pytest.raises(ValidationError, match="write one name or a list of names"):
+        Space.model_validate({"family": {"alexnet": "alexnet"}})
+
+
+def test_every_value_of_a_trial_config_that_training_needs_has_an_axis() -> None:
+    told_elsewhere = {"task", "epochs", "seed", "precision", "threads", "data"}
+    assert set(Space.model_fields) == set(config.TrialConfig.model_fields) - told_elsewhere

@@ -1,0 +1,242 @@
+"""The study as a value: durations, what makes scores comparable, and the config of a trial."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import optuna
+import pytest
+from pydantic import ValidationError
+
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.spec import StudySpec, config_from, seconds
+
+FULL: dict[str, Any] = {
+    "name": "full-1.0",
+    "data": {
+        "source": "mnist",
+        "root": "somewhere",
+        "image_size": 16,
+        "on_broken": "skip",
+        "download": True,
+        "split": {"train": 0.7, "test": 0.3, "validation": "official", "seed": 3},
+    },
+    "space": {
+        "family": ["alexnet", "resnet"],
+        "filters": {"alexnet": {"low": 16, "high": 64, "step": 8}, "resnet": [4, 8]},
+        "kernel_size": {"low": 3, "high": 7},
+        "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "dropout": {"low": 0.0, "high": 0.5, "step": 0.25},
+        "flip": [True, False],
+        "activation": ["relu", "gelu"],
+        "shift": 1,
+    },
+    "search": {
+        "sampler": {"name": "gp", "startup_trials": 4},
+        "pruner": "none",
+        "epochs": 3,
+        "trials": 7,
+        "timeout": "1h30m",
+        "seed": 5,
+        "precision": "fp32",
+    },
+}
+
+
+def spec_with(section: str, **changes: Any) -> StudySpec:
+    """Return the full study with some keys of a section replaced."""
+    return StudySpec.model_validate({**FULL, section: {**FULL[section], **changes}})
+
+
+@pytest.mark.parametrize(
+    ("written", "length_s"),
+    [
+        (90, 90.0),
+        (0.5, 0.5),
+        ("90s", 90.0),
+        ("30m", 1800.0),
+        ("1h30m", 5400.0),
+        ("1h 30m", 5400.0),
+        ("2d", 172800.0),
+        (" 1.5H ", 5400.0),
+    ],
+)
+def test_a_duration_is_read_in_the_units_people_write(written: object, length_s: float) -> None:
+    assert seconds(written) == length_s
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["soon", "", "90", "1m30", "30m soon", "1h-30m", True, None, [], "5 parsecs", "1h30"],
+    ids=str,
+)
+def test_a_duration_that_cannot_be_read_says_how_to_write_one(written: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write 90s, 30m or 1h30m"):
+        seconds(written)
+
+
+@pytest.mark.parametrize("written", [0, -5, "0s", -0.5])
+def test_a_duration_that_is_not_above_0_is_refused(written: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration above 0"):
+        seconds(written)
+
+
+@pytest.mark.parametrize("written", [float("nan"), float("inf")])
+def test_a_duration_without_an_end_is_refused(written: float) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        seconds(written)
+
+
+@pytest.mark.parametrize(
+    "written", [FULL, {"name": "short", "data": {"source": "digits"}}], ids=["full", "short"]
+)
+def test_a_study_stored_as_json_and_read_again_is_the_same_study(written: dict[str, Any]) -> None:
+    spec = StudySpec.model_validate(written)
+    stored = json.loads(json.dumps(spec.model_dump(mode="json")))
+    again = StudySpec.model_validate(stored)
+    assert again == spec
+    assert again.identity() == spec.identity()
+
+
+def test_the_identity_is_flat_and_can_be_stored_as_json() -> None:
+    identity = StudySpec.model_validate(FULL).identity()
+    assert json.loads(json.dumps(identity)) == identity
+    assert identity["name"] == "full-1.0"
+    assert identity["data.split.validation"] == "official"
+    assert identity["space.dropout"] == {"low": 0.0, "high": 0.5, "step": 0.25}
+    assert identity["search.sampler.name"] == "gp"
+    assert identity["search.epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("search", {"trials": 1000}),
+        ("search", {"timeout": None}),
+        ("data", {"root": "elsewhere"}),
+        ("data", {"download": False}),
+    ],
+    ids=str,
+)
+def test_budgets_and_the_place_of_the_data_may_change_between_launches(
+    section: str, changes: dict[str, Any]
+) -> None:
+    changed = spec_with(section, **changes)
+    assert changed != StudySpec.model_validate(FULL)
+    assert changed.identity() == StudySpec.model_validate(FULL).identity()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("search", "epochs", 4),
+        ("search", "seed", 6),
+        ("search", "precision", "bf16"),
+        ("search", "pruner", "median"),
+        ("search", "sampler", "tpe"),
+        ("data", "image_size", 28),
+        ("data", "on_broken", "error"),
+        ("data", "source", "kmnist"),
+        ("data", "split", {"train": 0.7, "test": 0.3, "validation": "official", "seed": 4}),
+        ("space", "shift", 2),
+        ("space", "flip", True),
+        ("space", "dropout", {"low": 0.0, "high": 0.5}),
+    ],
+    ids=str,
+)
+def test_what_changes_the_scores_changes_the_identity(section: str, key: str, value: Any) -> None:
+    identity = StudySpec.model_validate(FULL).identity()
+    changed = spec_with(section, **{key: value}).identity()
+    assert changed != identity
+    named = {name for name in identity | changed if identity.get(name) != changed.get(name)}
+    assert all(name.startswith(f"{section}.{key}") for name in named)
+
+
+def test_two_ways_to_write_the_same_study_have_the_same_identity() -> None:
+    terse = {"name": "a", "data": {"source": "digits"}, "search": {"sampler": "random"}}
+    wordy = {
+        "name": "a",
+        "data": {"source": "digits", "split": {"train": 0.8, "test": 0.1}},
+        "space": {"family": ["alexnet"], "filters": "48", "flip": "off"},
+        "search": {"sampler": {"name": "random"}, "pruner": {"name": "median"}},
+    }
+    first, second = StudySpec.model_validate(terse), StudySpec.model_validate(wordy)
+    assert first.identity() == second.identity()
+
+
+def test_a_study_cannot_be_changed_once_it_is_read() -> None:
+    spec = StudySpec.model_validate(FULL)
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.name = "other"
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.search.epochs = 100
+
+
+def test_a_grid_smaller_than_the_wish_bounds_the_trials() -> None:
+    written = {
+        "name": "grid",
+        "data": {"source": "digits"},
+        "space": {"filters": [16, 32], "layers": [1, 2, 3]},
+        "search": {"sampler": "grid", "trials": 50},
+    }
+    assert StudySpec.model_validate(written).trial_budget() == 6
+    written["search"] = {"sampler": "grid", "trials": 4}
+    assert StudySpec.model_validate(written).trial_budget() == 4
+    written["search"] = {"sampler": "random", "trials": 50}
+    assert StudySpec.model_validate(written).trial_budget() == 50
+
+
+def test_a_grid_on_a_continuous_axis_names_the_axis() -> None:
+    with pytest.raises(ValidationError, match="grid needs lists or steps; learning_rate is"):
+        spec_with("search", sampler="grid")
+
+
+def test_a_stored_trial_gives_the_config_that_the_live_one_gave() -> None:
+    spec = StudySpec.model_validate(FULL)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
+    for seed in range(10):
+        trial = study.ask()
+        for name, value in (("seed", seed), ("precision", "bf16"), ("threads", 2)):
+            trial.set_user_attr(name, value)
+        live = config_from(spec, "abc", trial)
+        assert config_from(spec, "abc", study.trials[-1]) == live
+        assert (live.seed, live.precision, live.threads, live.epochs) == (seed, "bf16", 2, 3)
+        assert live.data.fingerprint == "abc"
+        assert live.data.image_size == 16
+
+
+def trial_config(**changes: Any) -> TrialConfig:
+    """Return the config of a trial of a plain study, with some values replaced."""
+    spec = StudySpec.model_validate({"name": "a", "data": {"source": "digits"}})
+    trial = optuna.create_study().ask()
+    for name, value in (("seed", 1), ("precision", "fp32"), ("threads", 1)):
+        trial.set_user_attr(name, value)
+    written = config_from(spec, "abc", trial).model_dump(mode="json")
+    return TrialConfig.model_validate({**written, **changes})
+
+
+def test_a_config_stored_as_json_and_read_again_is_the_same_config() -> None:
+    config = trial_config()
+    assert TrialConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("family", "lenet"),
+        ("filters", 0),
+        ("dropout", 1.0),
+        ("learning_rate", 0),
+        ("precision", "fp16"),
+        ("momentum", 0.9),
+    ],
+)
+def test_a_config_that_no_training_could_follow_is_refused(key: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=key):
+        trial_config(**{key: value})
+
+
+def test_a_config_with_an_even_kernel_is_refused_as_it_is_in_a_study_file() -> None:
+    with pytest.raises(ValidationError, match="kernel_size"):
+        trial_config(kernel_size=4)
