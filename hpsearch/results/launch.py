@@ -12,13 +12,13 @@ from typing import Any
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
-from hpsearch.errors import NothingToChooseError, RunsFolderError, SealError
+from hpsearch.errors import NothingToChooseError, RunsFolderError, SealError, WorkerError
 from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
 from hpsearch.results.final import run_final
 from hpsearch.results.report import Report, last_result, make_report, markdown
 from hpsearch.search.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from hpsearch.search.ledger import StudyRow
-from hpsearch.search.processes import LocalWorkers, check_device_name, cores, in_child
+from hpsearch.search.processes import LocalWorkers, check_device_name, in_child, workers_for
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.studies import enter_study, read_stored_study
@@ -79,12 +79,12 @@ def launch(
             assert row is not None
             searched = _is_finished(row, spec)
             if not searched:
-                _search(storage, spec, prepared, workers or cores(), device, watcher)
+                _search(storage, spec, prepared, workers or workers_for(device), device, watcher)
             measured = final and _final(
                 storage, spec, prepared, device, folder, open_again, watcher
             )
             report = make_report(storage, spec.name)
-            if not searched or measured:
+            if not searched or measured or not (folder / "report.md").exists():
                 _write(report, folder)
             return Outcome(report, folder, already_done=searched and not measured)
     finally:
@@ -141,8 +141,14 @@ def _search(
     finally:
         workers.stop()
         ledger.add_spent(name, time.monotonic() - accounted)
-        watcher.searching(progress_of(storage, name, workers.count))
-    if read_stored_study(storage, name).best() is not None:
+    progress = progress_of(storage, name, workers.count)
+    watcher.searching(progress)
+    if workers.gave_up and progress.finished < progress.budget:
+        raise WorkerError(
+            f"no worker of study '{name}' could go on after {progress.finished} of "
+            f"{progress.budget} trials; 'hpsearch status {name}' shows why trials failed"
+        )
+    if progress.best is not None:
         ledger.set_state(name, "done")
 
 

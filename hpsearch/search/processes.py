@@ -20,8 +20,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import HpsearchError, WorkerError
-from hpsearch.search.storage import Storage, open_storage
+from hpsearch.errors import HpsearchError, StorageError, WorkerError
+from hpsearch.search.storage import Storage, open_storage, storage_errors
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ MALLOC_SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
 }
 STOP_GRACE_S = 10.0
+REFUSED = 3  # the exit code of a worker that has said why it cannot go on
 MAX_RESTARTS = 5  # of all workers of one launch together
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -47,6 +48,23 @@ def cores() -> int:
     except (OSError, ValueError):
         pass
     return max(1, usable or 1)
+
+
+def gpus() -> int:
+    """Return how many NVIDIA GPUs this process may use; torch is not loaded to find out."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def workers_for(device: str) -> int:
+    """Return how many workers suit a device name: one for each core, or for each GPU."""
+    if device == "auto":
+        return gpus() or cores()
+    if device == "cuda":
+        return max(1, gpus())
+    return cores() if device == "cpu" else 1
 
 
 @contextmanager
@@ -82,6 +100,7 @@ class WorkerOrder:
     prepared: Path
     worker: str
     device: str
+    number: int  # counts the workers of a launch, to spread them over GPUs
     threads: int
 
 
@@ -95,11 +114,12 @@ def _run_worker(order: WorkerOrder, stop: Event) -> None:
     torch.set_num_threads(order.threads)
     storage = open_storage(order.storage_url, create=False)
     try:
-        device = device_named(order.device)
-        hire(order.worker, storage, order.study, order.prepared, device, stopped).work()
+        with storage_errors(storage):
+            device = device_named(order.device, order.number)
+            hire(order.worker, storage, order.study, order.prepared, device, stopped).work()
     except HpsearchError as error:
         print(f"worker {order.worker}: {error}", file=sys.stderr, flush=True)
-        sys.exit(3)
+        sys.exit(1 if isinstance(error, StorageError) else REFUSED)
     finally:
         storage.close()
 
@@ -113,15 +133,18 @@ def check_device_name(name: str) -> None:
         raise WorkerError(f"--device: unknown device '{name}'; use auto, cpu, cuda, cuda:1 or mps")
 
 
-def device_named(name: str) -> Any:
-    """Return torch's device of a name, the best one at hand for `auto`."""
+def device_named(name: str, number: int = 0) -> Any:
+    """Return torch's device of a name, the best one at hand for `auto`.
+
+    Without an index, several workers share the GPUs in turn, by their `number`.
+    """
     import torch
 
     from hpsearch.training.precision import best_device
 
-    if name == "auto":
-        return best_device()
-    device = torch.device(name)
+    device = best_device() if name == "auto" else torch.device(name)
+    if device.type == "cuda" and device.index is None and torch.cuda.is_available():
+        return torch.device("cuda", number % torch.cuda.device_count())
     here = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -161,8 +184,9 @@ class LocalWorkers:
     threads: int = 1
     _stop: Event = field(default_factory=_SPAWN.Event)
     _alive: dict[str, SpawnProcess] = field(default_factory=dict)
+    _started: int = 0
     _restarts: int = 0
-    _refused: bool = False
+    gave_up: bool = False  # whether a worker ended that was not replaced
 
     def start(self) -> None:
         """Start all workers."""
@@ -177,8 +201,10 @@ class LocalWorkers:
             self.prepared,
             name,
             self.device,
+            self._started,
             self.threads,
         )
+        self._started += 1
         process = _SPAWN.Process(target=_run_worker, args=(order, self._stop), name=name)
         with child_environment(self.threads):
             process.start()
@@ -187,7 +213,8 @@ class LocalWorkers:
     def look(self) -> bool:
         """Replace workers that died; return whether any is still at work.
 
-        Raises WorkerError where they keep dying, or say themselves that they cannot go on.
+        One that said itself why it cannot go on is not replaced, and neither are more than
+        MAX_RESTARTS: `gave_up` is true then.
         """
         for name, process in list(self._alive.items()):
             if process.exitcode is None:
@@ -196,19 +223,14 @@ class LocalWorkers:
             if process.exitcode == 0:
                 continue
             self.storage.ledger.expire_worker(name)
-            if process.exitcode == 3:  # it has said why
-                self._refused = True
+            if process.exitcode == REFUSED:
+                self.gave_up = True
             elif self._restarts < MAX_RESTARTS and not self._stop.is_set():
                 logger.warning("a worker %s; starting another", death(process.exitcode))
                 self._restarts += 1
                 self._start_one()
             else:
-                self._refused = True
-        if not self._alive and self._refused:
-            raise WorkerError(
-                f"no worker of study '{self.study}' could go on; 'hpsearch status {self.study}' "
-                "shows why trials failed"
-            )
+                self.gave_up = True
         return bool(self._alive)
 
     def stop(self) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import optuna
 import torch
+from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.errors import StudyMismatchError, WorkerError
@@ -97,6 +99,8 @@ class Worker:
         except optuna.TrialPruned as pruned:
             trial.set_user_attr("reason", str(pruned))
             return self._end(trial, held.lease, TrialState.PRUNED)
+        except (SQLAlchemyError, StorageInternalError):
+            raise  # the storage's fault, not the trial's: another worker takes the trial over
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
             trial.set_user_attr("traceback", traceback.format_exc()[-4000:])
             return self._fail(trial, held.lease, f"{type(error).__name__}: {error}"[:1000])
