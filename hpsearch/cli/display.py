@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -19,12 +18,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hpsearch.results.report import (
-    Report,
-    Table,
-    failure_lines,
     hours,
-    saved_line,
-    sections,
 )
 from hpsearch.search.defaults import DEFAULT_STORAGE
 from hpsearch.search.progress import Progress, epochs_of
@@ -33,11 +27,8 @@ from hpsearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
-    from hpsearch.results.check import Checked
-    from hpsearch.results.export import Exported
     from hpsearch.results.launch import Outcome, Watcher
 
-out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
@@ -93,7 +84,7 @@ class Display:
             f"Study [b]{self._spec.name}[/b]: {train} train / {test} test / {validation} "
             f"validation images, {len(prepared.classes)} classes"
         )
-        _say_skipped(prepared)
+        say_skipped(prepared)
 
     def _searching(self, progress: Progress) -> None:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
@@ -109,11 +100,11 @@ class Display:
             self._live.update(self._picture(progress))
         elif time.monotonic() - self._said_at > PLAIN_EVERY_S:
             self._said_at = time.monotonic()
-            err.print(_summary(progress))
+            err.print(summary(progress))
 
     def _picture(self, progress: Progress) -> RenderableType:
         rows: list[RenderableType] = [_bar("trials", progress.finished, progress.budget)]
-        rows.append(Text.from_markup(_summary(progress)))
+        rows.append(Text.from_markup(summary(progress)))
         for trial in progress.running:
             epochs = epochs_of(trial)
             last = trial.intermediate_values.get(epochs)
@@ -181,7 +172,7 @@ def _ended_line(trial: Any, best: Any) -> str:
     )
 
 
-def _summary(p: Progress) -> str:
+def summary(p: Progress) -> str:
     best = "none yet" if p.best is None else f"{p.best.value:.4f} (trial {p.best.number})"
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
     return (
@@ -196,7 +187,7 @@ def _bar(label: str, done: int, of: int) -> RenderableType:
     return row
 
 
-def _say_skipped(prepared: Prepared) -> None:
+def say_skipped(prepared: Prepared) -> None:
     for problem in prepared.skipped:
         err.print(f"left out, broken: {escape(problem)}", style="yellow")
 
@@ -223,144 +214,3 @@ def training_display(
 
     with decoding_display() as decoding:
         yield decoding, epoch
-
-
-def print_report(report: Report) -> None:
-    """Print a report for people."""
-    for number, part in enumerate(sections(report)):
-        if number:
-            out.print()
-        out.print(part.title, style="bold")
-        for line in part.lines:
-            out.print(escape(line))
-        if part.table is not None:
-            out.print(_table(part.table))
-
-
-def _table(table: Table) -> RichTable:
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for i, name in enumerate(table.header):
-        drawn.add_column(escape(name), justify="right" if i else "left")
-    for row in table.rows:
-        drawn.add_row(*(escape(cell) for cell in row))
-    return drawn
-
-
-def print_studies(found: list[Progress], storage: str) -> None:
-    """Print a line for every study of a storage."""
-    if not found:
-        out.print(f"{storage} holds no study yet; start one with: hpsearch launch STUDY.yaml")
-        return
-    header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
-    rows = [
-        (
-            p.study.spec.name,
-            p.state,
-            f"{p.finished}/{p.budget}",
-            str(len(p.running)),
-            str(p.complete),
-            str(p.pruned),
-            str(p.failed),
-            "-" if p.best is None else f"{p.best.value:.4f}",
-        )
-        for p in found
-    ]
-    out.print(_table(Table(header, rows)))
-    out.print("More of one: hpsearch status STUDY; its results: hpsearch report STUDY")
-
-
-def print_status(report: Report) -> None:
-    """Print how one study stands."""
-    p = report.progress
-    out.print(
-        f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended"
-    )
-    out.print(_summary(p))
-    if p.interrupted:
-        out.print(f"{p.interrupted} interrupted; a launch goes on with them", style="yellow")
-    for trial in p.running:
-        out.print(
-            f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
-            f"worker {trial.user_attrs.get('worker', '?')}"
-        )
-    if p.pruner_waits_for:
-        out.print(
-            f"The {p.study.spec.search.pruner.name} pruner begins after {p.pruner_waits_for} more "
-            "complete trial(s)"
-        )
-    else:
-        out.print(saved_line(p))
-    failures = failure_lines(p.study)
-    if failures:
-        out.print("Failed trials:", style="red")
-        for line in failures:
-            out.print(f"  {escape(line)}")
-    sealed = "still sealed" if not report.openings else f"opened {report.openings} time(s)"
-    out.print(f"Validation: {sealed}")
-
-
-def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
-    """Print what a study would train on, and what some of its trials would be."""
-    prepared = checked.prepared
-    channels, height, width = prepared.image_shape
-    out.print(
-        f"Study [b]{spec.name}[/b]: {spec.data.source}, images {height} x {width}, "
-        f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
-    )
-    _say_skipped(prepared)
-    rows = [
-        (name, *(str(n) for n in counts))
-        for name, counts in zip(prepared.classes, prepared.counts, strict=True)
-    ]
-    rows.append(("all", *(str(n) for n in prepared.totals)))
-    out.print(_table(Table(("class", "train", "test (selects)", "validation (sealed)"), rows)))
-    searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
-    out.print(f"Searched: {escape(searched)}")
-    out.print(f"\nThe first {len(checked.samples)} configurations:")
-    names = (
-        "family",
-        "filters",
-        "layers",
-        "kernel_size",
-        "units1",
-        "units2",
-        "activation",
-        "pooling",
-        "batch_norm",
-        "dropout",
-        "optimizer",
-        "learning_rate",
-        "weight_decay",
-        "batch_size",
-        "schedule",
-    )
-    columns = [config.model_dump() for config, _ in checked.samples]
-    table = [(n, *(_short(column[n]) for column in columns)) for n in names]
-    table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
-    table.append(
-        ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
-    )
-    out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
-    out.print(f"All is well. Start it with: hpsearch launch {study_file}")
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def print_training(scores: dict[str, Any], exported: Exported, output: Path | None) -> None:
-    """Print what a training came to, beside what was recorded."""
-    test, recorded = scores["test"]["accuracy"], scores["recorded_test_accuracy"]
-    low, high = scores["test"]["interval"]
-    out.print(f"test accuracy {test!r} (95 % interval {low:.4f} - {high:.4f})")
-    if recorded is None:
-        out.print("the file records no score to compare with")
-    elif scores["identical"]:
-        out.print(f"identical to the recorded {recorded!r}", style="green")
-    else:
-        out.print(
-            f"recorded was {recorded!r}; packages, hardware or thread count differ from then",
-            style="yellow",
-        )
-    if output is not None:
-        out.print(f"weights in {output}")

@@ -92,9 +92,10 @@ def launch(
     as_json: AsJson = False,
 ) -> None:
     """Create or resume a study: search, choose, open validation once, report, export."""
-    from hpsearch.cli.display import Display, print_report
+    from hpsearch.cli.display import Display
+    from hpsearch.cli.printed import print_report
+    from hpsearch.results.formats import as_json as report_json
     from hpsearch.results.launch import launch as launch_study
-    from hpsearch.results.report import as_json as report_json
 
     spec = _spec(study_file, trials, timeout)
     with Display(spec) as display:
@@ -123,8 +124,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show all studies of a storage, or one: trials by state, best so far, failures, time left."""
-    from hpsearch.cli.display import print_status, print_studies
-    from hpsearch.results.report import counts, make_report, trial_json
+    from hpsearch.cli.printed import print_status, print_studies
+    from hpsearch.results.formats import counts, trial_json
+    from hpsearch.results.report import make_report
     from hpsearch.search.progress import progress_of
     from hpsearch.search.storage import open_storage, storage_errors
 
@@ -171,8 +173,8 @@ def report(
     study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJson = False
 ) -> None:
     """Print the report of a study again, from storage alone."""
-    from hpsearch.cli.display import print_report
-    from hpsearch.results.report import as_json as report_json
+    from hpsearch.cli.printed import print_report
+    from hpsearch.results.formats import as_json as report_json
     from hpsearch.results.report import make_report
     from hpsearch.search.storage import open_storage, storage_errors
 
@@ -197,7 +199,8 @@ def export(
 ) -> None:
     """Write the complete configuration of the best trial, or of one trial, as YAML."""
     from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
-    from hpsearch.results.report import make_report, trial_json
+    from hpsearch.results.formats import trial_json
+    from hpsearch.results.report import make_report
     from hpsearch.search.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
@@ -226,7 +229,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train from an exported file alone, and compare with the score recorded in it."""
-    from hpsearch.cli.display import print_training, training_display
+    from hpsearch.cli.display import training_display
+    from hpsearch.cli.printed import print_training
     from hpsearch.results.export import read_exported
     from hpsearch.results.train import train_exported
 
@@ -261,7 +265,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Find all that can be wrong without training: the file, the data, the space."""
-    from hpsearch.cli.display import decoding_display, print_check
+    from hpsearch.cli.display import decoding_display
+    from hpsearch.cli.printed import print_check
     from hpsearch.results.check import check as check_study
 
     spec = _spec(study_file, None, None)

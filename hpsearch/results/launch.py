@@ -15,10 +15,12 @@ from hpsearch.data.sources.decoded import Progress as DecodingProgress
 from hpsearch.errors import NothingToChooseError, RunsFolderError, SealError, WorkerError
 from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
 from hpsearch.results.final import run_final
-from hpsearch.results.report import Report, last_result, make_report, markdown
+from hpsearch.results.formats import markdown, trials_csv
+from hpsearch.results.report import Report, last_result, make_report
 from hpsearch.search.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from hpsearch.search.ledger import StudyRow
-from hpsearch.search.processes import LocalWorkers, check_device_name, in_child, workers_for
+from hpsearch.search.local_workers import LocalWorkers
+from hpsearch.search.processes import check_device_name, in_child, workers_for
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.studies import enter_study, read_stored_study
@@ -207,29 +209,3 @@ def _write(report: Report, folder: Path) -> None:
         return
     write_whole(folder / "best.yaml", exported_yaml(study, trial, report.final))
     write_whole(folder / "trials.csv", trials_csv(report))
-
-
-def trials_csv(report: Report) -> str:
-    """Return every trial as a row: state, scores, hyperparameters, cost."""
-    import pandas as pd  # half a second to import, and needed here alone
-
-    study = report.study
-    rows = []
-    for trial in study.sampled():
-        config = study.config(trial).model_dump(mode="json", exclude={"data"})
-        attrs = trial.user_attrs
-        rows.append(
-            {
-                "trial": trial.number,
-                "state": trial.state.name.lower(),
-                "test_accuracy": trial.value,
-                "epochs_run": len(trial.intermediate_values),
-                "duration_s": attrs.get("duration_s"),
-                "parameters": attrs.get("parameters"),
-                "forward_flops": attrs.get("forward_flops"),
-                "device": attrs.get("device"),
-                "reason": attrs.get("reason"),
-                **config,
-            }
-        )
-    return str(pd.DataFrame(rows).to_csv(index=False))

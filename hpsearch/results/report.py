@@ -92,7 +92,7 @@ def _data(report: Report) -> Section:
 
 
 def _choice(report: Report) -> Section | None:
-    study, trial = report.study, _chosen(report)
+    study, trial = report.study, chosen(report)
     if trial is None:
         return None
     searched = study.spec.space.searched()
@@ -130,14 +130,14 @@ _SHOWN = (
 )
 
 
-def _chosen(report: Report) -> FrozenTrial | None:
+def chosen(report: Report) -> FrozenTrial | None:
     if report.final is None:
         return report.progress.best
     return next(t for t in report.study.trials if t.number == report.final["trial"])
 
 
 def _scores(report: Report) -> Section | None:
-    trial = _chosen(report)
+    trial = chosen(report)
     if trial is None or trial.value is None:
         return None
     if report.final is None:
@@ -216,21 +216,22 @@ def _search(report: Report) -> Section:
         f"{hours(duration_s)} of training",
         saved_line(p),
     ]
-    baseline = next((t for t in p.study.trials if t.user_attrs.get("slot") == 0), None)
-    chosen = _chosen(report)
-    if (
-        spec.sampler.name != "grid"
-        and baseline is not None
-        and baseline.value is not None
-        and chosen is not None
-        and chosen.value is not None
-    ):
-        gain = chosen.value - baseline.value
-        lines.append(
-            f"Tuning gained {gain:+.4f} test accuracy over the default configuration "
-            f"(trial {baseline.number}: {baseline.value:.4f})"
-        )
-    return Section("Search", lines)
+    gain = _gain_line(report)
+    return Section("Search", lines if gain is None else [*lines, gain])
+
+
+def _gain_line(report: Report) -> str | None:
+    """Return in words whether tuning was worth it; None where there is nothing to compare."""
+    trials, choice = report.study.trials, chosen(report)
+    baseline = next((t for t in trials if t.user_attrs.get("slot") == 0), None)
+    if baseline is None or baseline.value is None or choice is None or choice.value is None:
+        return None
+    if report.study.spec.search.sampler.name == "grid":
+        return None  # its first trial is a corner of the grid, not the default configuration
+    return (
+        f"Tuning gained {choice.value - baseline.value:+.4f} test accuracy over the default "
+        f"configuration (trial {baseline.number}: {baseline.value:.4f}, {baseline.state.name.lower()})"
+    )
 
 
 def saved_line(p: Progress) -> str:
@@ -324,64 +325,3 @@ def hours(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def markdown(report: Report) -> str:
-    """Return the report as Markdown."""
-    out: list[str] = []
-    for number, part in enumerate(sections(report)):
-        out += ["#" * (1 if number == 0 else 2) + f" {part.title}", ""]
-        out += [f"{line}  " for line in part.lines]
-        if part.table is not None:
-            aligned = ["---", *["---:"] * (len(part.table.header) - 1)]
-            out += ["", _row(part.table.header), _row(tuple(aligned))]
-            out += [_row(row) for row in part.table.rows]
-        out.append("")
-    return "\n".join(out)
-
-
-def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as plain data for scripts."""
-    p = report.progress
-    chosen = _chosen(report)
-    return {
-        "study": p.study.spec.name,
-        "storage": report.storage,
-        "state": p.state,
-        "fingerprint": p.study.fingerprint,
-        "data": p.study.data_summary,
-        "trials": counts(p),
-        "epochs_run": p.epochs_run,
-        "epochs_saved": p.epochs_saved,
-        "chosen": None if chosen is None else trial_json(p.study, chosen),
-        "openings": report.openings,
-        "openings_by_others": report.openings_by_others,
-        "final": report.final,
-    }
-
-
-def counts(p: Progress) -> dict[str, int]:
-    """Return the trials of a study by state."""
-    return {
-        "budget": p.budget,
-        "running": len(p.running),
-        "interrupted": p.interrupted,
-        "complete": p.complete,
-        "pruned": p.pruned,
-        "failed": p.failed,
-    }
-
-
-def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial as plain data."""
-    return {
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "test_accuracy": trial.value,
-        "parameters": trial.user_attrs.get("parameters"),
-        "config": study.config(trial).model_dump(mode="json"),
-    }

@@ -24,7 +24,8 @@ from sqlalchemy import URL, Engine, event, text
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from hpsearch.errors import StorageError, StudyNotFoundError
-from hpsearch.search.ledger import Ledger, create_ledger
+from hpsearch.search.ledger import Ledger
+from hpsearch.search.tables import create_ledger
 from hpsearch.search.url import parse_url, shown_url
 
 BUSY_TIMEOUT_S = 60  # how long a writer waits for another one on SQLite

@@ -21,8 +21,9 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import NothingToChooseError, RunsFolderError, StudyMismatchError
 from hpsearch.results.export import read_exported
+from hpsearch.results.formats import as_json, markdown
 from hpsearch.results.launch import Outcome, Watcher, launch
-from hpsearch.results.report import as_json, make_report, markdown
+from hpsearch.results.report import make_report
 from hpsearch.results.train import train_exported
 from hpsearch.results.weights import load_model
 from hpsearch.search.storage import Storage, open_storage
@@ -254,7 +255,7 @@ def test_the_pruner_prunes_and_the_report_counts_the_epochs_it_saved(tmp_path: P
                       "learning_rate": [3e-3, 1e-6]},
             "search": {
                 "sampler": "grid", "trials": 2, "epochs": 4,
-                "pruner": {"name": "median", "startup_trials": 1, "warmup_epochs": 1, "min_trials": 1},
+                "pruner": {"name": "median", "startup_trials": 1, "min_trials": 1},
             },
         }
     )  # fmt: skip

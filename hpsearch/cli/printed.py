@@ -1,0 +1,163 @@
+"""What commands print when they are done: tables and lines on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from hpsearch.cli.display import say_skipped, summary
+from hpsearch.results.report import Report, Table, failure_lines, saved_line, sections
+from hpsearch.search.progress import Progress, epochs_of
+from hpsearch.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from hpsearch.results.check import Checked
+    from hpsearch.results.export import Exported
+
+out = Console(highlight=False)
+
+
+def print_report(report: Report) -> None:
+    """Print a report for people."""
+    for number, part in enumerate(sections(report)):
+        if number:
+            out.print()
+        out.print(part.title, style="bold")
+        for line in part.lines:
+            out.print(escape(line))
+        if part.table is not None:
+            out.print(_table(part.table))
+
+
+def _table(table: Table) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for i, name in enumerate(table.header):
+        drawn.add_column(escape(name), justify="right" if i else "left")
+    for row in table.rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    return drawn
+
+
+def print_studies(found: list[Progress], storage: str) -> None:
+    """Print a line for every study of a storage."""
+    if not found:
+        out.print(f"{storage} holds no study yet; start one with: hpsearch launch STUDY.yaml")
+        return
+    header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
+    rows = [
+        (
+            p.study.spec.name,
+            p.state,
+            f"{p.finished}/{p.budget}",
+            str(len(p.running)),
+            str(p.complete),
+            str(p.pruned),
+            str(p.failed),
+            "-" if p.best is None else f"{p.best.value:.4f}",
+        )
+        for p in found
+    ]
+    out.print(_table(Table(header, rows)))
+    out.print("More of one: hpsearch status STUDY; its results: hpsearch report STUDY")
+
+
+def print_status(report: Report) -> None:
+    """Print how one study stands."""
+    p = report.progress
+    out.print(
+        f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended"
+    )
+    out.print(summary(p))
+    if p.interrupted:
+        out.print(f"{p.interrupted} interrupted; a launch goes on with them", style="yellow")
+    for trial in p.running:
+        out.print(
+            f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
+            f"worker {trial.user_attrs.get('worker', '?')}"
+        )
+    if p.pruner_waits_for:
+        out.print(
+            f"The {p.study.spec.search.pruner.name} pruner begins after {p.pruner_waits_for} more "
+            "complete trial(s)"
+        )
+    else:
+        out.print(saved_line(p))
+    failures = failure_lines(p.study)
+    if failures:
+        out.print("Failed trials:", style="red")
+        for line in failures:
+            out.print(f"  {escape(line)}")
+    sealed = "still sealed" if not report.openings else f"opened {report.openings} time(s)"
+    out.print(f"Validation: {sealed}")
+
+
+def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
+    """Print what a study would train on, and what some of its trials would be."""
+    prepared = checked.prepared
+    channels, height, width = prepared.image_shape
+    out.print(
+        f"Study [b]{spec.name}[/b]: {spec.data.source}, images {height} x {width}, "
+        f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
+    )
+    say_skipped(prepared)
+    rows = [
+        (name, *(str(n) for n in counts))
+        for name, counts in zip(prepared.classes, prepared.counts, strict=True)
+    ]
+    rows.append(("all", *(str(n) for n in prepared.totals)))
+    out.print(_table(Table(("class", "train", "test (selects)", "validation (sealed)"), rows)))
+    searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
+    out.print(f"Searched: {escape(searched)}")
+    out.print(f"\nThe first {len(checked.samples)} configurations:")
+    names = (
+        "family",
+        "filters",
+        "layers",
+        "kernel_size",
+        "units1",
+        "units2",
+        "activation",
+        "pooling",
+        "batch_norm",
+        "dropout",
+        "optimizer",
+        "learning_rate",
+        "weight_decay",
+        "batch_size",
+        "schedule",
+    )
+    columns = [config.model_dump() for config, _ in checked.samples]
+    table = [(n, *(_short(column[n]) for column in columns)) for n in names]
+    table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
+    table.append(
+        ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
+    )
+    out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
+    out.print(f"All is well. Start it with: hpsearch launch {study_file}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def print_training(scores: dict[str, Any], exported: Exported, output: Path | None) -> None:
+    """Print what a training came to, beside what was recorded."""
+    test, recorded = scores["test"]["accuracy"], scores["recorded_test_accuracy"]
+    low, high = scores["test"]["interval"]
+    out.print(f"test accuracy {test!r} (95 % interval {low:.4f} - {high:.4f})")
+    if recorded is None:
+        out.print("the file records no score to compare with")
+    elif scores["identical"]:
+        out.print(f"identical to the recorded {recorded!r}", style="green")
+    else:
+        out.print(
+            f"recorded was {recorded!r}; packages, hardware or thread count differ from then",
+            style="yellow",
+        )
+    if output is not None:
+        out.print(f"weights in {output}")

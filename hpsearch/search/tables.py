@@ -1,0 +1,104 @@
+"""Our tables beside Optuna's, and the database's clock."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Engine,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    select,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from hpsearch.errors import StorageError
+
+SCHEMA_VERSION = 1
+
+_tables = MetaData()
+
+versions = Table("hpsearch_schema", _tables, Column("version", Integer, primary_key=True))
+
+studies = Table(
+    "hpsearch_studies",
+    _tables,
+    Column("name", String(100), primary_key=True),
+    Column("spec", Text, nullable=False),  # StudySpec as JSON
+    Column("identity", Text, nullable=False),  # what makes scores comparable, as JSON
+    Column("fingerprint", String(64), nullable=False),
+    Column("data_summary", Text, nullable=False),  # classes and counts, as JSON
+    Column("state", String(10), nullable=False),  # open, done
+    Column("trials", Integer, nullable=False),  # the budget
+    Column("claimed", Integer, nullable=False),
+    Column("precision", String(8)),  # decided by the first worker
+    Column("timeout_s", Float),
+    Column("spent_s", Float, nullable=False),  # wall time of all launches
+    Column("deadline", Float),  # when the present launch's time is up
+    Column("final_s", Float, nullable=False),  # what the final training is expected to take
+    Column("created_at", Float, nullable=False),
+)
+
+leases = Table(
+    "hpsearch_leases",
+    _tables,
+    Column("study", ForeignKey("hpsearch_studies.name", ondelete="CASCADE"), primary_key=True),
+    Column("slot", Integer, primary_key=True),  # 0 ... trials - 1
+    Column("trial_id", Integer),  # Optuna's id, once the trial exists
+    Column("worker", String(200), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
+)
+
+# Openings outlive their study: deleting it must not seal the data again.
+openings = Table(
+    "hpsearch_openings",
+    _tables,
+    Column("id", Integer, primary_key=True),
+    Column("study", String(100), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("trial_number", Integer, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("result", Text),  # JSON, None where the measurement did not end
+)
+
+
+class now_s(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
+    """The database's clock in seconds since 1970."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(now_s, "sqlite")
+def _now_sqlite(element: object, compiler: object, **options: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now_s, "postgresql")
+def _now_postgres(element: object, compiler: object, **options: object) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+def create_ledger(engine: Engine) -> None:
+    """Create the tables where they are missing; refuse those of a newer hpsearch."""
+    _tables.create_all(engine)
+    with engine.begin() as connection:
+        version = connection.execute(select(versions.c.version)).scalar()
+        if version is None:
+            connection.execute(insert(versions).values(version=SCHEMA_VERSION))
+        elif version != SCHEMA_VERSION:
+            raise StorageError(
+                f"the ledger has schema version {version}, this hpsearch knows {SCHEMA_VERSION}; "
+                "use the hpsearch that wrote it, or another storage"
+            )
