@@ -230,7 +230,7 @@ def _gain_line(report: Report) -> str | None:
         return None  # its first trial is a corner of the grid, not the default configuration
     return (
         f"Tuning gained {choice.value - baseline.value:+.4f} test accuracy over the default "
-        f"configuration (trial {baseline.number}: {baseline.value:.4f}, {baseline.state.name.lower()})"
+        f"configuration (trial {baseline.number}: {baseline.value:.4f})"
     )
 
 

@@ -15,22 +15,25 @@ from pydantic import ValidationError
 
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
 from hpsearch.search.storage import Storage, open_storage
+from hpsearch.study.config import Optimizer
+from hpsearch.study.space import Space
 from hpsearch.study.spec import Pruner, Sampler, StudySpec
 
 SAMPLERS = get_args(Sampler.model_fields["name"].annotation)
+OPTIMIZERS = get_args(Optimizer)
 PRUNERS = get_args(Pruner.model_fields["name"].annotation)
 
 SPACES: dict[str, dict[str, Any]] = {
     "ranges": {
-        "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
-        "dropout": {"low": 0.0, "high": 0.5},
+        "learning_rate": {"low": 1e-6, "high": 1.0, "log": True},
+        "dropout": {"low": 0.0, "high": 0.9},
         "filters": {"low": 8, "high": 64, "step": 8},
     },
     "families": {
         "family": ["alexnet", "resnet"],
-        "filters": {"alexnet": {"low": 8, "high": 32}, "resnet": [16, 24]},
+        "filters": {"alexnet": {"low": 1, "high": 2}, "resnet": [3, 4]},
         "optimizer": ["adam", "sgd"],
-        "weight_decay": {"low": 1e-5, "high": 1e-1, "log": True},
+        "weight_decay": {"low": 1e-6, "high": 1.0, "log": True},
     },
 }
 GRID = {
@@ -76,33 +79,49 @@ PINNED_SEEDS = [3831201730, 901243215, 1961547765]
 # First trials
 
 
+def default(axis: str) -> Any:
+    """Return the known-good value of an axis."""
+    return Space.model_fields[axis].default.value
+
+
 @on_sqlite
 def test_the_first_trial_is_the_default_configuration(storage: Storage) -> None:
-    spec = enter(storage, spec_of(space=SPACES["ranges"]))
-    first = sample(storage, spec, 1)[0]
-    assert first == {"learning_rate": 3e-3, "dropout": 0.1, "filters": 48}
+    names = ("learning_rate", "weight_decay", "filters", "units1", "batch_norm", "activation")
+    space = {
+        "learning_rate": {"low": 1e-6, "high": 1.0, "log": True},
+        "weight_decay": {"low": 0.0, "high": 1.0},
+        "filters": {"low": 1, "high": 1024},
+        "units1": [1, default("units1"), 7],
+        "batch_norm": [not default("batch_norm"), default("batch_norm")],
+        "activation": ["elu", "relu", "gelu", "silu", "leaky_relu"],
+    }
+    spec = enter(storage, spec_of(space=space))
+    assert sample(storage, spec, 1) == [{name: default(name) for name in names}]
     config = stored(storage, spec).config(stored(storage, spec).trials[0])
-    assert (config.optimizer, config.batch_size) == ("adamw", 128)
+    for name in Space.model_fields:
+        assert getattr(config, name) == default(name)
 
 
 @on_sqlite
 def test_defaults_outside_the_space_are_moved_to_its_nearest_point(storage: Storage) -> None:
+    wanted, other = default("optimizer"), [o for o in OPTIMIZERS if o != default("optimizer")]
     space = {
-        "learning_rate": {"low": 0.1, "high": 1.0},
-        "filters": {"low": 8, "high": 32, "step": 12},
-        "layers": {"low": 4, "high": 6},
-        "optimizer": ["sgd", "adam"],
-        "dropout": {"low": 0.3, "high": 0.5, "step": 0.1},
-        "units1": {"low": 100, "high": 160, "step": 20},
+        "learning_rate": {"low": 1.0, "high": 2.0},
+        "filters": {"low": 2, "high": 8, "step": 3},
+        "layers": {"low": 7, "high": 8},
+        "optimizer": other,
+        "dropout": {"low": 0.75, "high": 0.95, "step": 0.1},
+        "units1": {"low": default("units1") - 12, "high": default("units1") + 48, "step": 20},
     }
     first = sample(storage, enter(storage, spec_of(space=space)), 1)[0]
+    assert wanted not in other
     assert first == {
-        "learning_rate": 0.1,
-        "filters": 32,
-        "layers": 4,
-        "optimizer": "sgd",
-        "dropout": 0.3,
-        "units1": 120,
+        "learning_rate": 1.0,
+        "filters": 8,
+        "layers": 7,
+        "optimizer": other[0],
+        "dropout": 0.75,
+        "units1": default("units1") + 8,
     }
 
 
@@ -138,19 +157,10 @@ def test_steps_that_miss_the_end_of_a_range_are_refused_before_every_trial_warns
 def test_every_family_is_first_tried_with_its_defaults(storage: Storage) -> None:
     spec = enter(storage, spec_of(space=SPACES["families"]))
     first, second, third = sample(storage, spec, 3)
-    assert first == {
-        "family": "alexnet",
-        "alexnet.filters": 32,
-        "optimizer": "adam",
-        "weight_decay": 0.01,
-    }
-    assert second == {
-        "family": "resnet",
-        "resnet.filters": 16,
-        "optimizer": "adam",
-        "weight_decay": 0.01,
-    }
-    assert third["weight_decay"] != 0.01
+    given = {"optimizer": "adam", "weight_decay": default("weight_decay")}
+    assert first == {"family": "alexnet", "alexnet.filters": 2} | given
+    assert second == {"family": "resnet", "resnet.filters": 3} | given
+    assert third["weight_decay"] != default("weight_decay")
 
 
 def test_later_slots_are_given_nothing() -> None:

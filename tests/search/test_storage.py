@@ -27,8 +27,8 @@ from made_studies import enter, run_trial
 from sqlalchemy import make_url, text
 
 from hpsearch.errors import HpsearchError, StorageError, StudyNotFoundError
-from hpsearch.search.ledger import SCHEMA_VERSION
 from hpsearch.search.storage import Storage, open_storage, storage_errors
+from hpsearch.search.tables import SCHEMA_VERSION
 from hpsearch.search.url import shown_url
 
 NORMAL = 1  # of SQLite's synchronous

@@ -18,6 +18,7 @@ from hpsearch.search.samplers import seed_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import enter_study, read_stored_study
 from hpsearch.study.data import DataReference
+from hpsearch.study.space import Space
 
 # Entering
 
@@ -75,7 +76,7 @@ def test_other_settings_are_refused_and_every_difference_is_named(storage: Stora
         "search.seed": "0, now 1",
         "space.learning_rate": '{"low": 0.0001, "high": 0.01, "log": true}, now '
         '{"low": 0.0001, "high": 0.1, "log": true}',
-        "space.optimizer": '"adamw", now ["adam", "sgd"]',
+        "space.optimizer": f'"{Space().optimizer.notation()}", now ["adam", "sgd"]',
     }
     assert "'made'" in said and storage.shown in said and "new name" in said
 
