@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from hpsearch.cli.display import say_skipped, summary
-from hpsearch.results.report import Report, Table, failure_lines, saved_line, sections
+from hpsearch.results.report import SHOWN, Report, Table, failure_lines, saved_line, sections
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.study.spec import StudySpec
 
@@ -114,25 +114,8 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
     out.print(f"Searched: {escape(searched)}")
     out.print(f"\nThe first {len(checked.samples)} configurations:")
-    names = (
-        "family",
-        "filters",
-        "layers",
-        "kernel_size",
-        "units1",
-        "units2",
-        "activation",
-        "pooling",
-        "batch_norm",
-        "dropout",
-        "optimizer",
-        "learning_rate",
-        "weight_decay",
-        "batch_size",
-        "schedule",
-    )
     columns = [config.model_dump() for config, _ in checked.samples]
-    table = [(n, *(_short(column[n]) for column in columns)) for n in names]
+    table = [(n, *(_short(column[n]) for column in columns)) for n in SHOWN if n != "precision"]
     table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
     table.append(
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))

@@ -33,6 +33,7 @@ def check(
 ) -> Checked:
     """Prepare the data and build the networks of the first trials; raises what a launch would."""
     prepared = prepare(spec.data, data_root, progress)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     samples = []
     for slot in range(min(SAMPLES, spec.trial_budget())):

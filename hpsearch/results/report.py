@@ -99,14 +99,14 @@ def _choice(report: Report) -> Section | None:
     rows = [
         (name, _value(value), "searched" if name in searched else "fixed")
         for name, value in study.config(trial).model_dump().items()
-        if name in _SHOWN
+        if name in SHOWN
     ]
     wording = "Final choice" if report.final else "Best so far"
     title = f"{wording}: trial {trial.number}, {cost_line(trial)}"
     return Section(title, [], Table(("hyperparameter", "value", ""), rows))
 
 
-_SHOWN = (
+SHOWN = (
     "family",
     "filters",
     "layers",
