@@ -49,6 +49,7 @@ class Display:
     def __enter__(self) -> Display:
         if self._interactive:
             self._live.start()
+            self._live.update(Text(f"study {self._spec.name}: looking at the data"))
         return self
 
     def __exit__(

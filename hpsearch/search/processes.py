@@ -58,7 +58,8 @@ def workers_for(device: str) -> int:
 def child_environment(threads: int) -> Iterator[None]:
     """Set what a training process needs in its environment before it starts, and put it back.
 
-    The one place for thread counts and allocator settings.
+    The one place for thread counts and allocator settings. A child started inside never sees
+    Ctrl-C, which reaches the whole terminal, not even while it still imports: its parent answers.
     """
     wanted = {
         "OMP_NUM_THREADS": str(threads),
@@ -68,9 +69,14 @@ def child_environment(threads: int) -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
+    mask = None
+    if hasattr(signal, "pthread_sigmask"):  # children inherit it; our own Ctrl-C waits meanwhile
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from fixtures_storage import on_postgres
 from optuna.trial import TrialState
 from safetensors import safe_open
 
@@ -240,8 +241,9 @@ def test_one_worker_and_one_seed_give_the_same_study_twice(tmp_path: Path) -> No
     assert first == run("b")
 
 
-def test_a_launch_on_postgres_ends_as_on_sqlite(postgres_url: str, tmp_path: Path) -> None:
-    outcome = launch(spec("served", trials=2), postgres_url, runs=tmp_path, workers=2)
+@on_postgres
+def test_a_launch_on_postgres_ends_as_on_sqlite(storage_url: str, tmp_path: Path) -> None:
+    outcome = launch(spec("served", trials=2), storage_url, runs=tmp_path, workers=2)
     assert [t.state for t in outcome.report.study.trials] == [TrialState.COMPLETE] * 2
     assert outcome.report.openings == 1
 

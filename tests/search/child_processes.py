@@ -1,8 +1,8 @@
-"""What child processes of the tests do."""
+"""What child processes of the tests do, together and at one moment."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
@@ -15,6 +15,8 @@ from hpsearch.search.studies import enter_study
 from hpsearch.study.spec import StudySpec
 
 CREW = 8
+HALF = CREW // 2
+PATIENCE_S = 120
 PRELOADED = [  # imported once, not by each process; Optuna imports most of these late
     "hpsearch.search.studies",
     "optuna.storages._rdb.models",
@@ -24,80 +26,83 @@ PRELOADED = [  # imported once, not by each process; Optuna imports most of thes
     "sqlalchemy.dialects.postgresql",
     "psycopg",
 ]
-HEAD_START_S = 0.3  # for the last process to have read its order
+
+Ready = Callable[[], object]
+
+_starts: dict[int, Barrier] = {}
 
 
 class Crew:
-    """Processes that are up and have imported hpsearch, so that they can begin at one moment."""
+    """Processes that are up and have imported hpsearch. What they are ordered to do calls its
+    `ready` where all of them should go on at one moment."""
 
     def __init__(self) -> None:
         context = get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
+        self._starts = {count: context.Barrier(count) for count in (CREW, HALF)}
         self._pool = ProcessPoolExecutor(
-            CREW, context, initializer=wait_for_all, initargs=(context.Barrier(CREW),)
+            CREW, context, initializer=_enlist, initargs=(self._starts,)
         )
 
-    def together(self, function: Any, *arguments: Any, count: int = CREW) -> list[Any]:
-        """Return what `function(*arguments, number)` returned in `count` processes at once."""
-        start_at = time.time() + HEAD_START_S
-        orders = [
-            self._pool.submit(begin_at, start_at, function, *arguments, number)
-            for number in range(count)
+    def together(self, order: Any, *arguments: Any, count: int = CREW) -> list[Any]:
+        """Return what `order(*arguments, ready, number)` returned in each of `count` processes."""
+        done = [
+            self._pool.submit(_obey, order, arguments, number, count) for number in range(count)
         ]
-        return [order.result(timeout=120) for order in orders]
+        try:
+            return [future.result(timeout=PATIENCE_S) for future in done]
+        finally:
+            self._starts[count].reset()  # an order that failed may have let others wait
 
     def close(self) -> None:
         self._pool.shutdown()
 
 
-def wait_for_all(barrier: Barrier) -> None:
-    barrier.wait(timeout=120)
+def _enlist(starts: dict[int, Barrier]) -> None:
+    _starts.update(starts)
+    starts[CREW].wait(PATIENCE_S)
 
 
-def begin_at(start_at: float, function: Any, *arguments: Any) -> Any:
-    time.sleep(max(0.0, start_at - time.time()))
-    return function(*arguments)
+def _obey(order: Any, arguments: tuple[Any, ...], number: int, count: int) -> Any:
+    return order(*arguments, lambda: _starts[count].wait(PATIENCE_S), number)
 
 
-def stand_by(number: int) -> int:
+def stand_by(ready: Ready, number: int) -> int:
+    ready()
     return number
 
 
-def open_it(url: str, number: int) -> list[str]:
+def open_it(url: str, ready: Ready, number: int) -> list[str]:
+    ready()
     storage = open_storage(url)
     names = storage.study_names()
     storage.close()
     return names
 
 
-def enter_it(url: str, spec: StudySpec, number: int) -> list[str]:
+def enter_it(url: str, spec: StudySpec, ready: Ready, number: int) -> list[str]:
     storage = open_storage(url)
+    ready()
     enter_study(storage, spec, PREPARED)
     names = storage.study_names()
     storage.close()
     return names
 
 
-def claim_all(url: str, study: str, number: int) -> list[int]:
-    """Claim until there is nothing left; return the slots that this process got."""
+def claim_all(url: str, study: str, ready: Ready, number: int) -> list[tuple[int, int]]:
+    """Claim until there is nothing left; return slot and attempts of what this process got."""
     storage = open_storage(url, create=False)
-    slots = []
+    ready()
+    got = []
     while (lease := storage.ledger.claim(study, f"process {number}")) is not None:
-        slots.append(lease.slot)
+        got.append((lease.slot, lease.attempts))
     storage.close()
-    return slots
+    return got
 
 
-def claim_one(url: str, study: str, number: int) -> tuple[int, int] | None:
-    """Return slot and attempts of one claim."""
+def decide(url: str, study: str, ready: Ready, number: int) -> str:
     storage = open_storage(url, create=False)
-    lease = storage.ledger.claim(study, f"process {number}")
-    storage.close()
-    return None if lease is None else (lease.slot, lease.attempts)
-
-
-def decide(url: str, study: str, number: int) -> str:
-    storage = open_storage(url, create=False)
+    ready()
     decided = storage.ledger.decide_precision(study, ("fp32", "bf16")[number % 2])
     storage.close()
     return decided

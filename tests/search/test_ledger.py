@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from child_processes import CREW, Crew, claim_all, claim_one, decide
+from child_processes import HALF, Crew, claim_all, decide
 from made_studies import claimed, enter, spec_of
 
 from hpsearch.search import ledger as ledger_module
@@ -112,8 +112,8 @@ def test_four_processes_share_a_budget_exactly(
     storage: Storage, storage_url: str, crew: Crew
 ) -> None:
     enter(storage, trials=BUDGET)
-    shares = crew.together(claim_all, storage_url, "made", count=4)
-    assert sorted(slot for share in shares for slot in share) == list(range(BUDGET))
+    shares = crew.together(claim_all, storage_url, "made", count=HALF)
+    assert sorted(lease for share in shares for lease in share) == [(s, 1) for s in range(BUDGET)]
     assert row_of(storage).claimed == BUDGET
     assert storage.ledger.open_leases("made") == BUDGET
 
@@ -189,12 +189,15 @@ def test_a_lease_runs_out_unless_it_is_renewed(
     assert storage.ledger.claim("made", "next") is None
 
 
-def test_one_of_many_gets_an_expired_lease(storage: Storage, storage_url: str, crew: Crew) -> None:
-    enter(storage, trials=1)
-    claimed(storage, spec_of(), "dead")
+def test_each_expired_lease_is_taken_over_by_one_of_many(
+    storage: Storage, storage_url: str, crew: Crew
+) -> None:
+    enter(storage, trials=BUDGET)
+    for _ in range(BUDGET):
+        claimed(storage, spec_of(), "dead")
     storage.ledger.expire_worker("dead")
-    got = crew.together(claim_one, storage_url, "made")
-    assert sorted(got, key=str) == [(0, 2)] + [None] * (CREW - 1)
+    shares = crew.together(claim_all, storage_url, "made")
+    assert sorted(lease for share in shares for lease in share) == [(s, 2) for s in range(BUDGET)]
 
 
 def test_a_lost_lease_can_be_neither_renewed_nor_finished_nor_given_back(
@@ -246,6 +249,18 @@ def test_a_finished_lease_is_never_given_to_another(storage: Storage) -> None:
     assert storage.ledger.open_leases("made") == 0
 
 
+def test_a_finished_lease_stays_finished_when_its_term_has_run_out(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "LEASE_S", -1.0)  # run out as soon as it is given
+    enter(storage, trials=1)
+    lease = claimed(storage, spec_of(), "first")
+    again = claimed(storage, spec_of(), "second")
+    assert (again.slot, again.attempts) == (lease.slot, 2)
+    storage.ledger.finish(again)
+    assert storage.ledger.claim("made", "third") is None
+
+
 def test_unfinished_trials_are_held_or_interrupted(storage: Storage) -> None:
     enter(storage, trials=4)
     leases = [claimed(storage, spec_of(), w) for w in ("alive", "dead", "alive", "new")]
@@ -281,8 +296,8 @@ def test_processes_that_decide_at_once_agree(
     storage: Storage, storage_url: str, crew: Crew
 ) -> None:
     enter(storage)
-    decided = crew.together(decide, storage_url, "made", count=4)
-    assert decided == [row_of(storage).precision] * 4
+    decided = crew.together(decide, storage_url, "made", count=HALF)
+    assert decided == [row_of(storage).precision] * HALF
 
 
 def test_the_time_left_is_the_timeout_less_what_earlier_launches_spent(storage: Storage) -> None:

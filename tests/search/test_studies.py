@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from child_processes import Crew, enter_it
+from child_processes import CREW, Crew, enter_it
 from fixtures_storage import on_sqlite
 from made_studies import PREPARED, begin_trial, claimed, enter, run_trial, spec_of, stored
 from optuna.trial import TrialState, create_trial
@@ -32,7 +32,7 @@ def test_a_study_may_be_entered_twice(storage: Storage) -> None:
 
 
 def test_processes_may_enter_a_study_at_once(storage_url: str, crew: Crew) -> None:
-    assert crew.together(enter_it, storage_url, spec_of(), count=6) == [["made"]] * 6
+    assert crew.together(enter_it, storage_url, spec_of()) == [["made"]] * CREW
 
 
 def test_an_entered_study_is_maximised_under_the_name_of_its_metric(storage: Storage) -> None:
