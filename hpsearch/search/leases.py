@@ -67,5 +67,7 @@ class HeldLease:
         row = self._ledger.study(self.lease.study)
         if row is None:
             self.lost = True
-        elif row.time_left_s is not None:
+        elif row.time_left_s is None:
+            self._ends_at = float("inf")
+        else:
             self._ends_at = time.monotonic() + row.time_left_s - row.final_s

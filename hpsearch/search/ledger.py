@@ -202,7 +202,7 @@ class Ledger:
 
     def give_back(self, lease: Lease) -> None:
         """Let another worker take the trial at once, as if this one had never tried."""
-        self._update_lease(lease, expires_at=0.0, attempts=leases.c.attempts - 1)
+        self._update_lease(lease, worker="", expires_at=0.0, attempts=leases.c.attempts - 1)
 
     def expire_worker(self, worker: str) -> None:
         """Let others take what a worker held that is known to be dead."""

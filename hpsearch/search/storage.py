@@ -7,7 +7,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
-from sqlalchemy import URL, Engine, event, text
+from sqlalchemy import URL, Engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from hpsearch.errors import StorageError, StudyNotFoundError
@@ -40,7 +40,7 @@ class Storage:
     url: URL
     optuna: BaseStorage
     ledger: Ledger
-    engine: Engine
+    engines: tuple[Engine, ...]
 
     @property
     def shown(self) -> str:
@@ -66,7 +66,8 @@ class Storage:
     def close(self) -> None:
         """Give every connection back."""
         self.optuna.remove_session()
-        self.engine.dispose()
+        for engine in self.engines:
+            engine.dispose()
 
 
 def open_storage(url: str, create: bool = True) -> Storage:
@@ -80,21 +81,44 @@ def open_storage(url: str, create: bool = True) -> Storage:
     parsed = parse_url(url)
     if parsed.drivername.startswith("sqlite"):
         _check_file(parsed, create)
-    engine: Engine | None = None
     try:
-        engine = _engine(parsed)
-        with _creation_lock(parsed, engine):
-            backend = RDBStorage(parsed.render_as_string(False), engine_kwargs=_options(parsed))
-            create_ledger(engine)
-        if parsed.drivername.startswith("sqlite"):
-            event.listen(backend.engine, "connect", _tune_sqlite)
-        return Storage(parsed, optuna.storages.get_storage(backend), Ledger(engine), engine)
+        with ExitStack() as opened:
+            storage = _open(parsed, create, opened)
+            opened.pop_all()  # now it is for whoever has the storage to close it
+            return storage
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, LockTimeout) as error:
         raise StorageError(_explained(parsed, error)) from None
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StorageError(f"the driver of {shown_url(parsed)} is not installed: {error}") from None
-    except RuntimeError as error:  # Optuna's word for tables of another version
-        raise StorageError(f"{shown_url(parsed)}: {error}") from None
+
+
+def _open(url: URL, create: bool, opened: ExitStack) -> Storage:
+    engine = _engine(url)
+    opened.callback(engine.dispose)
+    with _creation_lock(url, engine):
+        if not create and not inspect(engine).has_table("hpsearch_schema"):
+            raise StorageError(
+                f"{shown_url(url)} holds no studies of hpsearch; 'hpsearch launch STUDY.yaml' "
+                "makes the first, or name another storage with --storage or HPSEARCH_STORAGE"
+            )
+        # The check of versions is ours: Optuna's raises out of the constructor, connections open.
+        backend = RDBStorage(
+            url.render_as_string(False), engine_kwargs=_options(url), skip_compatibility_check=True
+        )
+        opened.callback(backend.engine.dispose)
+        opened.callback(backend.remove_session)
+        if backend.get_current_version() != backend.get_head_version():
+            raise StorageError(
+                f"{shown_url(url)} was made by another version of Optuna; try "
+                "'optuna storage upgrade', or another storage"
+            )
+        create_ledger(engine)
+    if url.drivername.startswith("sqlite"):
+        event.listen(backend.engine, "connect", _tune_sqlite)
+        backend.engine.dispose()  # what it has in its pool was connected untuned
+    return Storage(
+        url, optuna.storages.get_storage(backend), Ledger(engine), (engine, backend.engine)
+    )
 
 
 @contextmanager

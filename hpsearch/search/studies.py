@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.data.prepared import Prepared
@@ -66,14 +67,16 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
     study = storage.load(name)
     row = storage.ledger.study(name)
     assert row is not None
+    trials = study.get_trials(deepcopy=False)
+    begun = {t._trial_id for t in trials if not t.state.is_finished()}
     held, interrupted = storage.ledger.unfinished(name)
     return OpenStudy(
         spec=StudySpec.model_validate(row.spec),
         fingerprint=row.fingerprint,
         data_summary=row.data_summary,
-        trials=study.get_trials(deepcopy=False),
-        held=frozenset(held),
-        interrupted=frozenset(interrupted),
+        trials=trials,
+        held=frozenset(held & begun),
+        interrupted=frozenset(interrupted & begun),
     )
 
 
@@ -84,13 +87,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     """
     row = storage.ledger.study(spec.name)
     if row is None:
-        if spec.name not in optuna.study.get_all_study_names(storage.optuna):
-            _create_in_optuna(storage, spec)
-        elif _has_trials_of_others(storage, spec.name):
-            raise StudyMismatchError(
-                f"{storage.shown} holds a study '{spec.name}' that hpsearch did not make; give "
-                "yours another name"
-            )
+        _enter_in_optuna(storage, spec)
         entered = {
             "name": spec.name,
             "spec": spec.model_dump_json(),
@@ -121,18 +118,20 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
         )
 
 
-def _create_in_optuna(storage: Storage, spec: StudySpec) -> None:
+def _enter_in_optuna(storage: Storage, spec: StudySpec) -> None:
+    """Create Optuna's study, or take what a crash in the middle of entering left of it."""
     study = optuna.create_study(
         storage=storage.optuna, study_name=spec.name, direction="maximize", load_if_exists=True
     )
+    foreign = any("slot" not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+    if foreign or study.directions != [StudyDirection.MAXIMIZE]:
+        raise StudyMismatchError(
+            f"{storage.shown} holds a study '{spec.name}' that hpsearch did not make; give yours "
+            "another name"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(["test accuracy"])  # the dashboard then says what it plots
-
-
-def _has_trials_of_others(storage: Storage, name: str) -> bool:
-    study = optuna.load_study(study_name=name, storage=storage.optuna)
-    return any("slot" not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
 
 
 def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ def shown_url(url: URL | str) -> str:
     """Return a storage URL for people and logs: without its password, wherever it stands."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         return "the storage URL"
     safe = {k: "***" if "pass" in k.lower() else v for k, v in parsed.query.items()}
     return parsed.set(query=safe).render_as_string(hide_password=True)
@@ -22,14 +22,15 @@ def parse_url(url: str) -> URL:
     """Return a storage URL checked and completed, Postgres through psycopg 3."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise StorageError(
             "the storage URL cannot be read; write sqlite:///runs/hpsearch.db or "
             "postgresql://USER@HOST/DATABASE"
         ) from None
     backend = parsed.drivername.split("+")[0]
     if backend == "sqlite":
-        if parsed.database in (None, "", ":memory:"):
+        in_memory = ":memory:" in str(parsed.database) or parsed.query.get("mode") == "memory"
+        if not parsed.database or in_memory:
             raise StorageError("SQLite needs a file, such as sqlite:///runs/hpsearch.db")
         return parsed
     if backend in ("postgresql", "postgres"):

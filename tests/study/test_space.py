@@ -169,7 +169,7 @@ def test_defaults_inside_the_space_are_kept_and_others_moved_to_its_edge() -> No
             "units1": {"low": 64, "high": 256, "step": 64},
             "learning_rate": {"low": 1e-2, "high": 1e-1, "log": True},
             "optimizer": ["sgd", "adam"],
-            "activation": ["gelu", "relu"],
+            "activation": ["relu", "gelu"],
         }
     )
     assert space.default_params("alexnet") == {
@@ -177,7 +177,7 @@ def test_defaults_inside_the_space_are_kept_and_others_moved_to_its_edge() -> No
         "units1": 128,
         "learning_rate": 1e-2,
         "optimizer": "sgd",
-        "activation": "relu",
+        "activation": "gelu",
     }
 
 
