@@ -26,7 +26,7 @@ class Space(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     family: Annotated[Axis, Kind(str, allowed=FAMILY_NAMES)] = Fixed("alexnet")
-    filters: Annotated[Axis, Kind(int, low=1, high=2048)] = Fixed(64)
+    filters: Annotated[Axis, Kind(int, low=1, high=2048)] = Fixed(48)
     layers: Annotated[Axis, Kind(int, low=1, high=8)] = Fixed(3)
     kernel_size: Annotated[Axis, Kind(int, low=1, high=15, odd=True)] = Fixed(3)
     units1: Annotated[Axis, Kind(int, low=1, high=8192)] = Fixed(128)

@@ -158,7 +158,7 @@ def test_two_ways_to_write_the_same_study_have_the_same_identity() -> None:
     wordy = {
         "name": "a",
         "data": {"source": "digits", "split": {"train": 0.8, "test": 0.1}},
-        "space": {"family": ["alexnet"], "filters": "64", "flip": "off"},
+        "space": {"family": ["alexnet"], "filters": "48", "flip": "off"},
         "search": {"sampler": {"name": "random"}, "pruner": {"name": "median"}},
     }
     first, second = StudySpec.model_validate(terse), StudySpec.model_validate(wordy)
