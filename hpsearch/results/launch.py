@@ -20,7 +20,12 @@ from hpsearch.results.report import Report, last_result, make_report
 from hpsearch.search.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from hpsearch.search.ledger import StudyRow
 from hpsearch.search.local_workers import LocalWorkers
-from hpsearch.search.processes import check_device_name, in_child, workers_for
+from hpsearch.search.processes import (
+    check_device_name,
+    in_child,
+    interrupts_noted,
+    workers_for,
+)
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.studies import enter_study, read_stored_study
@@ -130,19 +135,22 @@ def _search(
     ledger.begin_launch(name, spec.model_dump_json(), budget, spec.search.timeout)
     workers = LocalWorkers(storage, name, prepared.folder, min(count, budget), device)
     accounted = watched = time.monotonic()
-    try:
-        watcher.searching(progress_of(storage, name, workers.count))
-        workers.start()
-        while workers.look():
-            time.sleep(LOOK_EVERY_S)
-            now = time.monotonic()
-            if now - watched >= WATCH_EVERY_S:
-                watcher.searching(progress_of(storage, name, workers.count))
-                ledger.add_spent(name, now - accounted)
-                accounted = watched = now
-    finally:
-        workers.stop()
-        ledger.add_spent(name, time.monotonic() - accounted)
+    with interrupts_noted() as interrupted:
+        try:
+            watcher.searching(progress_of(storage, name, workers.count))
+            workers.start()
+            while workers.look():
+                if interrupted():
+                    raise KeyboardInterrupt
+                time.sleep(LOOK_EVERY_S)
+                now = time.monotonic()
+                if now - watched >= WATCH_EVERY_S:
+                    watcher.searching(progress_of(storage, name, workers.count))
+                    ledger.add_spent(name, now - accounted)
+                    accounted = watched = now
+        finally:
+            workers.stop()
+            ledger.add_spent(name, time.monotonic() - accounted)
     progress = progress_of(storage, name, workers.count)
     watcher.searching(progress)
     if workers.gave_up and progress.finished < progress.budget:
