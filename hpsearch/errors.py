@@ -43,3 +43,7 @@ class WorkerError(HpsearchError):
 
 class RunsFolderError(HpsearchError):
     """Results cannot be written: the folder is read-only, or its disk is full."""
+
+
+class StudyStateError(HpsearchError):
+    """A study is in a state in which what was asked of it makes no sense."""

@@ -17,10 +17,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.results.report import (
-    hours,
-)
+from hpsearch.results.report import hours
 from hpsearch.search.defaults import DEFAULT_STORAGE
+from hpsearch.search.ledger import OPEN, PAUSED
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.url import shown_url
 from hpsearch.study.spec import StudySpec
@@ -43,6 +42,7 @@ class Display:
         self._started = time.monotonic()
         self._live = Live(console=err, refresh_per_second=4, transient=True)
         self._seen: set[int] | None = None
+        self._state = OPEN
         self._said_at = 0.0
         self._interactive = err.is_terminal
 
@@ -97,6 +97,11 @@ class Display:
             if trial.number in ended - self._seen:
                 err.print(_ended_line(trial, progress.best))
         self._seen |= ended
+        if progress.state != self._state:
+            self._state = progress.state
+            if progress.state == PAUSED:
+                name = self._spec.name
+                err.print(f"paused {escape(progress.note)}; 'hpsearch resume {name}' goes on")
         if self._interactive:
             self._live.update(self._picture(progress))
         elif time.monotonic() - self._said_at > PLAIN_EVERY_S:
@@ -127,6 +132,18 @@ class Display:
         elif epoch["epoch"] == 1:
             err.print(f"{words}s 1 to {self._spec.search.epochs}")
 
+    def queued(self, storage: str) -> None:
+        """Say that a study is entered, and what serves it."""
+        at = _storage_flag(storage)
+        name = self._spec.name
+        err.print(f"Study {name} is entered; nothing runs yet.")
+        _print_steps(
+            [
+                (f"hpsearch worker{at}", "serve it, here or on any machine with the data"),
+                (f"hpsearch status {name}{at}", "see how far it is, and why it waits"),
+            ]
+        )
+
     def close(self, outcome: Outcome, study_file: Path, storage: str) -> None:
         """Say where the files are, and what can be done next."""
         took = hours(time.monotonic() - self._started)
@@ -147,10 +164,14 @@ class Display:
             (f"hpsearch launch {study_file}{at} --trials {more}", "search on"),
             (f"hpsearch report {name}{at}", "this report again"),
         ]
-        width = max(len(command) for command, _ in steps)
-        err.print("Next:")
-        for command, purpose in steps:
-            err.print(f"  {escape(command):<{width}}  [dim]{purpose}[/dim]")
+        _print_steps(steps)
+
+
+def _print_steps(steps: list[tuple[str, str]]) -> None:
+    width = max(len(command) for command, _ in steps)
+    err.print("Next:")
+    for command, purpose in steps:
+        err.print(f"  {escape(command):<{width}}  [dim]{purpose}[/dim]")
 
 
 def _storage_flag(storage: str) -> str:

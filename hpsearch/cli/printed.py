@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,18 @@ from rich.table import Table as RichTable
 
 from hpsearch.cli.display import say_skipped, summary
 from hpsearch.results.report import SHOWN, Report, Table, failure_lines, saved_line, sections
-from hpsearch.search.progress import Progress, epochs_of
+from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from hpsearch.results.check import Checked
     from hpsearch.results.export import Exported
+    from hpsearch.results.status import Stand, Standing
+    from hpsearch.search.worker_list import ListedWorker
 
 out = Console(highlight=False)
+
+TRACE_LINES = 8
 
 
 def print_report(report: Report) -> None:
@@ -43,9 +48,9 @@ def _table(table: Table) -> RichTable:
     return drawn
 
 
-def print_studies(found: list[Progress], storage: str) -> None:
-    """Print a line for every study of a storage."""
-    if not found:
+def print_studies(standing: Standing, storage: str) -> None:
+    """Print a line for every study of a storage, why any waits, and who is at work."""
+    if not standing.studies:
         out.print(f"{storage} holds no study yet; start one with: hpsearch launch STUDY.yaml")
         return
     header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
@@ -60,26 +65,46 @@ def print_studies(found: list[Progress], storage: str) -> None:
             str(p.failed),
             "-" if p.best is None else f"{p.best.value:.4f}",
         )
-        for p in found
+        for p, _ in standing.studies
     ]
     out.print(_table(Table(header, rows)))
+    for p, waits in standing.studies:
+        if waits is not None:
+            out.print(f"{p.study.spec.name} waits: {escape(waits)}", style="yellow")
+    _print_workers(standing.workers)
     out.print("More of one: hpsearch status STUDY; its results: hpsearch report STUDY")
 
 
-def print_status(report: Report) -> None:
+def _print_workers(workers: list[ListedWorker]) -> None:
+    """Print how many workers each machine has, and what they cannot do."""
+    at_work = [worker for worker in workers if worker.device != SUPERVISOR]
+    if not at_work:
+        return
+    hosts = Counter((worker.host, worker.device, worker.version) for worker in at_work)
+    for (host, device, version), count in hosts.items():
+        out.print(f"{count} worker(s) on {host}: {device}, {version}")
+    for note in sorted({f"{w.host}: {w.note}" for w in workers if w.note}):
+        out.print(f"  {escape(note)}", style="yellow")
+
+
+def print_status(stand: Stand) -> None:
     """Print how one study stands."""
-    p = report.progress
+    p = stand.progress
     out.print(
         f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended"
     )
     out.print(summary(p))
+    if stand.waits is not None:
+        out.print(f"It waits: {escape(stand.waits)}", style="yellow")
     if p.interrupted:
-        out.print(f"{p.interrupted} interrupted; a launch goes on with them", style="yellow")
+        out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
             f"worker {trial.user_attrs.get('worker', '?')}"
         )
+    if stand.checkpoint_bytes:
+        out.print(f"Checkpoints: {stand.checkpoint_bytes / 1e6:,.1f} MB")
     if p.pruner_waits_for:
         out.print(
             f"The {p.study.spec.search.pruner.name} pruner begins after {p.pruner_waits_for} more "
@@ -87,13 +112,25 @@ def print_status(report: Report) -> None:
         )
     else:
         out.print(saved_line(p))
-    failures = failure_lines(p.study)
-    if failures:
-        out.print("Failed trials:", style="red")
-        for line in failures:
-            out.print(f"  {escape(line)}")
-    sealed = "still sealed" if not report.openings else f"opened {report.openings} time(s)"
+    _print_failures(p)
+    openings = stand.report.openings
+    sealed = "still sealed" if not openings else f"opened {openings} time(s)"
     out.print(f"Validation: {sealed}")
+
+
+def _print_failures(p: Progress) -> None:
+    """Print why trials failed, and where in the code the last one did."""
+    failures = failure_lines(p.study)
+    if not failures:
+        return
+    out.print("Failed trials:", style="red")
+    for line in failures:
+        out.print(f"  {escape(line)}")
+    traces = [t.user_attrs["traceback"] for t in p.study.trials if "traceback" in t.user_attrs]
+    if traces:
+        out.print("The last traceback (all of them: --json):", style="dim")
+        for line in traces[-1].rstrip().splitlines()[-TRACE_LINES:]:
+            out.print(f"  {escape(line)}", style="dim")
 
 
 def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from hpsearch.data import sealed
-from hpsearch.data.prepared import Prepared, read_prepared
+from hpsearch.data.prepared import Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import digits, folder, torchvision_sets
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
 from hpsearch.data.split import Assignment, Indices, assign
@@ -37,12 +36,6 @@ SOURCES: dict[SourceName, Source] = {
 FORMAT = 1  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 LOCK_TIMEOUT_S = 3600.0
-
-
-def cache_folder() -> Path:
-    """Return where prepared data is kept: HPSEARCH_CACHE, or the user's cache folder."""
-    named = os.environ.get("HPSEARCH_CACHE")
-    return Path(named) if named else user_cache_path("hpsearch")
 
 
 def data_root(data: Data, override: str | Path | None) -> Path | None:
@@ -79,15 +72,24 @@ def prepare(
         made_by = f"{FORMAT} pillow {version('pillow')}"
         key = hashlib.sha256(f"{made_by}\n{options}\n{stamp}".encode()).hexdigest()[:24]
         cache = cache_folder() / "prepared"
-        if (cache / key / "meta.json").exists():
-            return read_prepared(cache / key)
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f"{key}.lock", timeout=LOCK_TIMEOUT_S):
-            if not (cache / key / "meta.json").exists():
-                _make(data, root, source, cache, key, progress)
-        return read_prepared(cache / key)
+        if not (cache / key / "meta.json").exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache / f"{key}.lock", timeout=LOCK_TIMEOUT_S):
+                if not (cache / key / "meta.json").exists():
+                    _make(data, root, source, cache, key, progress)
+        prepared = read_prepared(cache / key)
+        _note_place(cache / f"{prepared.fingerprint}.is", key)
+        return prepared
     except OSError as error:
         raise _explained(error) from None
+
+
+def _note_place(note: Path, key: str) -> None:
+    """Note under a fingerprint in which folder its data lies, for `find_prepared`."""
+    if not note.exists() or note.read_text(encoding="utf-8") != key:
+        unfinished = note.with_name(f".{note.name}.{os.getpid()}")
+        unfinished.write_text(key, encoding="utf-8")
+        unfinished.replace(note)
 
 
 def _explained(error: OSError) -> DataError:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+
+def cache_folder() -> Path:
+    """Return where prepared data is kept: HPSEARCH_CACHE, or the user's cache folder."""
+    named = os.environ.get("HPSEARCH_CACHE")
+    return Path(named) if named else user_cache_path("hpsearch")
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,16 @@ def read_prepared(folder: Path) -> Prepared:
         counts=tuple((row[0], row[1], row[2]) for row in meta["counts"]),
         skipped=tuple(meta["skipped"]),
     )
+
+
+def find_prepared(fingerprint: str) -> Path | None:
+    """Return the folder on this machine of the data with a fingerprint, None where it is not."""
+    prepared = cache_folder() / "prepared"
+    try:
+        folder = prepared / (prepared / f"{fingerprint}.is").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return folder if (folder / "meta.json").exists() else None
 
 
 def load_search_data(folder: Path) -> SearchData:

@@ -41,15 +41,17 @@ def _refused(start_response: StartResponse, reason: str) -> Iterable[bytes]:
     return [body]
 
 
-def serve(storage: Storage, port: int) -> Any:
-    """Return a server for the dashboard on 127.0.0.1, listening; its `run()` serves for ever."""
+def serve(storage: Storage, port: int, host: str = "127.0.0.1") -> Any:
+    """Return a server for the dashboard, listening; its `run()` serves for ever.
+
+    Another `host` is for containers whose port is published on 127.0.0.1: requests by any other
+    name than this machine's are refused all the same.
+    """
     try:
-        return create_server(
-            read_only(wsgi(storage.optuna)), host="127.0.0.1", port=port, threads=4
-        )
+        return create_server(read_only(wsgi(storage.optuna)), host=host, port=port, threads=4)
     except OSError as error:
         raise HpsearchError(
-            f"port {port} of 127.0.0.1: {error.strerror}; choose another with --port"
+            f"port {port} of {host}: {error.strerror}; choose another with --port"
         ) from None
 
 

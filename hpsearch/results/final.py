@@ -21,7 +21,7 @@ from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named
 from hpsearch.search.storage import open_storage
 from hpsearch.study.config import TrialConfig
-from hpsearch.training.loop import evaluate, predict, train
+from hpsearch.training.loop import evaluate, logits_of, never, train
 
 CONFIDENCE = 0.95
 
@@ -39,11 +39,12 @@ def _trained(
 ) -> tuple[Any, Any, dict[str, Any]]:
     device = device_named(device_name)
     curve = []
-    for epoch, model in train(config, data, device):  # noqa: B007 - the last one is kept
+    for epoch, training in train(config, data, device):  # noqa: B007 - the last one is kept
         curve.append(recorded(epoch))
         tell(curve[-1])
     if epoch.diverged:
         raise HpsearchError("the training diverged: its loss is no finite number any more")
+    model = training.model
     if weights is not None:
         try:
             save_model(weights, model, config, data)
@@ -80,21 +81,24 @@ def run_final(
     The ledger hears of the opening before a validation image is read. `opening_id` continues an
     opening whose measurement did not end. Runs in a process of its own.
     """
-    data = load_search_data(prepared)
-    model, device, result = _trained(tell, config, data, device_name, weights)
-    storage = open_storage(storage_url, create=False)
+    storage = open_storage(storage_url, create=False, gives_up=never)  # found wrong now, not later
     try:
+        data = load_search_data(prepared)
+        model, device, result = _trained(tell, config, data, device_name, weights)
         if opening_id is None:
             who = f"{getpass.getuser()}@{socket.gethostname()}"
-            opening_id = storage.ledger.write_opening(
-                study, data.fingerprint, trial_number, who, why
-            )
+            opening_id = storage.openings.write(study, data.fingerprint, trial_number, who, why)
         sealed = open_sealed(prepared)
-        logits = predict(model, resident(sealed, data, device), config)
+        logits = logits_of(model, resident(sealed, data, device), config)
         probabilities = logits.double().softmax(1).cpu().numpy()
         result["validation"] = measured(sealed.targets, probabilities, len(data.classes))
-        result |= {"trial": trial_number, "classes": data.classes, "config": config.model_dump()}
-        storage.ledger.write_result(opening_id, result)
+        result |= {
+            "trial": trial_number,
+            "classes": data.classes,
+            "config": config.model_dump(),
+            "weights": f"{socket.gethostname()}:{weights.absolute()}",
+        }
+        storage.openings.write_result(opening_id, result)
     finally:
         storage.close()
     return result

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from hpsearch.results.export import cost_line
-from hpsearch.search.ledger import Opening
+from hpsearch.search.openings import Opening
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
@@ -53,7 +53,7 @@ class Report:
 def make_report(storage: Storage, name: str) -> Report:
     """Return the report of a stored study."""
     progress = progress_of(storage, name)
-    openings = storage.ledger.openings(progress.study.fingerprint)
+    openings = storage.openings.of(progress.study.fingerprint)
     mine = [opening for opening in openings if opening.study == name]
     return Report(
         progress=progress,

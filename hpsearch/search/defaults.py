@@ -2,3 +2,4 @@
 
 DEFAULT_RUNS = "runs"
 DEFAULT_STORAGE = f"sqlite:///{DEFAULT_RUNS}/hpsearch.db"
+CHECKPOINTS = "checkpoints"  # below the folder of runs

@@ -7,32 +7,35 @@ import threading
 import time
 from types import TracebackType
 
-import optuna
-from sqlalchemy.exc import SQLAlchemyError
-
-from hpsearch.search.ledger import LEASE_S, Lease, Ledger
+from hpsearch.search.ledger import LEASE_S, OPEN, Lease, Ledger, Pulse
+from hpsearch.search.patience import DATABASE_ERRORS, Patience
 
 logger = logging.getLogger(__name__)
 
-RENEW_EVERY_S = LEASE_S / 4
+RENEW_EVERY_S = LEASE_S / 12
 
 
 class HeldLease:
-    """A lease renewed by a thread, that also learns from the ledger when the time is up.
+    """A lease renewed by a thread, that also learns from the ledger when its trial has to stop.
 
-    The thread outlives database errors: it tries again until the lease is known to be lost.
+    The thread outlives database errors: it tries again until the lease is known to be lost. It
+    says when batches and epochs were over; a trial that hangs holds its lease without progress,
+    which its supervisor sees.
     """
 
     def __init__(self, ledger: Ledger, lease: Lease) -> None:
         self.lease = lease
         self.lost = False
-        self._ledger = ledger
+        self._ledger = Ledger(ledger.engine, Patience(ledger.patience.shown))  # none: it may end
+        self._state = OPEN
         self._ends_at = float("inf")  # on this process's monotonic clock
+        self._batch_over = True
+        self._epoch_over = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_stopped, daemon=True)
 
     def __enter__(self) -> HeldLease:
-        self._read_time_left()
+        self._renew()
         self._thread.start()
         return self
 
@@ -45,29 +48,49 @@ class HeldLease:
         self._stop.set()
         self._thread.join()
 
-    def time_is_up(self) -> bool:
-        """Whether what is left of the study's time is needed for its final training."""
-        return time.monotonic() >= self._ends_at
+    def batch_over(self) -> None:
+        """Note that the trial goes on."""
+        self._batch_over = True
+
+    def epoch_over(self) -> None:
+        """Note that the trial has come an epoch further than ever: its worker does it no harm."""
+        self._epoch_over = True
+
+    def why_stop(self) -> str | None:
+        """Return why the trial cannot go on at this worker, None while it can."""
+        if self.lost:
+            return "another worker has it"
+        if self._state != OPEN:
+            return f"the study is {self._state}"
+        if time.monotonic() >= self._ends_at:
+            return "the study's time is up"
+        return None
 
     def _renew_until_stopped(self) -> None:
-        while not self._stop.wait(RENEW_EVERY_S):
-            try:
-                if not self._ledger.renew(self.lease):
-                    self.lost = True
-                    return
-                self._read_time_left()
-            except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-                logger.warning(
-                    "lease on slot %d not renewed, trying again: %s",
-                    self.lease.slot,
-                    type(error).__name__,
-                )
+        while not self.lost and not self._stop.wait(RENEW_EVERY_S):
+            self._renew()
 
-    def _read_time_left(self) -> None:
-        row = self._ledger.study(self.lease.study)
-        if row is None:
-            self.lost = True
-        elif row.time_left_s is None:
-            self._ends_at = float("inf")
+    def _renew(self) -> None:
+        batches, epochs = self._batch_over, self._epoch_over
+        self._batch_over = self._epoch_over = False
+        try:
+            pulse = self._ledger.renew(self.lease, batches, epochs)
+        except DATABASE_ERRORS as error:
+            self._batch_over, self._epoch_over = self._batch_over or batches, epochs
+            logger.info(
+                "lease on slot %d of '%s' not renewed, trying again: %s",
+                self.lease.slot,
+                self.lease.study,
+                type(error).__name__,
+            )
         else:
-            self._ends_at = time.monotonic() + row.time_left_s - row.final_s
+            self.lost = pulse is None
+            if pulse is not None:
+                self._state, self._ends_at = pulse.state, _ends_at(pulse)
+
+
+def _ends_at(pulse: Pulse) -> float:
+    """Return when, on this process's clock, what is left of the time is the final training's."""
+    if pulse.time_left_s is None:
+        return float("inf")
+    return time.monotonic() + pulse.time_left_s - pulse.final_s

@@ -9,60 +9,89 @@ import socket
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
-from multiprocessing.synchronize import Event
-from pathlib import Path
+from typing import Any
 
 from hpsearch.errors import HpsearchError, StorageError
+from hpsearch.search import endings
+from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.ledger import Held
+from hpsearch.search.logs import set_up_logging
 from hpsearch.search.processes import SPAWN, child_environment, death, device_named
+from hpsearch.search.slots import GpuSlots
 from hpsearch.search.storage import Storage, open_storage, storage_errors
+from hpsearch.study.spec import Search, StudySpec
 
 logger = logging.getLogger(__name__)
 
-STOP_GRACE_S = 10.0
+STOP_GRACE_S = 8.0  # of the 10 that `docker stop` leaves
 REFUSED = 3  # the exit code of a worker that has said why it cannot go on
-MAX_RESTARTS = 5  # of all workers of one launch together
+RECYCLED = 4  # of one that asks for a fresh process in its place
+MAX_DEATHS = 10  # in a row, while no worker gets an epoch further
+SUPERVISE_EVERY_S = 5.0
+LOOKS_AT_HUNG, LOOKS_AT_SILENT = 2, 24  # in a row, before a worker is killed
+TIMEOUT_GRACE_S = 30.0  # a trial past its time ends by itself, unless it hangs
 
 
 @dataclass(frozen=True)
 class WorkerOrder:
-    """What a worker process is told when it starts. The URL travels by pipe, not by `ps`."""
+    """What a worker process is told when it starts. URLs travel by pipe, not by `ps`."""
 
     storage_url: str
-    study: str
-    prepared: Path
     worker: str
     device: str
-    number: int  # counts the workers of a launch, to spread them over GPUs
+    number: int  # spreads workers over GPUs
     threads: int
+    checkpoints: str
+    only: str | None
+    waits: bool
+    log_level: int
 
 
-def _run_worker(order: WorkerOrder, stop: Event) -> None:
-    """The main function of a worker process."""
-    stopped = _stop_signals(stop)
+def _run_worker(order: WorkerOrder, epochs: Any) -> None:
+    """The main function of a worker process; `epochs` is a number it shares with its parent."""
+    stopped = _stop_signals()
+    set_up_logging(order.log_level, dated=order.log_level < logging.WARNING)
     import torch
 
-    from hpsearch.search.worker import hire
+    from hpsearch.search.worker import Worker
+
+    def epoch_over() -> None:
+        epochs.value += 1
 
     torch.set_num_threads(order.threads)
-    storage = open_storage(order.storage_url, create=False)
     try:
-        with storage_errors(storage):
-            device = device_named(order.device, order.number)
-            hire(order.worker, storage, order.study, order.prepared, device, stopped).work()
+        storage = open_storage(order.storage_url, False, gives_up=stopped, patiently=True)
+        try:
+            with storage_errors(storage):
+                worker = Worker(
+                    name=order.worker,
+                    storage=storage,
+                    device=device_named(order.device, order.number),
+                    threads=order.threads,
+                    checkpoints=Checkpoints(order.checkpoints),
+                    stopped=stopped,
+                    epoch_over=epoch_over,
+                    only=order.only,
+                    waits=order.waits,
+                )
+                if not worker.work():
+                    sys.exit(RECYCLED)
+        finally:
+            storage.close()
     except HpsearchError as error:
-        print(f"worker {order.worker}: {error}", file=sys.stderr, flush=True)
+        logger.error("worker %s: %s", order.worker, error)
         sys.exit(1 if isinstance(error, StorageError) else REFUSED)
-    finally:
-        storage.close()
 
 
-def _stop_signals(stop: Event) -> Callable[[], bool]:
-    """Return what tells that this process should stop: its parent says so or died, or SIGTERM.
+def _stop_signals() -> Callable[[], bool]:
+    """Return what tells that this process should stop: SIGTERM came, or its parent died.
 
-    Ctrl-C reaches the whole terminal; the parent alone answers it.
+    Ctrl-C reaches the whole terminal; the parent alone answers it. No lock is shared with other
+    processes: one that is killed while it holds a lock would stop them all.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     terminated = False
@@ -73,83 +102,152 @@ def _stop_signals(stop: Event) -> Callable[[], bool]:
 
     signal.signal(signal.SIGTERM, note)
     parent = os.getppid()
-    return lambda: terminated or stop.is_set() or os.getppid() != parent
+    return lambda: terminated or os.getppid() != parent
 
 
 @dataclass
 class LocalWorkers:
-    """Worker processes of one launch on this machine."""
+    """Worker processes of this machine, and their supervisor.
+
+    `study` names the one study they serve; without it they serve every open study, and `waits` is
+    whether they wait for more. `count` None is one for each core, or as many as GPUs hold.
+    """
 
     storage: Storage
-    study: str
-    prepared: Path
-    count: int
+    study: str | None
+    checkpoints: str
+    count: int | None = None
     device: str = "auto"
     threads: int = 1
-    _stop: Event = field(default_factory=SPAWN.Event)
-    _alive: dict[str, SpawnProcess] = field(default_factory=dict)
-    _started: int = 0
-    _restarts: int = 0
-    gave_up: bool = False  # whether a worker ended that was not replaced
+    waits: bool = False
+    log_level: int = logging.WARNING
+    most: int | None = None  # no more than there are trials
+    _alive: dict[str, SpawnProcess] = field(default_factory=dict, init=False)
+    _numbers: dict[str, int] = field(default_factory=dict, init=False)
+    _epochs: Any = field(default_factory=lambda: SPAWN.Value("L", 0, lock=False), init=False)
+    _epochs_seen: int = field(default=0, init=False)
+    _deaths: int = field(default=0, init=False)
+    _suspected: Counter[str] = field(default_factory=Counter, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _supervised_at: float = field(default=float("-inf"), init=False)
+    _slots: GpuSlots = field(init=False)
+    gave_up: bool = field(default=False, init=False)  # whether a worker ended and was not replaced
+
+    def __post_init__(self) -> None:
+        self._slots = GpuSlots(self.device, self.count, self.most)
 
     def start(self) -> None:
         """Start all workers."""
-        for _ in range(self.count):
-            self._start_one()
+        for number in range(self._slots.count):
+            self._start_one(number)
 
-    def _start_one(self) -> None:
+    def _start_one(self, number: int) -> None:
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         order = WorkerOrder(
-            self.storage.url.render_as_string(hide_password=False),
-            self.study,
-            self.prepared,
-            name,
-            self.device,
-            self._started,
-            self.threads,
+            storage_url=self.storage.url.render_as_string(hide_password=False),
+            worker=name,
+            device=self.device,
+            number=number,
+            threads=self.threads,
+            checkpoints=self.checkpoints,
+            only=self.study,
+            waits=self.waits,
+            log_level=self.log_level,
         )
-        self._started += 1
-        process = SPAWN.Process(target=_run_worker, args=(order, self._stop), name=name)
+        process = SPAWN.Process(target=_run_worker, args=(order, self._epochs), name=name)
         with child_environment(self.threads):
             process.start()
-        self._alive[name] = process
+        self._alive[name], self._numbers[name] = process, number
 
     def look(self) -> bool:
-        """Replace workers that died; return whether any is still at work.
+        """Replace workers that died, end trials that hang; return whether any is still at work.
 
-        One that said itself why it cannot go on is not replaced, and neither are more than
-        MAX_RESTARTS: `gave_up` is true then.
+        A worker that said itself why it cannot go on is not replaced, and neither are those of a
+        series of deaths without progress: `gave_up` is true then.
         """
+        if self._epochs.value != self._epochs_seen:
+            self._epochs_seen, self._deaths = self._epochs.value, 0
         for name, process in list(self._alive.items()):
-            if process.exitcode is None:
-                continue
-            del self._alive[name]
-            if process.exitcode == 0:
-                continue
-            self.storage.ledger.expire_worker(name)
-            if process.exitcode == REFUSED:
-                self.gave_up = True
-            elif self._restarts < MAX_RESTARTS and not self._stop.is_set():
-                logger.warning("a worker %s; starting another", death(process.exitcode))
-                self._restarts += 1
-                self._start_one()
-            else:
-                self.gave_up = True
+            if process.exitcode is not None:
+                self._replace(name, process.exitcode)
+        now = time.monotonic()
+        if self._alive and now - self._supervised_at > SUPERVISE_EVERY_S:
+            self._supervised_at = now
+            self._end_hung_trials()
+            for number in self._slots.more(self.storage, self.study):
+                self._start_one(number)
         return bool(self._alive)
+
+    def _replace(self, name: str, exitcode: int) -> None:
+        number = self._numbers.pop(name)
+        del self._alive[name]
+        if exitcode == 0:
+            return
+        self.storage.ledger.expire_worker(name)
+        self.storage.workers.leave(name)
+        if exitcode == RECYCLED and not self._stopping:
+            logger.info("worker %s has grown; a fresh one goes on", name)
+            self._start_one(number)
+        elif exitcode == REFUSED or self._stopping:
+            self.gave_up = True
+        elif self._deaths >= MAX_DEATHS:
+            logger.error("a worker %s, the %dth in a row", death(exitcode), self._deaths + 1)
+            self.gave_up = True
+        else:
+            self._deaths += 1
+            logger.warning("a worker %s; starting another", death(exitcode))
+            self._start_one(number)
+
+    def _end_hung_trials(self) -> None:
+        """Kill workers that hang. One look is not believed: an outage of the database ages all."""
+        present = {worker.name for worker in self.storage.workers.present()}
+        held = {h.lease.worker: h for h in self.storage.ledger.held_by(list(self._alive))}
+        for name in list(self._alive):
+            reason = self._hangs(held[name]) if name in held else None
+            silent = name not in present
+            self._suspected[name] = self._suspected[name] + 1 if reason or silent else 0
+            if self._suspected[name] < (LOOKS_AT_HUNG if reason else LOOKS_AT_SILENT):
+                continue
+            reason = reason or "it hung: its process gave no sign of life"
+            logger.error("worker %s is killed: %s", name, reason)
+            self._alive[name].kill()
+            self._alive[name].join()
+            trial = endings.live_trial(self.storage, held[name].lease) if name in held else None
+            if trial is not None:
+                endings.fail(self.storage, trial, held[name].lease, reason)
+
+    def _hangs(self, held: Held) -> str | None:
+        """Return why a trial has to be ended from outside, None where it goes on."""
+        row = self.storage.ledger.study(held.lease.study)
+        if row is None:
+            return None
+        search: Search = StudySpec.model_validate(row.spec).search
+        limit = search.stall_timeout
+        if search.trial_timeout is not None:
+            limit = min(limit, search.trial_timeout + TIMEOUT_GRACE_S)
+        if held.idle_s <= limit:
+            return None
+        return f"it hung: no batch was over for {limit:g} s"
 
     def stop(self) -> None:
         """Ask all workers to give their trials back; end those that take too long."""
-        self._stop.set()
-        deadline = time.monotonic() + STOP_GRACE_S
-        for process in self._alive.values():
-            process.join(max(0.0, deadline - time.monotonic()))
-        self.kill()
+        self._stopping = True
+        try:
+            for process in self._alive.values():
+                if process.exitcode is None:
+                    process.terminate()
+            deadline = time.monotonic() + STOP_GRACE_S
+            for process in self._alive.values():
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # a second Ctrl-C too
+            self.kill()
 
     def kill(self) -> None:
         """End whatever is left, and let others take over what it held."""
         for name, process in self._alive.items():
-            if process.exitcode is None:
+            if process.exitcode != 0:
                 process.kill()
                 process.join()
                 self.storage.ledger.expire_worker(name)
+                self.storage.workers.leave(name)
         self._alive.clear()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -10,48 +14,115 @@ import torch
 from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
-from hpsearch.models.cost import cost
-from hpsearch.models.head import ImageShape
-from hpsearch.study.spec import StudySpec, config_from
-from hpsearch.training.loop import Epoch, train
+from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.study.config import TrialConfig
+from hpsearch.training.loop import train
+from hpsearch.training.state import Epoch, State, Training, from_bytes, to_bytes
+
+logger = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 5.0  # short epochs are not kept one by one
+SAVE_SHARE = 0.05  # of the time may go into keeping
+
+
+@dataclass
+class SavedTraining:
+    """The checkpoint of one trial: read once, written now and then, removed in the end."""
+
+    checkpoints: Checkpoints
+    study: str
+    slot: int
+    config: TrialConfig
+    state: State | None = None  # what an earlier worker left
+    _next_at: float = field(default_factory=lambda: time.monotonic() + SAVE_EVERY_S, init=False)
+
+    def load(self, device: torch.device) -> SavedTraining:
+        """Read what an earlier worker kept of the trial, if anything usable; returns itself."""
+        content = self.checkpoints.load(self.study, self.slot, self.config)
+        try:
+            self.state = None if content is None else from_bytes(content, device)
+        except ValueError as error:
+            logger.warning("a checkpoint of '%s' %s; that trial starts again", self.study, error)
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are in what was read."""
+        return 0 if self.state is None else len(self.state["epochs"])
+
+    @property
+    def trained_s(self) -> float:
+        """How long what was read took to train."""
+        if self.state is None:
+            return 0.0
+        whole: float = sum(epoch["duration_s"] for epoch in self.state["epochs"])
+        return whole + float(self.state["elapsed_s"])
+
+    def keep(self, training: Training, now: bool = False) -> None:
+        """Keep a training, if it is time to do so again, or `now`."""
+        began = time.monotonic()
+        if not now and began < self._next_at:
+            return
+        content = to_bytes(training.state())
+        self.checkpoints.save(self.study, self.slot, self.config, content)
+        ended = time.monotonic()
+        self._next_at = ended + max(SAVE_EVERY_S, (ended - began) / SAVE_SHARE)
+
+    def drop(self) -> None:
+        """Remove what was kept."""
+        self.checkpoints.drop(self.study, self.slot, self.config)
 
 
 def objective(
     trial: Trial,
-    spec: StudySpec,
+    config: TrialConfig,
     data: SearchData,
     device: torch.device,
+    saved: SavedTraining,
     interrupted: Callable[[], bool],
+    epoch_over: Callable[[], None],
 ) -> float:
     """Return the **test** metric of a trial's last epoch; every epoch's is reported to the pruner.
 
-    Raises TrialPruned with a reason, and Interrupted when `interrupted()` turns true.
+    Goes on from what was saved of it, and calls `epoch_over()` when it has come further than ever
+    before. Raises TrialPruned with a reason, and Interrupted when `interrupted()` turns true.
     """
-    config = config_from(spec, data.fingerprint, trial)
-    price = cost(config, ImageShape(*data.image_shape), len(data.classes))
-    trial.set_user_attr("parameters", price.parameters)
-    trial.set_user_attr("forward_flops", price.forward_flops)
-    curve: list[dict[str, Any]] = []
-    for epoch, _ in train(config, data, device, interrupted):
-        curve.append(recorded(epoch))
-        trial.set_user_attr("curve", curve)
-        trial.set_user_attr("duration_s", round(sum(e["duration_s"] for e in curve), 3))
-        trial.report(epoch.test_metric, epoch.number)
+    reported = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
+    for epoch, training in train(config, data, device, interrupted, saved.state):
+        if reported.get(epoch.number) != epoch.test_metric:
+            _record(trial, training.epochs[: epoch.number])
+            _report(trial, epoch)
         if epoch.diverged:
             raise optuna.TrialPruned(f"the loss was no finite number after epoch {epoch.number}")
-        if trial.should_prune():
-            raise optuna.TrialPruned(
-                f"test accuracy {epoch.test_metric:.4f} after epoch {epoch.number} was too low "
-                f"for the {spec.search.pruner.name} pruner"
-            )
+        if epoch.number > len(reported):
+            epoch_over()
+            if trial.should_prune():
+                pruner = type(trial.study.pruner).__name__.removesuffix("Pruner").lower()
+                raise optuna.TrialPruned(
+                    f"test accuracy {epoch.test_metric:.4f} after epoch {epoch.number} was too "
+                    f"low for the {pruner} pruner"
+                )
+        if saved.epochs < epoch.number < config.epochs:
+            saved.keep(training)
     return epoch.test_metric
+
+
+def _report(trial: Trial, epoch: Epoch) -> None:
+    """Report the test metric of an epoch; unlike Optuna's own method, over an older value."""
+    trial.storage.set_trial_intermediate_value(trial._trial_id, epoch.number, epoch.test_metric)
+    trial._cached_frozen_trial.intermediate_values[epoch.number] = epoch.test_metric
+
+
+def _record(trial: Trial, epochs: list[Epoch]) -> None:
+    trial.set_user_attr("curve", [recorded(epoch) for epoch in epochs])
+    trial.set_user_attr("duration_s", round(sum(epoch.duration_s for epoch in epochs), 3))
 
 
 def recorded(epoch: Epoch) -> dict[str, Any]:
     """Return an epoch as trials store it: plain numbers, losses that are none as None."""
 
     def finite(number: float) -> float | None:
-        return number if abs(number) < float("inf") else None
+        return number if math.isfinite(number) else None
 
     return {
         "epoch": epoch.number,

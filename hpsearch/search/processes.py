@@ -46,15 +46,6 @@ def gpus() -> int:
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-def workers_for(device: str) -> int:
-    """Return how many workers suit a device name: one for each core, or for each GPU."""
-    if device == "auto":
-        return gpus() or cores()
-    if device == "cuda":
-        return max(1, gpus())
-    return cores() if device == "cpu" else 1
-
-
 @contextmanager
 def child_environment(threads: int) -> Iterator[None]:
     """Set what a training process needs in its environment before it starts, and put it back.
@@ -111,6 +102,7 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+LISTEN_S = 0.25  # to a child, between looks at whether to go on
 DEVICE_NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -159,11 +151,12 @@ def in_child(
     *arguments: Any,
     threads: int,
     hear: Callable[[Any], None] = lambda message: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Any:
     """Return `function(tell, *arguments)`, called in a fresh process with training's environment.
 
     What the function tells is heard here while it runs; its HpsearchErrors are raised here. Ctrl-C
-    ends the child.
+    ends the child, and so does `interrupted()` turning true, as KeyboardInterrupt.
     """
     receiver, sender = SPAWN.Pipe(duplex=False)
     process = SPAWN.Process(target=_call, args=(sender, function, arguments, threads))
@@ -172,6 +165,9 @@ def in_child(
     sender.close()
     try:
         while True:
+            while not receiver.poll(LISTEN_S):
+                if interrupted():
+                    raise KeyboardInterrupt
             kind, content = receiver.recv()
             if kind == "told":
                 hear(content)

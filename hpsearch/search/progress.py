@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hpsearch.search.ledger import StudyRow
+from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
+
+SUPERVISOR = "supervisor"  # stands in the list of workers in place of a device
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,10 @@ class Progress:
     """A study at one moment. Times in seconds; `time_left_s` is an estimate, None while unknown."""
 
     study: OpenStudy
-    state: str
+    state: str  # open, paused, stopped, done
+    note: str  # why it is paused or stopped
+    priority: int
+    wants_final: bool
     budget: int
     running: list[FrozenTrial]
     interrupted: int
@@ -35,8 +40,8 @@ class Progress:
         return self.complete + self.pruned + self.failed
 
 
-def progress_of(storage: Storage, name: str, workers: int | None = None) -> Progress:
-    """Return the progress of a stored study; `workers` sharpens the estimate of the time left."""
+def progress_of(storage: Storage, name: str) -> Progress:
+    """Return the progress of a stored study."""
     row = storage.ledger.study(name)
     study = read_stored_study(storage, name)
     assert row is not None
@@ -48,6 +53,9 @@ def progress_of(storage: Storage, name: str, workers: int | None = None) -> Prog
     return Progress(
         study=study,
         state=row.state,
+        note=row.note,
+        priority=row.priority,
+        wants_final=row.wants_final,
         budget=row.trials,
         running=running,
         interrupted=len(study.interrupted),
@@ -58,9 +66,7 @@ def progress_of(storage: Storage, name: str, workers: int | None = None) -> Prog
         epochs_saved=sum(epochs - epochs_of(t) for t in pruned),
         best=study.best(),
         pruner_waits_for=_pruner_waits_for(study, len(complete)),
-        time_left_s=(
-            None if row.state == "done" else _time_left_s(study, row, workers or len(running) or 1)
-        ),
+        time_left_s=(None if row.state == DONE else _time_left_s(study, row, len(running) or 1)),
     )
 
 
@@ -87,3 +93,25 @@ def _time_left_s(study: OpenStudy, row: StudyRow, workers: int) -> float | None:
         left = row.trials - sum(t.state.is_finished() for t in study.trials)
         bounds.append((left * mean_s - done_s) / workers)
     return max(0.0, min(bounds)) if bounds else None
+
+
+def why_waiting(storage: Storage, p: Progress) -> str | None:
+    """Return why nobody is at work on a study that is not over, None where there is no such."""
+    name = p.study.spec.name
+    if p.state == PAUSED:
+        return f"it is paused ({p.note or 'no reason given'}); 'hpsearch resume {name}' goes on"
+    if p.state == STOPPED:
+        return f"it is stopped ({p.note or 'no reason given'}); 'hpsearch resume {name}' goes on"
+    if p.state != OPEN or p.running:
+        return None
+    listed = storage.workers.present()
+    workers = [worker for worker in listed if worker.device != SUPERVISOR]
+    if not workers:
+        return (
+            "no worker serves this storage; start some with 'hpsearch worker', or launch the "
+            "study again"
+        )
+    notes = {f"{worker.host}: {worker.note}" for worker in listed if f"{name}: " in worker.note}
+    if notes:
+        return "; ".join(sorted(notes))
+    return f"its turn comes: {len(workers)} worker(s) are starting, or at studies before it"

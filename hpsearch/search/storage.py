@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,18 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from sqlalchemy import URL, Engine, event, inspect, text
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError
 
 from hpsearch.errors import StorageError, StudyNotFoundError
 from hpsearch.search.ledger import Ledger
+from hpsearch.search.openings import Openings
+from hpsearch.search.patience import DATABASE_ERRORS, Patience, PatientStorage, first_cause
 from hpsearch.search.tables import create_ledger
 from hpsearch.search.url import parse_url, shown_url
+from hpsearch.search.worker_list import WorkerList
 
 BUSY_TIMEOUT_S = 60  # how long a writer waits for another one on SQLite
 CONNECT_TIMEOUT_S = 10  # how long an unreachable Postgres may take to say so
@@ -40,6 +43,9 @@ class Storage:
     url: URL
     optuna: BaseStorage
     ledger: Ledger
+    openings: Openings
+    workers: WorkerList
+    patience: Patience
     engines: tuple[Engine, ...]
 
     @property
@@ -56,12 +62,18 @@ class Storage:
     ) -> Study:
         """Return a study of Optuna's. Sampler and pruner are not stored: whoever asks a trial or
         judges it has to say which."""
-        if name not in self.study_names():
+        if self.ledger.study(name) is None:
             known = ", ".join(self.study_names()) or "none yet"
             raise StudyNotFoundError(f"{self.shown} holds no study '{name}'; studies here: {known}")
         return optuna.load_study(
             study_name=name, storage=self.optuna, sampler=sampler, pruner=pruner
         )
+
+    def delete_study(self, name: str) -> None:
+        """Delete a study of Optuna's and of ours; openings of its validation split are kept."""
+        study_id = self.load(name)._study_id
+        self.ledger.delete(name)  # first: whoever is at a trial of it then loses the lease
+        self.optuna.delete_study(study_id)
 
     def close(self) -> None:
         """Give every connection back."""
@@ -70,11 +82,18 @@ class Storage:
             engine.dispose()
 
 
-def open_storage(url: str, create: bool = True) -> Storage:
+def open_storage(
+    url: str,
+    create: bool = True,
+    gives_up: Callable[[], bool] | None = None,
+    patiently: bool = False,
+) -> Storage:
     """Return the storage at a URL, its tables created where `create` allows it.
 
-    Many processes may do so at once: one creates, the others wait. Raises StorageError, never
-    with the password in it.
+    Many processes may do so at once: one creates, the others wait. Once it is open, an outage of
+    the database is waited out until `gives_up()` turns true, and `patiently` waits for it to open
+    too; without `gives_up`, every error is raised at once. Raises StorageError, never with the
+    password in it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").setLevel(logging.WARNING)
@@ -83,16 +102,19 @@ def open_storage(url: str, create: bool = True) -> Storage:
         _check_file(parsed, create)
     try:
         with ExitStack() as opened:
-            storage = _open(parsed, create, opened)
+            shown = shown_url(parsed)
+            patience = Patience(shown, gives_up) if gives_up else Patience(shown)
+            opening = patience if patiently else Patience(shown)
+            storage = opening.call(lambda: _open(parsed, create, patience, opened))
             opened.pop_all()  # now it is for whoever has the storage to close it
             return storage
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, LockTimeout) as error:
+    except (*DATABASE_ERRORS, LockTimeout) as error:
         raise StorageError(_explained(parsed, error)) from None
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StorageError(f"the driver of {shown_url(parsed)} is not installed: {error}") from None
 
 
-def _open(url: URL, create: bool, opened: ExitStack) -> Storage:
+def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Storage:
     engine = _engine(url)
     opened.callback(engine.dispose)
     with _creation_lock(url, engine):
@@ -102,8 +124,11 @@ def _open(url: URL, create: bool, opened: ExitStack) -> Storage:
                 "makes the first, or name another storage with --storage or HPSEARCH_STORAGE"
             )
         # The check of versions is ours: Optuna's raises out of the constructor, connections open.
-        backend = RDBStorage(
-            url.render_as_string(False), engine_kwargs=_options(url), skip_compatibility_check=True
+        backend = PatientStorage(
+            url.render_as_string(False),
+            patience,
+            engine_kwargs=_options(url),
+            skip_compatibility_check=True,
         )
         opened.callback(backend.engine.dispose)
         opened.callback(backend.remove_session)
@@ -117,7 +142,13 @@ def _open(url: URL, create: bool, opened: ExitStack) -> Storage:
         event.listen(backend.engine, "connect", _tune_sqlite)
         backend.engine.dispose()  # what it has in its pool was connected untuned
     return Storage(
-        url, optuna.storages.get_storage(backend), Ledger(engine), (engine, backend.engine)
+        url=url,
+        optuna=optuna.storages.get_storage(backend),
+        ledger=Ledger(engine, patience),
+        openings=Openings(engine, patience),
+        workers=WorkerList(engine, patience),
+        patience=patience,
+        engines=(engine, backend.engine),
     )
 
 
@@ -126,16 +157,12 @@ def storage_errors(storage: Storage) -> Iterator[None]:
     """Turn the database's errors inside the block into StorageError."""
     try:
         yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except DATABASE_ERRORS as error:
         raise StorageError(_explained(storage.url, error)) from None
 
 
 def _explained(url: URL, error: BaseException) -> str:
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__ or getattr(causes[-1], "orig", None)) is not None:
-        causes.append(cause)
-    said = str(causes[-1]).strip().splitlines()
-    reason = said[0] if said else type(causes[-1]).__name__
+    reason = first_cause(error)
     if url.password:
         reason = reason.replace(str(url.password), "***")
     if url.drivername.startswith("sqlite"):

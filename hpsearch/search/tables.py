@@ -8,6 +8,7 @@ from sqlalchemy import (
     Engine,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -21,7 +22,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from hpsearch.errors import StorageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _tables = MetaData()
 
@@ -35,16 +36,22 @@ studies = Table(
     Column("identity", Text, nullable=False),  # what makes scores comparable, as JSON
     Column("fingerprint", String(64), nullable=False),
     Column("data_summary", Text, nullable=False),  # classes and counts, as JSON
-    Column("state", String(10), nullable=False),  # open, done
+    Column("state", String(10), nullable=False),  # open, paused, stopped, done
+    Column("note", Text, nullable=False),  # why it is paused or stopped
+    Column("priority", Integer, nullable=False),  # the highest is served first
     Column("trials", Integer, nullable=False),  # the budget
     Column("claimed", Integer, nullable=False),
+    Column("wants_final", Boolean, nullable=False),
     Column("precision", String(8)),  # decided by the first worker
     Column("timeout_s", Float),
-    Column("spent_s", Float, nullable=False),  # wall time of all launches
-    Column("deadline", Float),  # when the present launch's time is up
+    Column("spent_s", Float, nullable=False),  # time in which anyone was at work on it
+    Column("ticked_at", Float),  # up to when that was reckoned
     Column("final_s", Float, nullable=False),  # what the final training is expected to take
     Column("created_at", Float, nullable=False),
+    Column("edition", Float, nullable=False),  # when it was made or last launched
 )
+
+FINAL_SLOT = -1  # the lease on a study's final; those on trials count from 0
 
 leases = Table(
     "hpsearch_leases",
@@ -54,8 +61,24 @@ leases = Table(
     Column("trial_id", Integer),  # Optuna's id, once the trial exists
     Column("worker", String(200), nullable=False),
     Column("expires_at", Float, nullable=False),
-    Column("attempts", Integer, nullable=False),
+    Column("begun_at", Float, nullable=False),  # by its present worker
+    Column("progress_at", Float, nullable=False),  # when a batch was last over
+    Column("attempts", Integer, nullable=False),  # since an epoch of it was last over
     Column("done", Boolean, nullable=False),
+    Index("hpsearch_leases_open", "study", "done"),
+)
+
+workers = Table(
+    "hpsearch_workers",
+    _tables,
+    Column("name", String(200), primary_key=True),
+    Column("host", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(100), nullable=False),
+    Column("version", String(100), nullable=False),  # of hpsearch and torch
+    Column("note", Text, nullable=False),  # what it cannot do, and why
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
 )
 
 # Openings outlive their study: deleting it must not seal the data again.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -16,6 +18,18 @@ def shown_url(url: URL | str) -> str:
         return "the storage URL"
     safe = {k: "***" if "pass" in k.lower() else v for k, v in parsed.query.items()}
     return parsed.set(query=safe).render_as_string(hide_password=True)
+
+
+_SECRETS = (
+    re.compile(r"(?<=://)([^:/?#@\s]*):([^/?#\s]*)(?=@)"),
+    re.compile(r"((?:pass|secret|token)\w*=)([^\s&;,'\"]+)", re.IGNORECASE),
+)
+
+
+def without_secrets(text: str) -> str:
+    """Return text for people and logs, with the passwords of all URLs in it left out."""
+    text = _SECRETS[0].sub(r"\1:***", text)
+    return _SECRETS[1].sub(r"\1***", text)
 
 
 def parse_url(url: str) -> URL:

@@ -1,190 +1,176 @@
-"""A worker: takes leases on trials of one study and runs them, one after the other."""
+"""A worker: takes leases on trials, of one study or of whichever is open, and runs them."""
 
 from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 
-import optuna
 import torch
-from optuna.exceptions import StorageInternalError
-from optuna.trial import Trial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
 
-from hpsearch.data.prepared import SearchData, load_search_data
-from hpsearch.errors import StudyMismatchError, WorkerError
-from hpsearch.search.leases import HeldLease
-from hpsearch.search.ledger import MAX_ATTEMPTS, Lease, StudyRow
-from hpsearch.search.objective import objective
-from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.data.prepared import find_prepared, load_search_data
+from hpsearch.errors import StudyMismatchError, StudyNotFoundError
+from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.ledger import DONE, STOPPED, Lease, Waiting
 from hpsearch.search.storage import Storage
+from hpsearch.search.trials import TrialRunner, device_name, memory_bytes
+from hpsearch.search.worker_list import SEEN_EVERY_S
 from hpsearch.study.spec import StudySpec
-from hpsearch.training.loop import Interrupted
 from hpsearch.training.precision import faster_precision
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 1.0  # between looks at the ledger while other workers hold what is left
-MAX_FAILURES_IN_A_ROW = 3
-FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
-FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
+POLL_S = 1.0  # between looks at the ledger by a worker of one launch
+IDLE_POLL_S = 5.0  # by a worker of a pool, which may wait for days
+SETTLED_AFTER = 3  # trials, after which a worker's memory is what trials of this kind need
+GROWTH = 2.0  # times that memory, and ...
+GROWTH_BYTES = 2**30  # ... so much more: it is time for a fresh process
 
 
-@dataclass(frozen=True)
+@dataclass
 class Worker:
-    """One worker of one study: its name, its device, its data, and what tells it to stop."""
+    """One worker process: its name, its device, and what tells it to stop.
+
+    `only` names the one study it serves; without it, every open study of the storage is served.
+    `waits` is whether it waits for more when there is nothing to do.
+    """
 
     name: str
     storage: Storage
-    spec: StudySpec
-    data: SearchData
     device: torch.device
-    precision: str
+    threads: int
+    checkpoints: Checkpoints
     stopped: Callable[[], bool]
+    epoch_over: Callable[[], None] = lambda: None
+    only: str | None = None
+    waits: bool = False
+    growth_bytes: int = GROWTH_BYTES
+    _runners: dict[str, tuple[float, TrialRunner]] = field(default_factory=dict, init=False)
+    _lacks: dict[str, str] = field(default_factory=dict, init=False)  # study -> why not here
+    _seen_at: float = field(default=float("-inf"), init=False)
+    _trials: int = field(default=0, init=False)
+    _settled_bytes: int = field(default=0, init=False)
 
-    def work(self) -> None:
-        """Run trials until the study's budget or time is spent, or `stopped()` turns true.
+    def work(self) -> bool:
+        """Run trials until there is nothing left to do, or `stopped()` turns true.
 
-        Raises WorkerError where trial after trial fails: going on would spend the budget on
-        nothing.
+        Returns False where the process has grown and a fresh one should go on in its place.
         """
-        ledger, study = self.storage.ledger, self.spec.name
-        failures = 0
-        while not self.stopped() and not time_is_up(ledger.study(study)):
-            lease = ledger.claim(study, self.name)
-            if lease is None:
-                if not ledger.open_leases(study):
-                    return
-                time.sleep(POLL_S)  # its holder may die, and leave a trial to take over
-                continue
-            failures = failures + 1 if self.run(lease) == TrialState.FAIL else 0
-            if failures == MAX_FAILURES_IN_A_ROW:
-                raise WorkerError(
-                    f"{failures} trials in a row failed; see 'hpsearch status {study}'"
-                )
-
-    def run(self, lease: Lease) -> TrialState:
-        """Run the trial of a lease to its end, or give the lease back; return the trial's state."""
-        search = self.spec.search
-        study = self.storage.load(
-            self.spec.name, sampler_for(search, lease.slot), pruner_for(search)
-        )
-        trial_id = self._trial_id(study, lease)
-        state = self.storage.optuna.get_trial(trial_id).state
-        if state.is_finished():  # the worker before died between its last two words
-            self.storage.ledger.finish(lease)
-            return state
-        trial = Trial(study, trial_id)
-        if lease.attempts > MAX_ATTEMPTS:
-            return self._fail(trial, lease, f"{MAX_ATTEMPTS} workers died on this trial")
-        trial.set_user_attr("worker", self.name)
-        trial.set_user_attr("device", device_name(self.device))
-        with HeldLease(self.storage.ledger, lease) as held:
-            return self._train(trial, held)
-
-    def _train(self, trial: Trial, held: HeldLease) -> TrialState:
-        def interrupted() -> bool:
-            return self.stopped() or held.lost or held.time_is_up()
-
+        versions = f"hpsearch {version('hpsearch')}, torch {version('torch')}"
+        self.storage.workers.enter(self.name, device_name(self.device), versions)
         try:
-            value = objective(trial, self.spec, self.data, self.device, interrupted)
-        except Interrupted:
-            self.storage.ledger.give_back(held.lease)  # does nothing where the lease was lost
-            return TrialState.RUNNING
-        except optuna.TrialPruned as pruned:
-            trial.set_user_attr("reason", str(pruned))
-            return self._end(trial, held.lease, TrialState.PRUNED)
-        except (SQLAlchemyError, StorageInternalError):
-            raise  # the storage's fault, not the trial's: another worker takes the trial over
-        except Exception as error:  # whatever it was, it is recorded, and the worker goes on
-            trial.set_user_attr("traceback", traceback.format_exc()[-4000:])
-            return self._fail(trial, held.lease, f"{type(error).__name__}: {error}"[:1000])
-        state = self._end(trial, held.lease, TrialState.COMPLETE, value)
-        self._keep_time_for_final(trial)
-        return state
+            while not self.stopped():
+                self._show_itself()
+                lease = self._next()
+                if lease is not None:
+                    self._run(lease)
+                    if self._has_grown():
+                        return False
+                elif self._is_done():
+                    return True
+                else:
+                    self._pause(POLL_S if self.only else IDLE_POLL_S)
+            return True
+        finally:
+            self.storage.workers.leave(self.name)
 
-    def _fail(self, trial: Trial, lease: Lease, reason: str) -> TrialState:
-        trial.set_user_attr("reason", reason)
-        logger.error("trial %d failed: %s", trial.number, reason)
-        return self._end(trial, lease, TrialState.FAIL)
+    def _next(self) -> Lease | None:
+        """Return a lease on the trial that is due, None where there is none for this worker."""
+        for study in self.storage.ledger.waiting():
+            if self.only in (None, study.name) and study.has_work and self._can_serve(study):
+                lease = self.storage.ledger.claim(study.name, self.name)
+                if lease is not None:
+                    return lease
+        return None
 
-    def _end(
-        self, trial: Trial, lease: Lease, state: TrialState, value: float | None = None
-    ) -> TrialState:
-        trial.study.tell(trial, value, state=state, skip_if_finished=True)
-        self.storage.ledger.finish(lease)
-        return state
+    def _run(self, lease: Lease) -> None:
+        _, runner = self._runners[lease.study]
+        try:
+            runner.run(lease)
+        except Exception:
+            if self.storage.ledger.study(lease.study) is not None:
+                raise
+            logger.info("study '%s' was deleted; its trial is given up", lease.study)
 
-    def _keep_time_for_final(self, trial: Trial) -> None:
-        """Keep as much of the study's time for the final training as the best trial took."""
-        if trial.study.best_trial.number == trial.number:
-            took_s = trial.user_attrs["duration_s"]
-            self.storage.ledger.set_final_s(self.spec.name, took_s * FINAL_MARGIN + FINAL_START_S)
-
-    def _trial_id(self, study: optuna.Study, lease: Lease) -> int:
-        """Return Optuna's trial of a lease; it is made knowing its slot, so no slot has two."""
-        if lease.trial_id is not None:
-            return lease.trial_id
-        trial_id = next(
-            (
-                t._trial_id
-                for t in study.get_trials(deepcopy=False)
-                if t.user_attrs.get("slot") == lease.slot
-            ),
-            None,  # else the worker before died between making the trial and noting its id
-        )
-        if trial_id is None:
-            template = create_trial(
-                state=TrialState.RUNNING,
-                user_attrs={
-                    "slot": lease.slot,
-                    "seed": seed_of(self.spec.search.seed, lease.slot, stream=1),
-                    "precision": self.precision,
-                    "threads": torch.get_num_threads(),
-                    "torch": version("torch"),
-                },
-                system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
+    def _is_done(self) -> bool:
+        """Whether to wait would be in vain."""
+        if self.only is None:
+            return not self.waits and all(
+                study.is_over or study.name in self._lacks
+                for study in self.storage.ledger.waiting()
             )
-            study_id = self.storage.optuna.get_study_id_from_name(self.spec.name)
-            trial_id = self.storage.optuna.create_new_trial(study_id, template)
-        self.storage.ledger.set_trial(lease, trial_id)
-        return trial_id
+        row = self.storage.ledger.study(self.only)
+        if row is None or row.state in (STOPPED, DONE):
+            return True
+        here = [study for study in self.storage.ledger.waiting() if study.name == self.only]
+        if self.only in self._lacks:
+            raise StudyMismatchError(f"study '{self.only}': {self._lacks[self.only]}")
+        return any(study.is_over or study.time_is_up for study in here)
 
+    def _can_serve(self, study: Waiting) -> bool:
+        """Whether this machine has the data of a study, and this process has loaded it."""
+        edition, _ = self._runners.get(study.name, (None, None))
+        if edition == study.edition:
+            return True
+        try:
+            self._runners[study.name] = (study.edition, self._hire(study))
+        except (StudyMismatchError, StudyNotFoundError) as error:
+            if self._lacks.get(study.name) != str(error):
+                logger.info("study '%s' waits for another worker: %s", study.name, error)
+                self._lacks[study.name] = str(error)
+                self._seen_at = float("-inf")  # tell the others at once
+            return False
+        self._lacks.pop(study.name, None)
+        return True
 
-def hire(
-    name: str,
-    storage: Storage,
-    study: str,
-    prepared: Path,
-    device: torch.device,
-    stopped: Callable[[], bool],
-) -> Worker:
-    """Return a worker for a study; StudyMismatchError where its data is not the study's."""
-    row = storage.ledger.study(study)
-    assert row is not None
-    spec = StudySpec.model_validate(row.spec)
-    data = load_search_data(prepared)
-    if data.fingerprint != row.fingerprint:
-        raise StudyMismatchError(
-            f"worker {name} has other data than study '{study}': fingerprint "
-            f"{data.fingerprint[:12]}, not {row.fingerprint[:12]}; give it the same files"
+    def _hire(self, study: Waiting) -> TrialRunner:
+        """Return a runner of a study's trials; StudyMismatchError where its data is not here."""
+        folder = find_prepared(study.fingerprint)
+        if folder is None:
+            raise StudyMismatchError(
+                f"its data (fingerprint {study.fingerprint[:12]}) is not prepared on this machine"
+            )
+        row = self.storage.ledger.study(study.name)
+        if row is None:
+            raise StudyNotFoundError(f"study '{study.name}' was deleted")
+        spec = StudySpec.model_validate(row.spec)
+        data = load_search_data(folder)
+        precision = row.precision or self.storage.ledger.decide_precision(
+            study.name, faster_precision(spec.search.precision, data, self.device)
         )
-    precision = row.precision or storage.ledger.decide_precision(
-        study, faster_precision(spec.search.precision, data, device)
-    )
-    return Worker(name, storage, spec, data, device, precision, stopped)
+        return TrialRunner(
+            worker=self.name,
+            storage=self.storage,
+            spec=spec,
+            data=data,
+            device=self.device,
+            precision=precision,
+            threads=self.threads,
+            checkpoints=self.checkpoints,
+            stopped=self.stopped,
+            epoch_over=self.epoch_over,
+        )
 
+    def _show_itself(self) -> None:
+        now = time.monotonic()
+        if now - self._seen_at > SEEN_EVERY_S:
+            note = "; ".join(f"{study}: {why}" for study, why in self._lacks.items())
+            self.storage.workers.see(self.name, note)
+            self._seen_at = now
 
-def time_is_up(row: StudyRow | None) -> bool:
-    """Whether what is left of a study's time is needed for its final training."""
-    return row is None or (row.time_left_s is not None and row.time_left_s <= row.final_s)
+    def _pause(self, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and not self.stopped():
+            time.sleep(0.1)
 
-
-def device_name(device: torch.device) -> str:
-    """Return what a trial records of its device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    def _has_grown(self) -> bool:
+        """Whether the memory of this process has grown far beyond what its first trials took."""
+        self._trials += 1
+        held = memory_bytes()
+        if self._trials <= SETTLED_AFTER:
+            self._settled_bytes = max(self._settled_bytes, held)
+            return False
+        limit = max(self._settled_bytes * GROWTH, self._settled_bytes + self.growth_bytes)
+        return held > limit

@@ -27,7 +27,9 @@ class TrialConfig(BaseModel):
     """Every value that decides one training; what `export` writes and `train` reads.
 
     Sizes are counts (filters, units, layers, images in a batch), `kernel_size` and `shift` are
-    pixels, `weight_decay` and `dropout` are per step and per unit as torch defines them.
+    pixels, `weight_decay` and `dropout` are per step and per unit as torch defines them. A batch
+    is trained on in `micro_batches` parts whose gradients are added up, where memory is short;
+    batch normalisation then sees the parts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,7 @@ class TrialConfig(BaseModel):
     shift: int = Field(ge=0)
     epochs: int = Field(ge=1)
     seed: int = Field(ge=0)
+    micro_batches: int = Field(1, ge=1)
     precision: Precision
     threads: int = Field(ge=1)
     data: DataReference

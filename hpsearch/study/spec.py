@@ -67,7 +67,8 @@ class Search(Section):
     """How the space is searched, and for how long.
 
     `trials` counts all trials of the study, over every launch and worker. `timeout` bounds the
-    wall time of all launches together, the final training included.
+    time in which anyone is at work on the study, the final training included. A trial that trains
+    for longer than `trial_timeout` is stopped, and so is one that hangs for `stall_timeout`.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
@@ -75,6 +76,8 @@ class Search(Section):
     epochs: int = Field(10, ge=1)
     trials: int = Field(50, ge=1)
     timeout: Duration | None = None
+    trial_timeout: Duration | None = None
+    stall_timeout: Duration = 600.0
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
@@ -105,6 +108,8 @@ class StudySpec(Section):
             ("data", "download"),
             ("search", "trials"),
             ("search", "timeout"),
+            ("search", "trial_timeout"),
+            ("search", "stall_timeout"),
         ):
             written[section].pop(key)
         return _flat(written)
@@ -136,6 +141,7 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
         **picked,
         epochs=spec.search.epochs,
         seed=attrs["seed"],
+        micro_batches=attrs.get("micro_batches", 1),
         precision=attrs["precision"],
         threads=attrs["threads"],
         data=DataReference(**spec.data.model_dump(), fingerprint=fingerprint),

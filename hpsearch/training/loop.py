@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,33 +12,18 @@ from torch.nn import functional
 
 from hpsearch.data.batches import Resident, batches_in_epoch, resident
 from hpsearch.data.prepared import SearchData
-from hpsearch.models.families import build_model
-from hpsearch.models.head import ImageShape
 from hpsearch.study.config import TrialConfig
-from hpsearch.training.schedules import optimizer_for, schedule_for
+from hpsearch.training.state import Epoch, State, Training, begin
 
 EVALUATION_BATCH = 500
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to. `number` counts from 1; `test_metric` is the accuracy on **test**."""
-
-    number: int
-    train_loss: float
-    train_metric: float
-    test_loss: float
-    test_metric: float
-    duration_s: float
-
-    @property
-    def diverged(self) -> bool:
-        """Whether a loss is no finite number any more; further epochs cannot mend that."""
-        return not (math.isfinite(self.train_loss) and math.isfinite(self.test_loss))
-
-
 class Interrupted(Exception):
-    """Training was asked to stop between two batches; the epoch at hand is lost, no earlier one."""
+    """Training was asked to stop between two batches; `training` can go on from there."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__("asked to stop")
+        self.training = training
 
 
 def never() -> bool:
@@ -52,49 +36,66 @@ def train(
     data: SearchData,
     device: torch.device,
     interrupted: Callable[[], bool] = never,
-) -> Iterator[tuple[Epoch, nn.Module]]:
-    """Yield every epoch of a training, and the model as that epoch left it.
+    state: State | None = None,
+) -> Iterator[tuple[Epoch, Training]]:
+    """Yield every epoch of a training, and the training as that epoch left it.
 
     An epoch is a function of (data, seed, epoch number) and of the weights before it: the same
-    config trained again on the same device with the same threads gives the same numbers. Raises
-    Interrupted soon after `interrupted()` turns true.
+    config trained again on the same device with the same threads gives the same numbers. `state`
+    goes on with a training begun elsewhere: its epochs are yielded again from memory, and all that
+    follows is as if it had never been interrupted. Raises Interrupted soon after `interrupted()`
+    turns true.
     """
-    torch.manual_seed(config.seed)
-    channels, height, width = data.image_shape
-    model = build_model(config, ImageShape(channels, height, width), len(data.classes))
-    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_split, test_split = (resident(s, data, device) for s in (data.train, data.test))
-    optimizer = optimizer_for(config, model)
-    schedule = schedule_for(
-        config, optimizer, batches_in_epoch(len(train_split), config.batch_size)
-    )
-    for number in range(1, config.epochs + 1):
-        started = time.perf_counter()
-        torch.manual_seed(epoch_seed(config.seed, number))  # dropout's generator
-        model.train()
-        sums = torch.zeros(2, device=device, dtype=torch.float64)  # loss, right answers
-        seen = 0
-        for images, targets in train_split.training_batches(
-            config.batch_size, config.shift, config.flip, epoch_seed(config.seed, number)
+    batches = batches_in_epoch(len(train_split), config.batch_size)
+    training = begin(config, data, device, batches)
+    if state is not None:
+        training.restore(state)
+        for epoch in tuple(training.epochs):
+            yield epoch, training
+    for number in range(len(training.epochs) + 1, config.epochs + 1):
+        started = time.perf_counter() - training.elapsed_s
+        training.set_generator(epoch_seed(config.seed, number))
+        training.model.train()
+        for images, targets in itertools.islice(
+            train_split.training_batches(
+                config.batch_size, config.shift, config.flip, epoch_seed(config.seed, number)
+            ),
+            training.batches,
+            None,
         ):
             if interrupted():
-                raise Interrupted
-            with autocast(config, device):
-                logits = model(images)  # (N, classes)
-            loss = functional.cross_entropy(
-                logits.float(), targets, label_smoothing=config.label_smoothing
-            )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.after_batch()
-            seen += len(targets)
-            sums += torch.stack((loss.detach() * len(targets), right(logits, targets)))
-        train_loss, train_metric = (sums / seen).tolist()
-        test_loss, test_metric = evaluate(model, test_split, config)
-        schedule.after_epoch(test_loss)
-        duration_s = time.perf_counter() - started
-        yield Epoch(number, train_loss, train_metric, test_loss, test_metric, duration_s), model
+                raise Interrupted(training.put_away(time.perf_counter() - started))
+            _step(training, config, images, targets)
+        logits = predict(training.model, test_split, config, interrupted)
+        if logits is None:
+            raise Interrupted(training.put_away(time.perf_counter() - started))
+        test_loss, test_metric = scores(logits, test_split.targets)
+        training.schedule.after_epoch(test_loss)
+        train_loss, train_metric = (training.sums / training.seen).tolist()
+        epoch = Epoch(
+            number, train_loss, train_metric, test_loss, test_metric, time.perf_counter() - started
+        )
+        training.end_epoch(epoch)
+        yield epoch, training
+
+
+def _step(training: Training, config: TrialConfig, images: Tensor, targets: Tensor) -> None:
+    """Train on one batch `(N, C, H, W)`, in `config.micro_batches` parts where memory is short."""
+    training.optimizer.zero_grad()
+    parts = config.micro_batches
+    for part, answers in zip(images.chunk(parts), targets.chunk(parts), strict=True):
+        with autocast(config, images.device):
+            logits = training.model(part)  # (N, classes)
+        loss = functional.cross_entropy(
+            logits.float(), answers, label_smoothing=config.label_smoothing
+        )
+        (loss if parts == 1 else loss * (len(answers) / len(targets))).backward()  # type: ignore[no-untyped-call]
+        training.sums += torch.stack((loss.detach() * len(answers), right(logits, answers)))
+    training.optimizer.step()
+    training.schedule.after_batch()
+    training.seen += len(targets)
+    training.batches += 1
 
 
 def epoch_seed(seed: int, number: int) -> int:
@@ -112,16 +113,39 @@ def right(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.argmax(1) == targets).sum()
 
 
-def predict(model: nn.Module, split: Resident, config: TrialConfig) -> Tensor:
-    """Return the logits `(N, classes)` of every image of a split, in fp32, in order."""
+def predict(
+    model: nn.Module,
+    split: Resident,
+    config: TrialConfig,
+    interrupted: Callable[[], bool] = never,
+) -> Tensor | None:
+    """Return the logits `(N, classes)` of every image of a split, in fp32, in order.
+
+    None where `interrupted()` turned true meanwhile.
+    """
     model.eval()
+    parts = []
     with torch.no_grad(), autocast(config, split.images.device):
-        parts = [model(images).float() for images, _ in split.ordered_batches(EVALUATION_BATCH)]
+        for images, _ in split.ordered_batches(EVALUATION_BATCH):
+            if interrupted():
+                return None
+            parts.append(model(images).float())
     return torch.cat(parts)
+
+
+def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
+    """Return the mean cross-entropy (without label smoothing) and the accuracy of logits."""
+    loss = functional.cross_entropy(logits, targets).item()
+    return loss, right(logits, targets).item() / len(targets)
 
 
 def evaluate(model: nn.Module, split: Resident, config: TrialConfig) -> tuple[float, float]:
     """Return the mean cross-entropy (without label smoothing) and the accuracy on a split."""
+    return scores(logits_of(model, split, config), split.targets)
+
+
+def logits_of(model: nn.Module, split: Resident, config: TrialConfig) -> Tensor:
+    """Return the logits `(N, classes)` of a split, whatever else happens."""
     logits = predict(model, split, config)
-    loss = functional.cross_entropy(logits, split.targets).item()
-    return loss, right(logits, split.targets).item() / len(split)
+    assert logits is not None
+    return logits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,6 +48,18 @@ class RateSchedule:
     def after_batch(self) -> None:
         if self.by_batch is not None:
             self.by_batch.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on."""
+        return {} if self._scheduler is None else self._scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(state)
+
+    @property
+    def _scheduler(self) -> lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau | None:
+        return self.by_batch or self.by_epoch
 
     def after_epoch(self, test_loss: float) -> None:
         if self.by_epoch is not None:

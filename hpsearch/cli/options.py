@@ -1,0 +1,93 @@
+"""Arguments and options that commands share, and how they are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpsearch.errors import StudyFileError
+from hpsearch.search.defaults import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from hpsearch.study.spec import StudySpec
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
+StorageUrl = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        envvar="HPSEARCH_STORAGE",
+        help="sqlite:///FILE or postgresql://USER@HOST/DATABASE.",
+        show_default=DEFAULT_STORAGE,
+    ),
+]
+DataRoot = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        envvar="HPSEARCH_DATA",
+        help="Where the data lies, instead of data.root; or the folder that data.root is in.",
+    ),
+]
+Runs = Annotated[
+    Path, typer.Option("--runs", envvar="HPSEARCH_RUNS", help="Where results are written.")
+]
+Checkpoints = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoints",
+        envvar="HPSEARCH_CHECKPOINTS",
+        help="A folder, or s3://BUCKET/FOLDER, that all workers reach; else below --runs.",
+    ),
+]
+Workers = Annotated[str, typer.Option(help="Worker processes; auto: one per core, more per GPU.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON for scripts.")]
+
+
+def spec_of(path: Path, trials: int | None = None, timeout: str | None = None) -> StudySpec:
+    """Return the study of a file, its budget replaced by the flags that are given."""
+    from hpsearch.study.file import read_study
+    from hpsearch.study.spec import seconds
+
+    spec = read_study(path)
+    budget: dict[str, Any] = {}
+    if trials is not None:
+        budget["trials"] = trials
+    if timeout is not None:
+        try:
+            budget["timeout"] = seconds(timeout)
+        except ValueError as error:
+            raise StudyFileError(f"--timeout: {error}") from None
+    return spec.model_copy(update={"search": spec.search.model_copy(update=budget)})
+
+
+def worker_count(written: str) -> int | None:
+    """Return a number of workers, None for `auto`."""
+    if written == "auto":
+        return None
+    if not written.isdecimal() or int(written) < 1:
+        raise StudyFileError(f"--workers: {written!r} is neither auto nor a number above 0")
+    return int(written)
+
+
+def name_of(study: str) -> str:
+    """Return a study's name; a study file stands for the study in it."""
+    if study.endswith((".yaml", ".yml")) and Path(study).exists():
+        return str(spec_of(Path(study)).name)
+    return study
+
+
+def print_json(content: object) -> None:
+    """Print a result for scripts."""
+    print(json.dumps(content, indent=2))
+
+
+def say(words: str) -> None:
+    """Say something on the way to a result."""
+    print(words, file=sys.stderr, flush=True)

@@ -1,0 +1,165 @@
+"""Commands that begin with a file: launch, check, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpsearch.cli import options
+from hpsearch.cli.options import AsJson, Checkpoints, DataRoot, Device, Runs, StorageUrl, StudyFile
+from hpsearch.errors import StudyFileError
+from hpsearch.search.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from hpsearch.results.launch import StartWorkers
+
+
+def launch(
+    study_file: StudyFile,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    data: DataRoot = None,
+    runs: Runs = Path(DEFAULT_RUNS),
+    checkpoints: Checkpoints = None,
+    workers: options.Workers = "auto",
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials of the whole study, instead of the file's.")
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Time of the whole study, final included: 90s, 30m, 2h.")
+    ] = None,
+    device: Device = "auto",
+    final: Annotated[
+        bool, typer.Option("--final/--no-final", help="Choose and open validation at the end.")
+    ] = True,
+    open_again: Annotated[
+        bool,
+        typer.Option("--open-again", help="Open validation for a new choice; the report says so."),
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Only enter the study, for 'hpsearch worker' to serve.")
+    ] = False,
+    priority: Annotated[
+        int | None, typer.Option(help="Studies of higher priority are served first; 0 at first.")
+    ] = None,
+    on: Annotated[
+        str, typer.Option(help="Where workers run: local, or ray (needs hpsearch\\[ray]).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; without it, Ray on this machine.")
+    ] = None,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of a Ray worker.")] = 0,
+    cpus_per_worker: Annotated[float, typer.Option(min=0, help="Of a Ray worker.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Create or resume a study: search, choose, open validation once, report, export."""
+    from hpsearch.cli.display import Display
+    from hpsearch.cli.printed import print_report
+    from hpsearch.results.formats import as_json as report_json
+    from hpsearch.results.launch import launch as launch_study
+    from hpsearch.results.launch import queue
+
+    spec = options.spec_of(study_file, trials, timeout)
+    count = options.worker_count(workers)
+    start = _on(on, address, count, cpus_per_worker, gpus_per_worker, data, device)
+    with Display(spec) as display:
+        if detach:
+            queue(spec, storage, data_root=data, final=final, priority=priority,
+                  watcher=display.watcher())  # fmt: skip
+            display.queued(storage)
+            return
+        outcome = launch_study(
+            spec,
+            storage,
+            data_root=data,
+            runs=runs,
+            checkpoints=checkpoints,
+            workers=start or count,
+            device=device,
+            final=final,
+            open_again=open_again,
+            priority=priority,
+            watcher=display.watcher(),
+        )
+    if as_json:
+        options.print_json(report_json(outcome.report) | {"folder": str(outcome.folder)})
+        return
+    print_report(outcome.report)
+    display.close(outcome, study_file, storage)
+
+
+def _on(
+    where: str,
+    address: str | None,
+    workers: int | None,
+    cpus: float,
+    gpus: float,
+    data: str | None,
+    device: str,
+) -> StartWorkers | None:
+    """Return what starts workers elsewhere than on this machine, None for here."""
+    if where == "local":
+        return None
+    if where != "ray":
+        raise StudyFileError(f"--on: unknown place '{where}'; use local or ray")
+    from hpsearch.search.cluster import ray_workers
+
+    return ray_workers(address, workers, cpus, gpus, data and str(Path(data).absolute()), device)
+
+
+def train(
+    config_file: Annotated[Path, typer.Argument(metavar="BEST.yaml", help="From 'export'.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the weights to this file.")
+    ] = None,
+    data: DataRoot = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train from an exported file alone, and compare with the score recorded in it."""
+    from hpsearch.cli.display import training_display
+    from hpsearch.cli.printed import print_training
+    from hpsearch.results.export import read_exported
+    from hpsearch.results.train import train_exported
+
+    exported = read_exported(config_file)
+    with training_display(exported.config.epochs) as (decoding, epoch):
+        trained = train_exported(exported, data, device, output, decoding, epoch)
+    if as_json:
+        options.print_json(trained)
+    else:
+        print_training(trained, exported, output)
+
+
+def check(study_file: StudyFile, data: DataRoot = None, as_json: AsJson = False) -> None:
+    """Find all that can be wrong without training: the file, the data, the space."""
+    from hpsearch.cli.display import decoding_display
+    from hpsearch.cli.printed import print_check
+    from hpsearch.results.check import check as check_study
+
+    spec = options.spec_of(study_file)
+    with decoding_display() as decoding:
+        checked = check_study(spec, data, decoding)
+    if as_json:
+        prepared = checked.prepared
+        options.print_json(
+            {
+                "study": spec.name,
+                "classes": prepared.classes,
+                "counts": prepared.counts,
+                "image_shape": prepared.image_shape,
+                "fingerprint": prepared.fingerprint,
+                "skipped": prepared.skipped,
+                "samples": [
+                    {
+                        "config": config.model_dump(mode="json"),
+                        "parameters": price.parameters,
+                        "forward_flops": price.forward_flops,
+                    }
+                    for config, price in checked.samples
+                ],
+            }
+        )
+    else:
+        print_check(spec, checked, study_file)

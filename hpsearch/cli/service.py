@@ -1,0 +1,124 @@
+"""Commands of the service: worker, pause, resume, stop, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpsearch.cli import options
+from hpsearch.cli.options import Checkpoints, DataRoot, Device, Runs, StorageUrl, StudyName
+from hpsearch.search.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
+
+
+def worker(
+    storage: StorageUrl = DEFAULT_STORAGE,
+    study: Annotated[str | None, typer.Option(help="Serve this study alone, to its end.")] = None,
+    workers: options.Workers = "auto",
+    device: Device = "auto",
+    data: DataRoot = None,
+    runs: Runs = Path(DEFAULT_RUNS),
+    checkpoints: Checkpoints = None,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End when nothing is left to do.")
+    ] = False,
+    search_only: Annotated[
+        bool, typer.Option("--search-only", help="Run trials; leave every final to others.")
+    ] = False,
+    log: Annotated[
+        str | None, typer.Option(envvar="HPSEARCH_LOG", help="text, or json: one line per event.")
+    ] = None,
+) -> None:
+    """Serve the open studies of a storage, by priority and fairly, and wait for more."""
+    import logging
+    import os
+
+    from hpsearch.results.pool import serve
+    from hpsearch.search.logs import FORMAT_VARIABLE, set_up_logging
+
+    if log is not None:
+        os.environ[FORMAT_VARIABLE] = log  # worker processes inherit it
+    set_up_logging(logging.INFO, dated=True)
+    serve(
+        storage,
+        study=study and options.name_of(study),
+        data_root=data,
+        runs=runs,
+        checkpoints=checkpoints or str((runs / CHECKPOINTS).absolute()),
+        workers=options.worker_count(workers),
+        device=device,
+        until_idle=until_idle,
+        search_only=search_only,
+    )
+
+
+def pause(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
+    """Keep the running trials of a study and let no trial go on, until it is resumed."""
+    from hpsearch.search.control import pause as pause_study
+    from hpsearch.search.storage import open_storage, storage_errors
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        name = options.name_of(study)
+        pause_study(opened, name)
+    options.say(f"study '{name}' is paused; go on with: hpsearch resume {name}")
+
+
+def resume(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
+    """Let a paused or stopped study go on."""
+    from hpsearch.search.control import resume as resume_study
+    from hpsearch.search.storage import open_storage, storage_errors
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        name = options.name_of(study)
+        resume_study(opened, name)
+    options.say(f"study '{name}' is open; workers go on with it: hpsearch worker")
+
+
+def stop(
+    study: StudyName,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="Let running trials end, then choose, measure and report."),
+    ] = False,
+    storage: StorageUrl = DEFAULT_STORAGE,
+) -> None:
+    """End a search early. Its trials are kept, and validation stays sealed unless --finish."""
+    from hpsearch.search.control import finish as finish_study
+    from hpsearch.search.control import stop as stop_study
+    from hpsearch.search.storage import open_storage, storage_errors
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        name = options.name_of(study)
+        if finish:
+            finish_study(opened, name)
+            options.say(f"study '{name}' begins no more trials, and ends when those at work have")
+        else:
+            stop_study(opened, name)
+            options.say(f"study '{name}' is stopped; go on with: hpsearch resume {name}")
+
+
+def delete(
+    study: StudyName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    runs: Runs = Path(DEFAULT_RUNS),
+    checkpoints: Checkpoints = None,
+) -> None:
+    """Delete a study with its trials and checkpoints. Openings of validation stay on record."""
+    from hpsearch.search.checkpoints import Checkpoints as Place
+    from hpsearch.search.control import delete as delete_study
+    from hpsearch.search.storage import open_storage, storage_errors
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        name = options.name_of(study)
+        trials = len(opened.load(name).get_trials(deepcopy=False))
+        if not yes:
+            typer.confirm(f"Delete study '{name}' with its {trials} trials?", abort=True, err=True)
+        place = Place(checkpoints or str((runs / CHECKPOINTS).absolute()))
+        delete_study(opened, name, place)
+    options.say(f"study '{name}' is deleted; its results in {runs / name}/ are left alone")

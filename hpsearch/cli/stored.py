@@ -1,0 +1,109 @@
+"""Commands that look at a storage: status, report, export, dashboard. None of them loads torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpsearch.cli import options
+from hpsearch.cli.options import AsJson, Checkpoints, Runs, StorageUrl, StudyName
+from hpsearch.search.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
+
+
+def status(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study.")] = None,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    runs: Runs = Path(DEFAULT_RUNS),
+    checkpoints: Checkpoints = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all studies of a storage, or one: trials by state, best so far, failures, time left."""
+    from hpsearch.cli.printed import print_status, print_studies
+    from hpsearch.results.report import make_report
+    from hpsearch.results.status import stand_json, stand_of, standing_of
+    from hpsearch.search.storage import open_storage, storage_errors
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        if study is not None:
+            place = checkpoints or str((runs / CHECKPOINTS).absolute())
+            stand = stand_of(opened, make_report(opened, options.name_of(study)), place)
+            if as_json:
+                options.print_json(stand_json(stand))
+            else:
+                print_status(stand)
+            return
+        standing = standing_of(opened)
+    if as_json:
+        options.print_json(standing.as_json())
+    else:
+        print_studies(standing, opened.shown)
+
+
+def report(
+    study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJson = False
+) -> None:
+    """Print the report of a study again, from storage alone."""
+    from hpsearch.cli.printed import print_report
+    from hpsearch.results.formats import as_json as report_json
+    from hpsearch.results.report import make_report
+    from hpsearch.search.storage import open_storage, storage_errors
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        made = make_report(opened, options.name_of(study))
+    if as_json:
+        options.print_json(report_json(made))
+    else:
+        print_report(made)
+
+
+def export(
+    study: StudyName,
+    trial: Annotated[int | None, typer.Option(min=0, help="This trial, not the best.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file to write; else stdout.")
+    ] = None,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Write the complete configuration of the best trial, or of one trial, as YAML."""
+    from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
+    from hpsearch.results.formats import trial_json
+    from hpsearch.results.report import make_report
+    from hpsearch.search.storage import open_storage, storage_errors
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        made = make_report(opened, options.name_of(study))
+        chosen = chosen_trial(made.study, trial)
+        if as_json:
+            text = json.dumps(trial_json(made.study, chosen), indent=2) + "\n"
+        else:
+            text = exported_yaml(made.study, chosen, made.final)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(output, text)
+        options.say(f"wrote {output}; train it with: hpsearch train {output}")
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8080,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; others than this machine's: see README.")
+    ] = "127.0.0.1",
+    storage: StorageUrl = DEFAULT_STORAGE,
+) -> None:
+    """Serve optuna-dashboard on the same storage, read-only, on this machine alone."""
+    from hpsearch.results.dashboard import serve
+    from hpsearch.search.storage import open_storage
+
+    opened = open_storage(storage, create=False)
+    server = serve(opened, port, host)
+    options.say(f"dashboard of {opened.shown}: http://{host}:{port}/ (Ctrl-C ends it)")
+    server.run()

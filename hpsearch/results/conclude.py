@@ -1,0 +1,106 @@
+"""The end of a study: choose, open validation once, and write down what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hpsearch.errors import NothingToChooseError, SealError
+from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
+from hpsearch.results.final import run_final
+from hpsearch.results.formats import markdown, trials_csv
+from hpsearch.results.report import Report, last_result
+from hpsearch.search.leases import HeldLease
+from hpsearch.search.ledger import DONE
+from hpsearch.search.processes import in_child
+from hpsearch.search.storage import Storage
+from hpsearch.search.studies import OpenStudy, read_stored_study
+
+Finishing = Callable[[int, dict[str, Any]], None]  # told the trial's number and every epoch
+
+
+def conclude(
+    storage: Storage,
+    name: str,
+    who: str,
+    prepared: Path,
+    device: str,
+    folder: Path,
+    *,
+    open_again: bool = False,
+    finishing: Finishing = lambda trial, epoch: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> bool | None:
+    """Measure the choice on validation where that is due, and call the study done.
+
+    Returns whether it was measured now; None where another is at it. Any number may ask at once:
+    a lease lets one in. Raises NothingToChooseError and SealError.
+    """
+    lease = storage.ledger.claim_final(name, who)
+    if lease is None:
+        return None
+    try:
+        with HeldLease(storage.ledger, lease):
+            measured = _measure(storage, name, prepared, device, folder, open_again, finishing,
+                                interrupted)  # fmt: skip
+            storage.ledger.set_state(name, DONE)
+            return measured
+    finally:
+        storage.ledger.finish(lease)
+
+
+def _measure(
+    storage: Storage,
+    name: str,
+    prepared: Path,
+    device: str,
+    folder: Path,
+    open_again: bool,
+    finishing: Finishing,
+    interrupted: Callable[[], bool],
+) -> bool:
+    study = read_stored_study(storage, name)
+    trial = chosen_trial(study)
+    mine = [o for o in storage.openings.of(study.fingerprint) if o.study == name]
+    result = last_result(mine)
+    if result is not None and (result["trial"] == trial.number or not open_again):
+        return False  # measured already; a better trial since is named by the report
+    unfinished = next((o for o in mine if o.result is None), None)
+    if unfinished is not None and unfinished.trial_number != trial.number and not open_again:
+        raise SealError(
+            f"validation was opened for trial {unfinished.trial_number} and not measured to the "
+            f"end; the choice is trial {trial.number} now. --open-again opens it a second time, "
+            "and the report will say so"
+        )
+    same = unfinished is not None and unfinished.trial_number == trial.number
+    config = study.config(trial)
+    in_child(
+        run_final,
+        storage.url.render_as_string(hide_password=False),
+        name,
+        trial.number,
+        config,
+        prepared,
+        device,
+        folder / "model.safetensors",
+        "final choice" if not mine else "asked for with --open-again",
+        unfinished.id if same and unfinished else None,
+        threads=config.threads,
+        hear=lambda epoch: finishing(trial.number, epoch),
+        interrupted=interrupted,
+    )
+    return True
+
+
+def write_results(report: Report, folder: Path) -> None:
+    """Write report, configuration and table of trials; the weights are there already."""
+    study: OpenStudy = report.study
+    write_whole(folder / "report.md", markdown(report))
+    number = None if report.final is None else report.final["trial"]
+    try:
+        trial = chosen_trial(study, number)
+    except NothingToChooseError:
+        return
+    write_whole(folder / "best.yaml", exported_yaml(study, trial, report.final))
+    write_whole(folder / "trials.csv", trials_csv(report))

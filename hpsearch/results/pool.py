@@ -1,0 +1,198 @@
+"""A pool of workers: serves every open study of a storage, to its end, and waits for more."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpsearch.data.prepare import prepare
+from hpsearch.data.prepared import find_prepared
+from hpsearch.errors import HpsearchError, WorkerError
+from hpsearch.results.conclude import conclude, write_results
+from hpsearch.results.report import make_report
+from hpsearch.search.ledger import DONE, STOPPED, Waiting
+from hpsearch.search.local_workers import LocalWorkers
+from hpsearch.search.processes import check_device_name, interrupts_noted
+from hpsearch.search.progress import SUPERVISOR
+from hpsearch.search.storage import Storage, open_storage, storage_errors
+from hpsearch.search.worker_list import SEEN_EVERY_S
+from hpsearch.study.spec import StudySpec
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.25  # at the worker processes
+POLL_S = 5.0  # at the ledger
+TRY_DATA_AGAIN_S = 300.0
+PARENT_VARIABLE = "HPSEARCH_PARENT"  # a process without which this one should not go on
+
+
+@dataclass
+class Pool:
+    """The supervisor of this machine's workers: what they cannot do, it does for them.
+
+    It prepares the data of studies that are new here, and concludes those whose search is over.
+    """
+
+    storage: Storage
+    workers: LocalWorkers
+    runs: Path
+    data_root: str | None
+    device: str
+    interrupted: Callable[[], bool]
+    search_only: bool = False
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    _preparing: dict[str, Future[None]] = field(default_factory=dict, init=False)
+    _lacks: dict[str, tuple[float, str]] = field(default_factory=dict, init=False)
+    _seen_at: float = field(default=float("-inf"), init=False)
+
+    def serve(self) -> None:
+        """Run until `interrupted()` turns true, or until there is nothing left for workers."""
+        self.storage.workers.enter(self.name, SUPERVISOR, "")
+        looked = float("-inf")
+        with ThreadPoolExecutor(1) as preparer:
+            try:
+                self._look(preparer)
+                wait(self._preparing.values())  # or workers would find nothing they can serve
+                self.workers.start()
+                while self.workers.look() and not self.interrupted():
+                    time.sleep(LOOK_EVERY_S)
+                    if time.monotonic() - looked > POLL_S:
+                        self._look(preparer)
+                        looked = time.monotonic()
+                if not self.interrupted():
+                    self._look(preparer)
+            finally:
+                preparer.shutdown(wait=False, cancel_futures=True)
+                self.workers.stop()
+                self.storage.workers.leave(self.name)
+
+    def _look(self, preparer: ThreadPoolExecutor) -> None:
+        for study in self.storage.ledger.waiting():
+            if self.workers.study not in (None, study.name) or self.interrupted():
+                continue
+            folder = find_prepared(study.fingerprint)
+            if folder is None:
+                self._prepare(study, preparer)
+            elif study.is_over and not self.search_only:
+                self._conclude(study, folder)
+        if time.monotonic() - self._seen_at > SEEN_EVERY_S:
+            note = "; ".join(f"{name}: {why}" for name, (_, why) in self._lacks.items())
+            self.storage.workers.see(self.name, note)
+            self._seen_at = time.monotonic()
+
+    def _prepare(self, study: Waiting, preparer: ThreadPoolExecutor) -> None:
+        """Prepare the data of a study beside the work on others; note why where it is not here."""
+        now = time.monotonic()
+        tried = self._lacks.get(study.name)
+        busy = study.name in self._preparing and not self._preparing[study.name].done()
+        if busy or (tried is not None and now - tried[0] < TRY_DATA_AGAIN_S):
+            return
+        row = self.storage.ledger.study(study.name)
+        if row is None:
+            return
+        spec = StudySpec.model_validate(row.spec)
+
+        def run() -> None:
+            try:
+                logger.info("preparing the data of study '%s'", study.name)
+                prepared = prepare(spec.data, self.data_root)
+            except HpsearchError as error:
+                self._lack(study.name, str(error))
+                return
+            if prepared.fingerprint == study.fingerprint:
+                self._lacks.pop(study.name, None)
+            else:
+                self._lack(
+                    study.name,
+                    f"the data here has fingerprint {prepared.fingerprint[:12]}, the study's has "
+                    f"{study.fingerprint[:12]}; give this machine the same files",
+                )
+
+        self._preparing[study.name] = preparer.submit(run)
+
+    def _lack(self, study: str, why: str) -> None:
+        logger.warning("study '%s' cannot be served here: %s", study, why)
+        self._lacks[study] = (time.monotonic(), why)
+        self._seen_at = float("-inf")
+
+    def _conclude(self, study: Waiting, prepared: Path) -> None:
+        """Bring a study whose search is over to its end."""
+        name = study.name
+        folder = self.runs / name
+        try:
+            if not study.wants_final:
+                self.storage.ledger.set_state(name, DONE)
+                return
+            logger.info("study '%s': its search is over; the final begins", name)
+            measured = conclude(
+                self.storage, name, self.name, prepared, self.device, folder,
+                interrupted=self._must_stop,
+            )  # fmt: skip
+            if measured is None:
+                return  # another pool is at it
+            write_results(make_report(self.storage, name), folder)
+            logger.info("study '%s' is done; results in %s", name, folder)
+        except KeyboardInterrupt:
+            if not self.interrupted():
+                raise
+            logger.info("study '%s': its final is given up, for another worker to begin", name)
+        except HpsearchError as error:
+            logger.error("study '%s' cannot be concluded: %s", name, error)
+            self.storage.ledger.set_state(name, STOPPED, f"it cannot be concluded: {error}")
+
+    def _must_stop(self) -> bool:
+        """Look after the workers while a final trains; whether it has to stop."""
+        self.workers.look()
+        return self.interrupted()
+
+
+def serve(
+    storage_url: str,
+    *,
+    study: str | None = None,
+    data_root: str | None = None,
+    runs: Path,
+    checkpoints: str,
+    workers: int | None = None,
+    device: str = "auto",
+    until_idle: bool = False,
+    search_only: bool = False,
+) -> None:
+    """Serve the open studies of a storage, or one, with workers of this machine.
+
+    Runs until Ctrl-C or SIGTERM, upon which trials are kept and given back, or, for one `study`
+    and for `until_idle`, until nothing is left to do. `search_only` leaves finals to others.
+    """
+    check_device_name(device)
+    with interrupts_noted() as noted:
+        interrupted = _or_orphaned(noted)
+        storage = open_storage(storage_url, gives_up=interrupted)
+        try:
+            with storage_errors(storage):
+                crew = LocalWorkers(
+                    storage,
+                    study,
+                    checkpoints,
+                    workers,
+                    device,
+                    waits=not until_idle,
+                    log_level=logging.INFO,
+                )
+                pool = Pool(storage, crew, runs, data_root, device, interrupted, search_only)
+                pool.serve()
+                if crew.gave_up and not interrupted():
+                    raise WorkerError("no worker of this machine can go on; see the log above")
+        finally:
+            storage.close()
+
+
+def _or_orphaned(noted: Callable[[], bool]) -> Callable[[], bool]:
+    """Return whether to stop: a signal came, or whoever started this (HPSEARCH_PARENT) died."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    return lambda: noted() or (parent is not None and os.getppid() != int(parent))

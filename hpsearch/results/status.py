@@ -1,0 +1,91 @@
+"""How studies stand, for the person who asks while workers are at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hpsearch.results.formats import counts, trial_json
+from hpsearch.results.report import Report
+from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.progress import Progress, progress_of, why_waiting
+from hpsearch.search.storage import Storage
+from hpsearch.search.worker_list import ListedWorker
+
+
+@dataclass(frozen=True)
+class Stand:
+    """How one study stands. `waits` is why nobody is at it, None where somebody is or need not."""
+
+    report: Report
+    waits: str | None
+    checkpoint_bytes: int  # that are within this machine's reach
+
+    @property
+    def progress(self) -> Progress:
+        return self.report.progress
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How all studies of a storage stand, and who is at work on them."""
+
+    studies: list[tuple[Progress, str | None]]  # and why it waits
+    workers: list[ListedWorker]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data for scripts."""
+        return {
+            "studies": [
+                {
+                    "study": p.study.spec.name,
+                    "state": p.state,
+                    "note": p.note,
+                    "priority": p.priority,
+                    "waits": waits,
+                    "trials": counts(p),
+                    "best": None if p.best is None else p.best.value,
+                }
+                for p, waits in self.studies
+            ],
+            "workers": [vars(worker) for worker in self.workers],
+        }
+
+
+def standing_of(storage: Storage) -> Standing:
+    """Return how all studies of a storage stand."""
+    found = [progress_of(storage, name) for name in storage.study_names()]
+    return Standing([(p, why_waiting(storage, p)) for p in found], storage.workers.present())
+
+
+def stand_of(storage: Storage, report: Report, checkpoints: str) -> Stand:
+    """Return how one study stands; `checkpoints` is the folder or URL of its checkpoints."""
+    size = Checkpoints(checkpoints).size_bytes(report.study.spec.name)
+    return Stand(report, why_waiting(storage, report.progress), size)
+
+
+def stand_json(stand: Stand) -> dict[str, Any]:
+    """Return how one study stands as plain data for scripts."""
+    p = stand.progress
+    return {
+        "study": p.study.spec.name,
+        "state": p.state,
+        "note": p.note,
+        "priority": p.priority,
+        "waits": stand.waits,
+        "trials": counts(p),
+        "best": None if p.best is None else trial_json(p.study, p.best),
+        "time_left_s": p.time_left_s,
+        "pruner_waits_for": p.pruner_waits_for,
+        "openings": stand.report.openings,
+        "checkpoint_bytes": stand.checkpoint_bytes,
+        "failures": [
+            {
+                "trial": t.number,
+                "reason": t.user_attrs.get("reason"),
+                "traceback": t.user_attrs.get("traceback"),
+            }
+            for t in p.study.trials
+            if t.state.name == "FAIL"
+        ],
+    }

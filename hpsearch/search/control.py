@@ -1,0 +1,60 @@
+"""Orders to a study from outside: pause, resume, stop, finish, delete."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+
+from hpsearch.errors import StudyNotFoundError, StudyStateError
+from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
+from hpsearch.search.storage import Storage
+
+
+def pause(storage: Storage, name: str) -> None:
+    """Let no trial of a study go on; those at work are kept and given back within seconds."""
+    _unless_done(storage, name)
+    storage.ledger.set_state(name, PAUSED, f"by {_who()}")
+
+
+def stop(storage: Storage, name: str) -> None:
+    """End a search: as `pause`, but whoever waits for the study stops waiting."""
+    _unless_done(storage, name)
+    storage.ledger.set_state(name, STOPPED, f"by {_who()}")
+
+
+def resume(storage: Storage, name: str) -> None:
+    """Let a paused or stopped study go on."""
+    _unless_done(storage, name)
+    storage.ledger.set_state(name, OPEN)
+
+
+def finish(storage: Storage, name: str) -> None:
+    """Begin no more trials of a study; it is over, and concluded, when those begun have ended."""
+    _unless_done(storage, name)
+    storage.ledger.close_budget(name)
+    storage.ledger.set_state(name, OPEN)
+
+
+def delete(storage: Storage, name: str, checkpoints: Checkpoints) -> None:
+    """Delete a study, its trials and its checkpoints. Whoever is at work on it loses the lease."""
+    _row(storage, name)
+    storage.delete_study(name)
+    checkpoints.drop_study(name)
+
+
+def _row(storage: Storage, name: str) -> StudyRow:
+    row = storage.ledger.study(name)
+    if row is None:
+        known = ", ".join(storage.study_names()) or "none yet"
+        raise StudyNotFoundError(f"{storage.shown} holds no study '{name}'; studies here: {known}")
+    return row
+
+
+def _unless_done(storage: Storage, name: str) -> None:
+    if _row(storage, name).state == DONE:
+        raise StudyStateError(f"study '{name}' is done; launch it with more --trials to search on")
+
+
+def _who() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -1,0 +1,79 @@
+"""The openings of sealed validation splits, as the ledger keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, insert, select, update
+
+from hpsearch.search.patience import Patience, patient
+from hpsearch.search.tables import now_s, openings
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opening of the validation split."""
+
+    id: int
+    study: str
+    fingerprint: str
+    trial_number: int
+    who: str
+    why: str
+    opened_at: float
+    result: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Openings:
+    """Reads and writes the openings; they outlive their study."""
+
+    engine: Engine
+    patience: Patience
+
+    @patient
+    def of(self, fingerprint: str) -> list[Opening]:
+        """Return every opening of this data's validation split, oldest first."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(
+                select(openings)
+                .where(openings.c.fingerprint == fingerprint)
+                .order_by(openings.c.id)
+            ).all()
+        return [
+            Opening(**row._asdict() | {"result": row.result and json.loads(row.result)})
+            for row in rows
+        ]
+
+    def write(self, study: str, fingerprint: str, trial_number: int, who: str, why: str) -> int:
+        """Write that the seal is about to be opened; returns the id of the entry.
+
+        Not tried again by itself: a second row would be a second opening.
+        """
+        with self.engine.begin() as connection:
+            made = connection.execute(
+                insert(openings)
+                .values(
+                    study=study,
+                    fingerprint=fingerprint,
+                    trial_number=trial_number,
+                    who=who,
+                    why=why,
+                    opened_at=now_s(),
+                )
+                .returning(openings.c.id)
+            )
+            return int(made.scalar_one())
+
+    @patient
+    def write_result(self, opening_id: int, result: Mapping[str, Any]) -> None:
+        """Write what an opening showed."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                update(openings)
+                .where(openings.c.id == opening_id)
+                .values(result=json.dumps(result))
+            )

@@ -1,0 +1,265 @@
+"""Running the trials of one study: each from its lease to its end, whatever happens to it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.trial import Trial, TrialState, create_trial
+
+from hpsearch.data.prepared import SearchData
+from hpsearch.models.cost import cost
+from hpsearch.models.head import ImageShape
+from hpsearch.search import endings
+from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.leases import HeldLease
+from hpsearch.search.ledger import MAX_ATTEMPTS, Lease
+from hpsearch.search.objective import SavedTraining, objective
+from hpsearch.search.patience import DATABASE_ERRORS
+from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.search.storage import Storage
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.spec import StudySpec, config_from
+from hpsearch.training.loop import Interrupted
+
+logger = logging.getLogger(__name__)
+
+MICRO_BATCHES = 4  # a batch is cut into so many where the whole one does not fit into memory
+FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
+FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
+LONGEST_REASON, LONGEST_TRACEBACK = 1000, 4000  # characters
+
+
+@dataclass(frozen=True)
+class TrialRunner:
+    """Runs trials of one study on one device, as the worker of a name."""
+
+    worker: str
+    storage: Storage
+    spec: StudySpec
+    data: SearchData
+    device: torch.device
+    precision: str
+    threads: int
+    checkpoints: Checkpoints
+    stopped: Callable[[], bool]
+    epoch_over: Callable[[], None] = lambda: None
+
+    def run(self, lease: Lease) -> TrialState:
+        """Run the trial of a lease to its end, or give the lease back; return the trial's state."""
+        search = self.spec.search
+        study = self.storage.load(
+            self.spec.name, sampler_for(search, lease.slot), pruner_for(search)
+        )
+        trial_id = self._trial_id(study, lease)
+        state = self.storage.optuna.get_trial(trial_id).state
+        if state.is_finished():  # the worker before died between its last two words
+            self.storage.ledger.finish(lease)
+            return state
+        trial = Trial(study, trial_id)
+        if lease.attempts > MAX_ATTEMPTS:
+            reason = f"{MAX_ATTEMPTS} workers died on this trial, one after the other"
+            return endings.fail(self.storage, trial, lease, reason)
+        logger.info(
+            "trial %d of '%s' begins",
+            trial.number,
+            self.spec.name,
+            extra=endings.event("trial begins", lease, trial),
+        )
+        trial.set_user_attr("worker", self.worker)
+        trial.set_user_attr("device", device_name(self.device))
+        if trial.user_attrs["torch"] != version("torch"):  # a worker of another version began it
+            trial.set_user_attr("torch_later", version("torch"))
+        with HeldLease(self.storage.ledger, lease) as held:
+            return self._train(trial, held)
+
+    def _train(self, trial: Trial, held: HeldLease) -> TrialState:
+        try:
+            config = config_from(self.spec, self.data.fingerprint, trial)
+            self._note_cost(trial, config)
+            saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
+            watched = _Watched(self, held, saved.load(self.device).trained_s)
+
+            def epoch_over() -> None:
+                held.epoch_over()
+                self.epoch_over()
+
+            torch.set_num_threads(config.threads)
+            value = objective(
+                trial,
+                config,
+                self.data,
+                self.device,
+                saved,
+                watched.must_stop,
+                epoch_over,
+            )
+        except Interrupted as asked:
+            return self._interrupted(trial, held, saved, asked, watched.why)
+        except optuna.TrialPruned as pruned:
+            state = endings.prune(self.storage, trial, held.lease, str(pruned))
+        except DATABASE_ERRORS:
+            raise  # the storage's fault, not the trial's: another worker takes the trial over
+        except Exception as error:  # whatever it was, it is recorded, and the worker goes on
+            if not is_out_of_memory(error):
+                reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+                trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
+                return endings.fail(self.storage, trial, held.lease, reason, trace)
+            state = None
+        else:
+            self._note_memory(trial)
+            state = endings.complete(self.storage, trial, held.lease, value)
+            self._keep_time_for_final(trial)
+        if state is None:  # out of memory; outside of `except`, whose traceback holds tensors
+            state = self._without_memory(trial, held, config)
+        if state.is_finished():
+            saved.drop()
+        return state
+
+    def _interrupted(
+        self, trial: Trial, held: HeldLease, saved: SavedTraining, asked: Interrupted, why: str
+    ) -> TrialState:
+        """Keep what there is of a trial and give it back; end it where it took too long."""
+        if why == TOO_LONG:
+            saved.drop()
+            reason = f"it took longer than search.trial_timeout, {self.spec.search.trial_timeout} s"
+            return endings.prune(self.storage, trial, held.lease, reason, "trial_timeout")
+        if not held.lost:
+            saved.keep(asked.training, now=True)
+            logger.info(
+                "trial %d of '%s' given back: %s",
+                trial.number,
+                self.spec.name,
+                why,
+                extra=endings.event("trial given back", held.lease, trial),
+            )
+        self.storage.ledger.give_back(held.lease)  # does nothing where the lease was lost
+        return TrialState.RUNNING
+
+    def _without_memory(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState:
+        """Try once more with smaller parts of a batch; then the trial is infeasible here."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if config.micro_batches == 1 and config.batch_size > 1:
+            logger.warning(
+                "trial %d of '%s' ran out of memory; again, a batch in %d parts",
+                trial.number,
+                self.spec.name,
+                MICRO_BATCHES,
+            )
+            trial.set_user_attr("micro_batches", min(MICRO_BATCHES, config.batch_size))
+            return self._train(trial, held)
+        reason = (
+            f"out of memory on {device_name(self.device)}, even with a batch of "
+            f"{config.batch_size} in {config.micro_batches} part(s)"
+        )
+        return endings.prune(self.storage, trial, held.lease, reason, "memory")
+
+    def _note_cost(self, trial: Trial, config: TrialConfig) -> None:
+        price = cost(config, ImageShape(*self.data.image_shape), len(self.data.classes))
+        trial.set_user_attr("parameters", price.parameters)
+        trial.set_user_attr("forward_flops", price.forward_flops)
+
+    def _note_memory(self, trial: Trial) -> None:
+        """Record what a trial took of a GPU, for whoever decides how many workers it holds."""
+        if self.device.type == "cuda":
+            trial.set_user_attr("peak_memory_bytes", torch.cuda.max_memory_reserved(self.device))
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            trial.set_user_attr("device_memory_bytes", total)
+
+    def _keep_time_for_final(self, trial: Trial) -> None:
+        """Keep as much of the study's time for the final training as the best trial took."""
+        if trial.study.best_trial.number == trial.number:
+            took_s = trial.user_attrs["duration_s"]
+            self.storage.ledger.set_final_s(self.spec.name, took_s * FINAL_MARGIN + FINAL_START_S)
+
+    def _trial_id(self, study: optuna.Study, lease: Lease) -> int:
+        """Return Optuna's trial of a lease; it is made knowing its slot, so no slot has two."""
+        if lease.trial_id is not None:
+            return lease.trial_id
+
+        def find_or_make() -> int:  # as a whole, for the first try may have made it unheard
+            if lease.attempts > 1 or tries:
+                for trial in study.get_trials(deepcopy=False):
+                    if trial.user_attrs.get("slot") == lease.slot:
+                        return trial._trial_id
+            tries.append(True)
+            study_id = self.storage.optuna.get_study_id_from_name(self.spec.name)
+            return self.storage.optuna.create_new_trial(study_id, self._template(lease))
+
+        tries: list[bool] = []
+        trial_id = self.storage.patience.call(find_or_make)
+        self.storage.ledger.set_trial(lease, trial_id)
+        return trial_id
+
+    def _template(self, lease: Lease) -> optuna.trial.FrozenTrial:
+        return create_trial(
+            state=TrialState.RUNNING,
+            user_attrs={
+                "slot": lease.slot,
+                "seed": seed_of(self.spec.search.seed, lease.slot, stream=1),
+                "precision": self.precision,
+                "threads": self.threads,
+                "torch": version("torch"),
+            },
+            system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
+        )
+
+
+TOO_LONG = "it takes too long"
+
+
+class _Watched:
+    """Asks, between two batches, whether a trial has to stop, and remembers why."""
+
+    def __init__(self, runner: TrialRunner, held: HeldLease, trained_s: float) -> None:
+        self._runner = runner
+        self._held = held
+        self._began = time.monotonic() - trained_s
+        self.why = ""
+
+    def must_stop(self) -> bool:
+        self._held.batch_over()
+        limit = self._runner.spec.search.trial_timeout
+        if self._runner.stopped():
+            self.why = "its worker was asked to stop"
+        elif limit is not None and time.monotonic() - self._began > limit:
+            self.why = TOO_LONG
+        else:
+            self.why = self._held.why_stop() or ""
+        return bool(self.why)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that a training does not fit into the memory of its device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "allocate memory" in said or "out of memory" in said
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a trial records of its device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def memory_bytes() -> int:
+    """Return how much memory of its own this process holds; 0 where the system does not say."""
+    if sys.platform != "linux":
+        return 0
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found.group(1)) * 1024 if found else 0

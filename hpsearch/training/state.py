@@ -1,0 +1,156 @@
+"""A training under way, as a value that can be put away and taken up again."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hpsearch.data.prepared import SearchData
+from hpsearch.models.families import build_model
+from hpsearch.models.head import ImageShape
+from hpsearch.study.config import TrialConfig
+from hpsearch.training.schedules import RateSchedule, optimizer_for, schedule_for
+
+State = dict[str, Any]  # tensors and plain data, nothing that would have to be unpickled as code
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to. `number` counts from 1; `test_metric` is the accuracy on **test**."""
+
+    number: int
+    train_loss: float
+    train_metric: float
+    test_loss: float
+    test_metric: float
+    duration_s: float
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss is no finite number any more; further epochs cannot mend that."""
+        return not (math.isfinite(self.train_loss) and math.isfinite(self.test_loss))
+
+
+@dataclass
+class Training:
+    """A training between two batches: all that is needed to go on as if nothing had happened.
+
+    The order of images and their augmentation are functions of seed and epoch, so the number of
+    batches that are over says where they stand; only dropout's generator has a state to keep.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: RateSchedule
+    device: torch.device
+    sums: Tensor  # (2,): loss and right answers of the epoch at hand
+    epochs: list[Epoch] = field(default_factory=list)  # those that are over
+    batches: int = 0  # of the epoch at hand that are over
+    seen: int = 0  # images of the epoch at hand
+    elapsed_s: float = 0.0  # spent on the epoch at hand before it was interrupted
+    generator: Tensor | None = None  # state of dropout's, where an epoch was interrupted
+
+    def end_epoch(self, epoch: Epoch) -> None:
+        """Note an epoch that is over, and begin the next."""
+        self.epochs.append(epoch)
+        self.sums.zero_()
+        self.batches, self.seen, self.elapsed_s, self.generator = 0, 0, 0.0, None
+
+    def set_generator(self, seed: int) -> None:
+        """Set dropout's generator for the epoch at hand: to its seed, or to where it stopped."""
+        if self.generator is None:
+            torch.manual_seed(seed)
+        else:
+            _set_generator_state(self.device, self.generator)
+
+    def put_away(self, elapsed_s: float) -> Training:
+        """Note where in its epoch a training stops; returns the training itself."""
+        self.elapsed_s = elapsed_s
+        self.generator = _generator_state(self.device) if self.batches else None
+        return self
+
+    def state(self) -> State:
+        """Return everything that `restore` needs. Its tensors are the training's own."""
+        return {
+            "format": FORMAT,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "batches": self.batches,
+            "seen": self.seen,
+            "sums": self.sums,
+            "elapsed_s": self.elapsed_s,
+            "generator": self.generator,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on where another training of the same configuration was put away."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.batches, self.seen = state["batches"], state["seen"]
+        self.sums.copy_(state["sums"])
+        self.elapsed_s = state["elapsed_s"]
+        self.generator = state["generator"]
+
+
+def begin(
+    config: TrialConfig, data: SearchData, device: torch.device, batches_in_epoch: int
+) -> Training:
+    """Return a training of a configuration before its first batch."""
+    torch.manual_seed(config.seed)
+    channels, height, width = data.image_shape
+    model = build_model(config, ImageShape(channels, height, width), len(data.classes))
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = optimizer_for(config, model)
+    schedule = schedule_for(config, optimizer, batches_in_epoch)
+    sums = torch.zeros(2, device=device, dtype=torch.float64)
+    return Training(model, optimizer, schedule, device, sums)
+
+
+def to_bytes(state: State) -> bytes:
+    """Return a state as bytes."""
+    out = io.BytesIO()
+    torch.save(state, out)
+    return out.getvalue()
+
+
+def from_bytes(content: bytes, device: torch.device) -> State:
+    """Return the state that `to_bytes` wrote; ValueError where it is no such state.
+
+    Nothing in it is run: torch reads tensors and plain data alone (`weights_only`).
+    """
+    try:
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except Exception as error:  # whatever torch, zipfile or pickle make of broken bytes
+        raise ValueError(f"cannot be read: {error}") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError("was written by another version")
+    return state
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        return torch.mps.get_rng_state()
+    return torch.get_rng_state()
+
+
+def _set_generator_state(device: torch.device, state: Tensor) -> None:
+    state = state.cpu()
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
