@@ -19,7 +19,7 @@ from rich.text import Text
 
 from hpsearch.results.report import hours
 from hpsearch.search.defaults import DEFAULT_STORAGE
-from hpsearch.search.ledger import OPEN, PAUSED
+from hpsearch.search.ledger import DONE, OPEN, PAUSED
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.url import shown_url
 from hpsearch.study.spec import StudySpec
@@ -199,7 +199,7 @@ def summary(p: Progress) -> str:
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
     return (
         f"{len(p.running)} running, {p.pruned} pruned, {p.complete} complete, {p.failed} failed; "
-        f"best test {best}; time left {left}"
+        f"best test {best}" + ("" if p.state == DONE else f"; time left {left}")
     )
 
 

@@ -11,6 +11,7 @@ from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
 from hpsearch.results.final import run_final
 from hpsearch.results.formats import markdown, trials_csv
 from hpsearch.results.report import Report, last_result
+from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.leases import HeldLease
 from hpsearch.search.ledger import DONE
 from hpsearch.search.processes import in_child
@@ -27,6 +28,7 @@ def conclude(
     prepared: Path,
     device: str,
     folder: Path,
+    checkpoints: Checkpoints,
     *,
     open_again: bool = False,
     finishing: Finishing = lambda trial, epoch: None,
@@ -45,6 +47,7 @@ def conclude(
             measured = _measure(storage, name, prepared, device, folder, open_again, finishing,
                                 interrupted)  # fmt: skip
             storage.ledger.set_state(name, DONE)
+            checkpoints.drop_study(name)  # of trials that their time cut short
             return measured
     finally:
         storage.ledger.finish(lease)

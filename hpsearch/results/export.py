@@ -139,13 +139,13 @@ def read_exported(path: str | Path) -> Exported:
     return validated(Exported, read_yaml(path), str(path))
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all; RunsFolderError where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)

@@ -46,10 +46,7 @@ def _trained(
         raise HpsearchError("the training diverged: its loss is no finite number any more")
     model = training.model
     if weights is not None:
-        try:
-            save_model(weights, model, config, data)
-        except OSError as error:
-            raise HpsearchError(f"{weights}: cannot be written: {error.strerror}") from None
+        save_model(weights, model, config, data)
     train_loss, train_accuracy = evaluate(model, resident(data.train, data, device), config)
     scores = {
         "curve": curve,

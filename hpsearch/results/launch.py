@@ -15,6 +15,7 @@ from hpsearch.data.sources.decoded import Progress as DecodingProgress
 from hpsearch.errors import RunsFolderError, WorkerError
 from hpsearch.results.conclude import Finishing, conclude, write_results
 from hpsearch.results.report import Report, make_report
+from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
 from hpsearch.search.ledger import DONE, STOPPED, StudyRow
 from hpsearch.search.local_workers import LocalWorkers
@@ -75,6 +76,7 @@ def launch(
     check_device_name(device)
     watcher = watcher or Watcher()
     folder = runs / spec.name
+    place = checkpoints or str((runs / CHECKPOINTS).absolute())
     _check_writable(folder)
     prepared = prepare(spec.data, data_root, watcher.decoding)
     watcher.prepared(prepared)
@@ -88,12 +90,14 @@ def launch(
                 searched = _is_finished(row, spec)
                 if not searched:
                     _open(storage, spec, final, priority)
-                    crew = _crew(storage, spec, workers, device, checkpoints, runs)
+                    crew = _crew(storage, spec, workers, device, place)
                     _search(storage, spec.name, crew, watcher, interrupted)
                 measured = False
                 if final:
-                    measured = _conclude(storage, spec.name, prepared, device, folder, open_again,
-                                         watcher.finishing, interrupted)  # fmt: skip
+                    measured = _conclude(
+                        storage, spec.name, prepared, device, folder, Checkpoints(place),
+                        open_again, watcher.finishing, interrupted,
+                    )  # fmt: skip
                 report = make_report(storage, spec.name)
                 if not searched or measured or not (folder / "report.md").exists():
                     write_results(report, folder)
@@ -168,10 +172,8 @@ def _crew(
     spec: StudySpec,
     workers: int | StartWorkers | None,
     device: str,
-    checkpoints: str | None,
-    runs: Path,
+    place: str,
 ) -> Workers:
-    place = checkpoints or str((runs / CHECKPOINTS).absolute())
     if callable(workers):
         return workers(storage, spec.name, place)
     return LocalWorkers(storage, spec.name, place, workers, device, most=spec.trial_budget())
@@ -223,6 +225,7 @@ def _conclude(
     prepared: Prepared,
     device: str,
     folder: Path,
+    checkpoints: Checkpoints,
     open_again: bool,
     finishing: Finishing,
     interrupted: Callable[[], bool],
@@ -237,6 +240,7 @@ def _conclude(
             prepared.folder,
             device,
             folder,
+            checkpoints,
             open_again=open_again,
             finishing=finishing,
             interrupted=interrupted,

@@ -16,6 +16,7 @@ from hpsearch.data.prepared import find_prepared
 from hpsearch.errors import HpsearchError, WorkerError
 from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.report import make_report
+from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import DONE, STOPPED, Waiting
 from hpsearch.search.local_workers import LocalWorkers
 from hpsearch.search.processes import check_device_name, interrupts_noted
@@ -132,7 +133,7 @@ class Pool:
             logger.info("study '%s': its search is over; the final begins", name)
             measured = conclude(
                 self.storage, name, self.name, prepared, self.device, folder,
-                interrupted=self._must_stop,
+                Checkpoints(self.workers.checkpoints), interrupted=self._must_stop,
             )  # fmt: skip
             if measured is None:
                 return  # another pool is at it

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.errors import HpsearchError
 from hpsearch.models.families import build_model
 from hpsearch.models.head import ImageShape
+from hpsearch.results.export import write_whole
 from hpsearch.study.config import TrialConfig
 
 
@@ -38,7 +39,10 @@ class TrainedModel:
 
 
 def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchData) -> None:
-    """Write a model's weights as safetensors, with config, classes and statistics as metadata."""
+    """Write a model's weights as safetensors, with config, classes and statistics as metadata.
+
+    Raises RunsFolderError where the file cannot be written; one that was there is left alone.
+    """
     weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     metadata = {
         "config": config.model_dump_json(),
@@ -47,10 +51,7 @@ def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchDa
         "std": json.dumps(data.std),
         "image_shape": json.dumps(data.image_shape),
     }
-    unfinished = path.with_suffix(".unfinished")
-    save_file(weights, unfinished, metadata)
-    unfinished.chmod(0o644)
-    unfinished.replace(path)
+    write_whole(path, save(weights, metadata))
 
 
 def load_model(path: Path) -> TrainedModel:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from hpsearch.errors import StorageError
+
+PASSWORD_FILE_VARIABLE = "HPSEARCH_STORAGE_PASSWORD_FILE"
 
 
 def shown_url(url: URL | str) -> str:
@@ -33,7 +37,11 @@ def without_secrets(text: str) -> str:
 
 
 def parse_url(url: str) -> URL:
-    """Return a storage URL checked and completed, Postgres through psycopg 3."""
+    """Return a storage URL checked and completed, Postgres through psycopg 3.
+
+    A Postgres URL without a password gets the one in the file that HPSEARCH_STORAGE_PASSWORD_FILE
+    names, if it names one: a secret of Docker, Kubernetes or systemd is such a file.
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -48,7 +56,28 @@ def parse_url(url: str) -> URL:
             raise StorageError("SQLite needs a file, such as sqlite:///runs/hpsearch.db")
         return parsed
     if backend in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        named = os.environ.get(PASSWORD_FILE_VARIABLE)
+        if named and parsed.password is None and "password" not in parsed.query:
+            return parsed.set(password=_password_in(Path(named)))
+        return parsed
     raise StorageError(
         f"'{parsed.drivername}' is not supported; write sqlite:///FILE or postgresql://..."
+    )
+
+
+def _password_in(path: Path) -> str:
+    """Return what a file holds but the line ends after it, which the Postgres image drops too."""
+    try:
+        password = path.read_bytes().decode().rstrip("\n")
+    except OSError as error:
+        reason = str(error.strerror)
+    except UnicodeDecodeError:
+        reason = "it is not text"
+    else:
+        if password:
+            return password
+        reason = "it is empty"
+    raise StorageError(
+        f"{PASSWORD_FILE_VARIABLE}: {path}: {reason}; it has to be a file with the password in it"
     )
