@@ -1,0 +1,115 @@
+"""The password of a Postgres URL may lie in a file: it is used, and it is never shown."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+from fixtures_storage import GUARDED_PASSWORD, GUARDED_ROLE, PostgresServer
+
+from hpsearch.errors import StorageError
+from hpsearch.search.storage import open_storage
+from hpsearch.search.url import PASSWORD_FILE_VARIABLE, parse_url, shown_url
+
+URL = "postgresql://ann@db/hpsearch"
+
+
+@pytest.fixture
+def password_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the environment names; it is for the test to write it."""
+    path = tmp_path / "password"
+    monkeypatch.setenv(PASSWORD_FILE_VARIABLE, str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [
+        ("correct-horse\n", "correct-horse"),
+        ("correct-horse", "correct-horse"),
+        ("p@ss:w/ord?%20#&=\n\n", "p@ss:w/ord?%20#&="),
+        (" spaces count \n", " spaces count "),
+        ("пароль\n", "пароль"),
+    ],
+)
+def test_the_password_of_a_file_is_the_urls_whatever_it_is_made_of(
+    content: str, password: str, password_file: Path
+) -> None:
+    password_file.write_text(content, encoding="utf-8")
+    parsed = parse_url(URL)
+    assert parsed.password == password
+    assert password not in shown_url(parsed)
+    again = parse_url(parsed.render_as_string(hide_password=False))  # as a worker process gets it
+    assert again == parsed
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://ann:own@db/hpsearch", "postgresql://ann@db/hpsearch?password=own"],
+)
+def test_a_password_in_the_url_comes_before_the_file(url: str, password_file: Path) -> None:
+    password_file.write_text("from-the-file")
+    assert "from-the-file" not in parse_url(url).render_as_string(hide_password=False)
+
+
+def test_sqlite_needs_no_password_and_reads_no_file(password_file: Path) -> None:
+    assert not password_file.exists()
+    assert parse_url("sqlite:///runs/hpsearch.db").password is None
+
+
+def test_without_the_variable_libpq_finds_the_password_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PASSWORD_FILE_VARIABLE, "")
+    assert parse_url(URL).password is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"s\xe9cret\n", "it is not text"),
+    ],
+)
+def test_a_file_without_a_password_is_an_error_that_names_it(
+    content: bytes | None, reason: str, password_file: Path
+) -> None:
+    if content is not None:
+        password_file.write_bytes(content)
+    with pytest.raises(StorageError, match=reason) as caught:
+        parse_url(URL)
+    assert str(password_file) in str(caught.value)
+    assert PASSWORD_FILE_VARIABLE in str(caught.value)
+    assert caught.value.__context__ is None, "an error of the decoder would quote the file"
+
+
+def test_a_folder_in_the_place_of_the_file_is_named(password_file: Path) -> None:
+    password_file.mkdir()  # what Docker makes of a secret whose file is missing
+    with pytest.raises(StorageError, match="Is a directory"):
+        parse_url(URL)
+
+
+def test_postgres_opens_with_the_password_of_the_file(
+    postgres_server: PostgresServer, password_file: Path
+) -> None:
+    postgres_server.create("password_file", owner=GUARDED_ROLE)
+    url = postgres_server.url("password_file", GUARDED_ROLE)
+    password_file.write_text(f"{GUARDED_PASSWORD}\n")
+    storage = open_storage(url)
+    try:
+        assert GUARDED_PASSWORD not in repr(storage) + storage.shown
+    finally:
+        storage.close()
+    postgres_server.drop("password_file")
+
+
+def test_a_wrong_password_in_the_file_is_not_repeated(
+    postgres_server: PostgresServer, password_file: Path
+) -> None:
+    password_file.write_text("tr0ub4dor\n")
+    with pytest.raises(StorageError, match="password authentication failed") as caught:
+        open_storage(postgres_server.url("postgres", GUARDED_ROLE))
+    assert "tr0ub4dor" not in "".join(traceback.format_exception(caught.value))
