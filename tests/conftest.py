@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# As workers do: small trainings are fastest in one thread, and with two on busy cores they crawl.
+# Before anything loads torch.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 pytest_plugins = ["fixtures_storage"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -130,12 +131,21 @@ def from_bytes(content: bytes, device: torch.device) -> State:
     Nothing in it is run: torch reads tensors and plain data alone (`weights_only`).
     """
     try:
+        _check_sums(content)
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # whatever torch, zipfile or pickle make of broken bytes
         raise ValueError(f"cannot be read: {error}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError("was written by another version")
     return state
+
+
+def _check_sums(content: bytes) -> None:
+    """Raise BadZipFile where a byte is not what was written; torch itself would not notice."""
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        broken = parts.testzip()
+    if broken is not None:
+        raise zipfile.BadZipFile(f"{broken} is damaged")
 
 
 def _generator_state(device: torch.device) -> Tensor:

@@ -1,74 +1,20 @@
 """The training loop: repeatable, interruptible, and it learns."""
 
-import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
+from made_trainings import BATCHES, CPU, Scores, after, config, scores_of
 
 from hpsearch.data.batches import resident
-from hpsearch.data.prepared import Labelled, SearchData
+from hpsearch.data.prepared import SearchData
 from hpsearch.study.config import TrialConfig
-from hpsearch.study.data import DataReference
-from hpsearch.training.loop import Epoch, Interrupted, evaluate, predict, train
-
-CPU = torch.device("cpu")
+from hpsearch.training.loop import Interrupted, evaluate, logits_of, train
+from hpsearch.training.state import Epoch
 
 
-def config(**changes: object) -> TrialConfig:
-    values: dict[str, object] = {
-        "family": "alexnet",
-        "filters": 8,
-        "layers": 2,
-        "kernel_size": 3,
-        "units1": 16,
-        "units2": 16,
-        "activation": "relu",
-        "pooling": "max",
-        "batch_norm": True,
-        "dropout": 0.2,
-        "optimizer": "adamw",
-        "learning_rate": 0.01,
-        "weight_decay": 0.01,
-        "batch_size": 16,
-        "schedule": "one-cycle",
-        "patience": 1,
-        "label_smoothing": 0.0,
-        "flip": True,
-        "shift": 1,
-        "epochs": 3,
-        "seed": 7,
-        "precision": "fp32",
-        "threads": 1,
-        "data": DataReference(source="digits", fingerprint="none"),
-    }
-    return TrialConfig.model_validate(values | changes)
-
-
-@pytest.fixture(scope="module")
-def stripes() -> SearchData:
-    """Two classes that are easy to tell apart: horizontal and vertical stripes, with noise."""
-    rng = np.random.default_rng(0)
-    targets = np.arange(200) % 2
-    lines = (np.arange(8) % 2 * 200).astype(np.uint8)
-    images = np.where(targets[:, None, None] == 0, lines[None, :, None], lines[None, None, :])
-    noisy = (images + rng.integers(0, 50, (200, 8, 8))).astype(np.uint8)[..., None]
-    return SearchData(
-        train=Labelled(noisy[:160], targets[:160]),
-        test=Labelled(noisy[160:], targets[160:]),
-        classes=("horizontal", "vertical"),
-        mean=(float(noisy.mean()),),
-        std=(float(noisy.std()),),
-        fingerprint="stripes",
-    )
-
-
-def curve(settings: TrialConfig, data: SearchData) -> list[tuple[float, ...]]:
-    return [
-        (e.train_loss, e.train_metric, e.test_loss, e.test_metric)
-        for e, _ in train(settings, data, CPU)
-    ]
+def curve(settings: TrialConfig, data: SearchData) -> list[Scores]:
+    return [scores_of(epoch) for epoch, _ in train(settings, data, CPU)]
 
 
 @pytest.mark.parametrize("family", ["alexnet", "resnet"])
@@ -99,18 +45,24 @@ def test_what_a_listener_does_between_epochs_changes_nothing(stripes: SearchData
     undisturbed = curve(config(), stripes)
     disturbed = []
     for epoch, _ in train(config(), stripes, CPU):
-        disturbed.append((epoch.train_loss, epoch.train_metric, epoch.test_loss, epoch.test_metric))
+        disturbed.append(scores_of(epoch))
         torch.rand(1000)  # takes numbers from the generator that training uses
     assert disturbed == undisturbed
 
 
 def test_a_training_stops_between_two_batches_when_asked(stripes: SearchData) -> None:
-    asked = itertools.count()
-    epochs = train(config(), stripes, CPU, interrupted=lambda: next(asked) >= 14)
+    epochs = train(config(), stripes, CPU, interrupted=after(BATCHES + 1 + 3))
     number = next(epochs)[0].number
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as asked:
         next(epochs)
-    assert number == 1  # an epoch has 10 batches
+    assert number == 1
+    assert (len(asked.value.training.epochs), asked.value.training.batches) == (1, 3)
+
+
+def test_a_training_stops_before_its_evaluation_when_asked(stripes: SearchData) -> None:
+    with pytest.raises(Interrupted) as asked:
+        next(train(config(), stripes, CPU, interrupted=after(BATCHES)))
+    assert (asked.value.training.epochs, asked.value.training.batches) == ([], BATCHES)
 
 
 def test_a_rate_far_too_high_is_reported_as_diverged(stripes: SearchData) -> None:
@@ -124,11 +76,11 @@ def test_a_rate_far_too_high_is_reported_as_diverged(stripes: SearchData) -> Non
 
 
 def test_the_last_epochs_metric_is_that_of_the_model_it_hands_over(stripes: SearchData) -> None:
-    *_, (epoch, model) = train(config(), stripes, CPU)
+    *_, (epoch, training) = train(config(), stripes, CPU)
     split = resident(stripes.test, stripes, CPU)
-    loss, accuracy = evaluate(model, split, config())
+    loss, accuracy = evaluate(training.model, split, config())
     assert (loss, accuracy) == (epoch.test_loss, epoch.test_metric)
-    calls = predict(model, split, config()).argmax(1)
+    calls = logits_of(training.model, split, config()).argmax(1)
     assert (calls == split.targets).double().mean().item() == accuracy
 
 
@@ -137,6 +89,34 @@ def test_bf16_learns_as_fp32_does(stripes: SearchData) -> None:
     rounded = curve(config(dropout=0.0, epochs=6, precision="bf16"), stripes)
     assert rounded != exact, "bf16 was asked for and not used"
     assert rounded[-1][3] >= 0.95
+
+
+@pytest.mark.parametrize("family", ["alexnet", "resnet"])
+@pytest.mark.parametrize("batch_size", [16, 13, 5], ids=["even", "uneven", "fewer-parts"])
+def test_a_batch_in_parts_teaches_what_the_whole_batch_does(
+    family: str, batch_size: int, stripes: SearchData
+) -> None:
+    settings = config(
+        family=family, batch_norm=False, dropout=0.0, optimizer="sgd", batch_size=batch_size
+    )
+    parts = settings.model_copy(update={"micro_batches": 4})
+    for whole, cut in zip(curve(settings, stripes), curve(parts, stripes), strict=True):
+        assert cut == pytest.approx(whole, rel=1e-3)
+
+
+def test_a_step_in_parts_has_the_gradient_of_the_whole_batch(stripes: SearchData) -> None:
+    settings = config(
+        batch_norm=False, dropout=0.0, optimizer="sgd", schedule="constant", epochs=1
+    ).model_copy(update={"batch_size": 150})  # one step; its parts have 38, 38, 38 and 36 images
+    weights = []
+    for parts in (1, 4):
+        *_, (_, training) = train(
+            settings.model_copy(update={"micro_batches": parts}), stripes, CPU
+        )
+        weights.append(training.model.state_dict())
+    whole, cut = weights
+    for name, weight in whole.items():
+        torch.testing.assert_close(cut[name], weight, rtol=1e-5, atol=1e-7)
 
 
 def test_a_batch_larger_than_the_data_is_the_whole_data(stripes: SearchData) -> None:
