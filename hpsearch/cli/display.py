@@ -71,15 +71,15 @@ class Display:
         """Return what a launch tells this display."""
         from hpsearch.results.launch import Watcher
 
-        return Watcher(self._decoding, self._prepared, self._searching, self._finishing)
+        return Watcher(self.decoding, self.prepared, self._searching, self._finishing)
 
-    def _decoding(self, done: int, of: int) -> None:
+    def decoding(self, done: int, of: int) -> None:
         if self._interactive:
             self._live.update(_bar("decoding images", done, of))
         elif done == of or done % max(1, of // DECODING_STEPS) == 0:
             err.print(f"decoding images: {done} of {of}")
 
-    def _prepared(self, prepared: Prepared) -> None:
+    def prepared(self, prepared: Prepared) -> None:
         train, test, validation = prepared.totals
         err.print(
             f"Study [b]{self._spec.name}[/b]: {train} train / {test} test / {validation} "
@@ -132,8 +132,11 @@ class Display:
         elif epoch["epoch"] == 1:
             err.print(f"{words}s 1 to {self._spec.search.epochs}")
 
-    def queued(self, storage: str) -> None:
+    def queued(self, storage: str, opened: bool) -> None:
         """Say that a study is entered, and what serves it."""
+        if not opened:
+            err.print(f"Study {self._spec.name} was finished before; nothing was changed.")
+            return
         at = _storage_flag(storage)
         name = self._spec.name
         err.print(f"Study {name} is entered; nothing runs yet.")

@@ -57,18 +57,21 @@ def launch(
     from hpsearch.cli.display import Display
     from hpsearch.cli.printed import print_report
     from hpsearch.results.formats import as_json as report_json
-    from hpsearch.results.launch import launch as launch_study
-    from hpsearch.results.launch import queue
+    from hpsearch.results.queue import queue
 
     spec = options.spec_of(study_file, trials, timeout)
     count = options.worker_count(workers)
     start = _on(on, address, count, cpus_per_worker, gpus_per_worker, data, device)
     with Display(spec) as display:
         if detach:
-            queue(spec, storage, data_root=data, final=final, priority=priority,
-                  watcher=display.watcher())  # fmt: skip
-            display.queued(storage)
+            opened = queue(
+                spec, storage, data_root=data, final=final, priority=priority,
+                decoding=display.decoding, told=display.prepared,
+            )  # fmt: skip
+            display.queued(storage, opened)
             return
+        from hpsearch.results.launch import launch as launch_study
+
         outcome = launch_study(
             spec,
             storage,

@@ -14,10 +14,11 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
 from hpsearch.errors import RunsFolderError, WorkerError
 from hpsearch.results.conclude import Finishing, conclude, write_results
+from hpsearch.results.queue import is_finished, open_study
 from hpsearch.results.report import Report, make_report
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
-from hpsearch.search.ledger import DONE, STOPPED, StudyRow
+from hpsearch.search.ledger import DONE, STOPPED
 from hpsearch.search.local_workers import LocalWorkers
 from hpsearch.search.processes import check_device_name, interrupts_noted
 from hpsearch.search.progress import Progress, progress_of
@@ -87,9 +88,9 @@ def launch(
                 enter_study(storage, spec, prepared)
                 row = storage.ledger.study(spec.name)
                 assert row is not None
-                searched = _is_finished(row, spec)
+                searched = is_finished(row, spec)
                 if not searched:
-                    _open(storage, spec, final, priority)
+                    open_study(storage, spec, final, priority)
                     crew = _crew(storage, spec, workers, device, place)
                     _search(storage, spec.name, crew, watcher, interrupted)
                 measured = False
@@ -106,33 +107,6 @@ def launch(
             storage.close()
 
 
-def queue(
-    spec: StudySpec,
-    storage_url: str = DEFAULT_STORAGE,
-    *,
-    data_root: str | Path | None = None,
-    final: bool = True,
-    priority: int | None = None,
-    watcher: Watcher | None = None,
-) -> None:
-    """Enter a study for the workers of a storage to serve, and return.
-
-    The data is prepared here, once, so that what cannot work is known now and not tomorrow.
-    """
-    watcher = watcher or Watcher()
-    prepared = prepare(spec.data, data_root, watcher.decoding)
-    watcher.prepared(prepared)
-    storage = open_storage(storage_url)
-    try:
-        with storage_errors(storage):
-            enter_study(storage, spec, prepared)
-            row = storage.ledger.study(spec.name)
-            if row is None or not _is_finished(row, spec):
-                _open(storage, spec, final, priority)
-    finally:
-        storage.close()
-
-
 def _check_writable(folder: Path) -> None:
     """Find out before the search, not after it, that results cannot be written."""
     try:
@@ -144,27 +118,6 @@ def _check_writable(folder: Path) -> None:
             f"{folder}: results cannot be written there: {error.strerror}; choose another place "
             "with --runs"
         ) from None
-
-
-def _is_finished(row: StudyRow, spec: StudySpec) -> bool:
-    """Whether a study is done and the budget asks for nothing more."""
-    if row.state != DONE or spec.trial_budget() > row.trials:
-        return False
-    if row.claimed >= row.trials:
-        return True
-    before, now = row.timeout_s, spec.search.timeout
-    return before is not None and now is not None and now <= before
-
-
-def _open(storage: Storage, spec: StudySpec, final: bool, priority: int | None) -> None:
-    storage.ledger.begin_launch(
-        spec.name,
-        spec.model_dump_json(),
-        spec.trial_budget(),
-        spec.search.timeout,
-        wants_final=final,
-        priority=priority,
-    )
 
 
 def _crew(

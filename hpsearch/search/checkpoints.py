@@ -23,6 +23,7 @@ from hpsearch.study.config import TrialConfig
 
 logger = logging.getLogger(__name__)
 
+EVERY_S = 5.0  # after so long, the end of an epoch is kept; short epochs are not kept one by one
 LARGEST_BYTES = 20 * 2**30  # of all checkpoints of a study together; more are not written
 KEEP_FREE_BYTES = 256 * 2**20  # of a local disk, for the database and for results
 WARN_EVERY_S = 60.0
@@ -34,6 +35,7 @@ class Checkpoints:
     to start again where it is taken over."""
 
     url: str
+    every_s: float = EVERY_S
     largest_bytes: int = LARGEST_BYTES
     keep_free_bytes: int = KEEP_FREE_BYTES
     _fs: Any = field(init=False, repr=False)

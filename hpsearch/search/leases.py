@@ -76,7 +76,10 @@ class HeldLease:
         try:
             pulse = self._ledger.renew(self.lease, batches, epochs)
         except DATABASE_ERRORS as error:
-            self._batch_over, self._epoch_over = self._batch_over or batches, epochs
+            if batches:  # and never back to False: more may have been over meanwhile
+                self._batch_over = True
+            if epochs:
+                self._epoch_over = True
             logger.info(
                 "lease on slot %d of '%s' not renewed, trying again: %s",
                 self.lease.slot,

@@ -17,7 +17,7 @@ from typing import Any
 
 from hpsearch.errors import HpsearchError, StorageError
 from hpsearch.search import endings
-from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.checkpoints import EVERY_S, Checkpoints
 from hpsearch.search.ledger import Held
 from hpsearch.search.logs import set_up_logging
 from hpsearch.search.processes import SPAWN, child_environment, death, device_named
@@ -46,6 +46,7 @@ class WorkerOrder:
     number: int  # spreads workers over GPUs
     threads: int
     checkpoints: str
+    checkpoint_every_s: float
     only: str | None
     waits: bool
     log_level: int
@@ -72,7 +73,7 @@ def _run_worker(order: WorkerOrder, epochs: Any) -> None:
                     storage=storage,
                     device=device_named(order.device, order.number),
                     threads=order.threads,
-                    checkpoints=Checkpoints(order.checkpoints),
+                    checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
                     stopped=stopped,
                     epoch_over=epoch_over,
                     only=order.only,
@@ -121,6 +122,7 @@ class LocalWorkers:
     threads: int = 1
     waits: bool = False
     log_level: int = logging.WARNING
+    checkpoint_every_s: float = EVERY_S
     most: int | None = None  # no more than there are trials
     _alive: dict[str, SpawnProcess] = field(default_factory=dict, init=False)
     _numbers: dict[str, int] = field(default_factory=dict, init=False)
@@ -150,6 +152,7 @@ class LocalWorkers:
             number=number,
             threads=self.threads,
             checkpoints=self.checkpoints,
+            checkpoint_every_s=self.checkpoint_every_s,
             only=self.study,
             waits=self.waits,
             log_level=self.log_level,

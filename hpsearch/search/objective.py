@@ -21,7 +21,6 @@ from hpsearch.training.state import Epoch, State, Training, from_bytes, to_bytes
 
 logger = logging.getLogger(__name__)
 
-SAVE_EVERY_S = 5.0  # short epochs are not kept one by one
 SAVE_SHARE = 0.05  # of the time may go into keeping
 
 
@@ -34,7 +33,10 @@ class SavedTraining:
     slot: int
     config: TrialConfig
     state: State | None = None  # what an earlier worker left
-    _next_at: float = field(default_factory=lambda: time.monotonic() + SAVE_EVERY_S, init=False)
+    _next_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._next_at = time.monotonic() + self.checkpoints.every_s
 
     def load(self, device: torch.device) -> SavedTraining:
         """Read what an earlier worker kept of the trial, if anything usable; returns itself."""
@@ -66,7 +68,7 @@ class SavedTraining:
         content = to_bytes(training.state())
         self.checkpoints.save(self.study, self.slot, self.config, content)
         ended = time.monotonic()
-        self._next_at = ended + max(SAVE_EVERY_S, (ended - began) / SAVE_SHARE)
+        self._next_at = ended + max(self.checkpoints.every_s, (ended - began) / SAVE_SHARE)
 
     def drop(self) -> None:
         """Remove what was kept."""

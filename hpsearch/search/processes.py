@@ -47,11 +47,14 @@ def gpus() -> int:
 
 
 @contextmanager
-def child_environment(threads: int) -> Iterator[None]:
+def child_environment(
+    threads: int, deaf_to: tuple[signal.Signals, ...] = (signal.SIGINT,)
+) -> Iterator[None]:
     """Set what a training process needs in its environment before it starts, and put it back.
 
     The one place for thread counts and allocator settings. A child started inside never sees
-    Ctrl-C, which reaches the whole terminal, not even while it still imports: its parent answers.
+    the signals it is `deaf_to`, not even while it still imports: Ctrl-C reaches the whole
+    terminal, and its parent answers.
     """
     wanted = {
         "OMP_NUM_THREADS": str(threads),
@@ -62,8 +65,8 @@ def child_environment(threads: int) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     mask = None
-    if hasattr(signal, "pthread_sigmask"):  # children inherit it; our own Ctrl-C waits meanwhile
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if hasattr(signal, "pthread_sigmask"):  # children inherit it; ours wait meanwhile
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
     try:
         yield
     finally:
@@ -156,11 +159,12 @@ def in_child(
     """Return `function(tell, *arguments)`, called in a fresh process with training's environment.
 
     What the function tells is heard here while it runs; its HpsearchErrors are raised here. Ctrl-C
-    ends the child, and so does `interrupted()` turning true, as KeyboardInterrupt.
+    ends the child, and so does `interrupted()` turning true, as KeyboardInterrupt. SIGTERM is for
+    its parent to answer, too: systemd and Slurm send it to both at once.
     """
     receiver, sender = SPAWN.Pipe(duplex=False)
     process = SPAWN.Process(target=_call, args=(sender, function, arguments, threads))
-    with child_environment(threads):
+    with child_environment(threads, deaf_to=(signal.SIGINT, signal.SIGTERM)):
         process.start()
     sender.close()
     try:
@@ -189,7 +193,8 @@ def in_child(
 def _call(
     sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...], threads: int
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     import torch
 

