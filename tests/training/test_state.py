@@ -105,7 +105,8 @@ def test_what_was_kept_after_an_epoch_goes_on_too(stripes: SearchData) -> None:
     kept = [to_bytes(training.state()) for _, training in train(config(), stripes, CPU)]
     for content in kept:
         curve = []
-        for epoch, training in train(config(), stripes, CPU, state=from_bytes(content, CPU)):
+        state = from_bytes(content, CPU)
+        for epoch, training in train(config(), stripes, CPU, state=state):  # noqa: B007
             curve.append(scores_of(epoch))
         assert_same((curve, training.model.state_dict()), expected)
 
