@@ -8,14 +8,16 @@ from made_studies import begin_trial, claimed, enter, run_trial, spec_of
 from optuna.trial import TrialState
 
 from hpsearch.errors import StudyNotFoundError
-from hpsearch.search.progress import Progress, epochs_of, progress_of
+from hpsearch.search.ledger import DONE, PAUSED, STOPPED
+from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of, progress_of, why_waiting
 from hpsearch.search.storage import Storage
+from hpsearch.search.tables import studies
 
 EPOCHS = 5
 
 
-def progress(storage: Storage, workers: int | None = None) -> Progress:
-    return progress_of(storage, "made", workers)
+def progress(storage: Storage) -> Progress:
+    return progress_of(storage, "made")
 
 
 @on_sqlite
@@ -154,7 +156,9 @@ def test_the_time_left_is_the_mean_duration_of_what_is_left_shared_by_the_worker
     run_trial(storage, spec, [0.5], duration_s=30.0)
     run_trial(storage, spec, [0.1], TrialState.PRUNED, duration_s=10.0)
     assert progress(storage).time_left_s == pytest.approx(8 * 20.0)
-    assert progress(storage, workers=4).time_left_s == pytest.approx(8 * 20.0 / 4)
+    for worker in ("ann", "bob", "cid", "dan"):
+        begin_trial(storage, spec, claimed(storage, spec, worker))
+    assert progress(storage).time_left_s == pytest.approx(8 * 20.0 / 4)
 
 
 @on_sqlite
@@ -170,13 +174,14 @@ def test_what_running_trials_have_done_is_not_left(storage: Storage) -> None:
 def test_the_time_left_is_never_beyond_the_deadline_nor_below_nothing(storage: Storage) -> None:
     spec = enter(storage, trials=1000)
     storage.ledger.begin_launch("made", spec.model_dump_json(), 1000, 50.0)
+    storage.ledger.tick("made")
     before = progress(storage).time_left_s
     assert before is not None and 40 < before <= 50
     run_trial(storage, spec, [0.5], duration_s=30.0)
     during = progress(storage).time_left_s
     assert during is not None and 30 < during <= before
-    storage.ledger.add_spent("made", 100.0)
-    storage.ledger.begin_launch("made", spec.model_dump_json(), 1000, 50.0)
+    with storage.ledger.engine.begin() as connection:
+        connection.execute(studies.update().values(spent_s=100.0))
     assert progress(storage).time_left_s == 0.0
 
 
@@ -184,7 +189,58 @@ def test_the_time_left_is_never_beyond_the_deadline_nor_below_nothing(storage: S
 def test_nothing_is_left_of_a_done_study(storage: Storage) -> None:
     spec = enter(storage, trials=2)
     run_trial(storage, spec, [0.5], duration_s=30.0)
-    storage.ledger.set_state("made", "done")
+    storage.ledger.set_state("made", DONE)
     now = progress(storage)
-    assert now.state == "done"
+    assert now.state == DONE
     assert now.time_left_s is None
+
+
+# Why a study waits
+
+
+def why(storage: Storage) -> str | None:
+    return why_waiting(storage, progress(storage))
+
+
+@on_sqlite
+@pytest.mark.parametrize("state", [PAUSED, STOPPED])
+def test_a_study_that_is_not_open_waits_for_whoever_closed_it(storage: Storage, state: str) -> None:
+    enter(storage)
+    storage.ledger.set_state("made", state, "by ann")
+    assert why(storage) == f"it is {state} (by ann); 'hpsearch resume made' goes on"
+
+
+@on_sqlite
+def test_a_study_that_somebody_is_at_and_one_that_is_done_do_not_wait(storage: Storage) -> None:
+    spec = enter(storage)
+    begin_trial(storage, spec, claimed(storage, spec))
+    assert why(storage) is None
+    storage.ledger.expire_worker("worker")
+    assert why(storage) is not None
+    storage.ledger.set_state("made", DONE)
+    assert why(storage) is None
+
+
+@on_sqlite
+def test_a_study_without_workers_waits_for_some(storage: Storage) -> None:
+    enter(storage)
+    said = why(storage)
+    assert said is not None and "start some with 'hpsearch worker'" in said
+    storage.workers.enter("pool", SUPERVISOR, "1")  # alone it trains nothing
+    assert why(storage) == said
+    storage.workers.enter("ann", "cpu", "1")
+    assert why(storage) == "its turn comes: 1 worker(s) are starting, or at studies before it"
+
+
+@on_sqlite
+def test_what_workers_lack_for_a_study_is_why_it_waits(storage: Storage) -> None:
+    enter(storage)
+    storage.workers.enter("pool", SUPERVISOR, "1")
+    storage.workers.enter("ann", "cpu", "1")
+    storage.workers.see("ann", "another: its data is not here")
+    assert "its turn comes" in (why(storage) or "")
+    storage.workers.see("ann", "made: its data is not here")
+    storage.workers.see("pool", "made: /pictures does not exist")
+    said = why(storage)
+    assert said is not None
+    assert "made: its data is not here" in said and "/pictures does not exist" in said
