@@ -7,8 +7,8 @@ import sqlite3
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from hpsearch.search import storage as storage_module
 from hpsearch.search.storage import Storage, open_storage
 
 POSTGRES_SETTINGS = """
@@ -26,6 +27,8 @@ full_page_writes = off
 """
 GUARDED_ROLE, GUARDED_PASSWORD = "guarded", "correct-horse"
 TEMPLATE = "hpsearch_template"
+
+Outage = Callable[[Storage], AbstractContextManager[None]]
 
 # For tests that are about one kind of database, or about what no database decides.
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -173,3 +176,29 @@ def storage(storage_url: str) -> Iterator[Storage]:
     opened = open_storage(storage_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def outage(
+    backend: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Outage:
+    """Return what makes a storage fail while a block runs; to be asked for before `storage`."""
+    if backend == "sqlite":
+        monkeypatch.setattr(storage_module, "BUSY_TIMEOUT_S", 0.1)
+        return locked
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return lambda storage: server.outage(str(storage.url.database))
+
+
+@contextmanager
+def locked(storage: Storage) -> Iterator[None]:
+    """Hold SQLite's one right to write for longer than others wait for it."""
+    connection = sqlite3.connect(str(storage.url.database), isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()

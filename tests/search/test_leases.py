@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fixtures_storage import PostgresServer
+from fixtures_storage import Outage
 from made_studies import claimed, enter, spec_of
 
 from hpsearch.search import leases as leases_module
 from hpsearch.search import ledger as ledger_module
-from hpsearch.search import storage as storage_module
 from hpsearch.search import tables
 from hpsearch.search.leases import HeldLease
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
@@ -243,34 +240,8 @@ def test_an_epoch_that_is_over_shows_that_the_trial_kills_no_workers(storage: St
 # Outages
 
 
-@pytest.fixture
-def outage(
-    backend: str,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[Storage], AbstractContextManager[None]]:
-    """Return what makes a storage fail while a block runs; to be asked for before `storage`."""
-    if backend == "sqlite":
-        monkeypatch.setattr(storage_module, "BUSY_TIMEOUT_S", 0.1)
-        return locked
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    return lambda storage: server.outage(str(storage.url.database))
-
-
-@contextmanager
-def locked(storage: Storage) -> Iterator[None]:
-    """Hold SQLite's one right to write for longer than others wait for it."""
-    connection = sqlite3.connect(str(storage.url.database), isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
-
-
 def test_renewing_goes_on_after_an_outage_of_the_database(
-    outage: Callable[[Storage], AbstractContextManager[None]],
+    outage: Outage,
     storage: Storage,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -291,7 +262,7 @@ def test_renewing_goes_on_after_an_outage_of_the_database(
 
 
 def test_what_was_over_during_an_outage_is_said_after_it(
-    outage: Callable[[Storage], AbstractContextManager[None]],
+    outage: Outage,
     storage: Storage,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
