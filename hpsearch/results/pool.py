@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.25  # at the worker processes
 POLL_S = 5.0  # at the ledger
 TRY_DATA_AGAIN_S = 300.0
+CLEAN_UP_S = 1.0  # after data that was half prepared
 PARENT_VARIABLE = "HPSEARCH_PARENT"  # a process without which this one should not go on
 
 
@@ -48,7 +50,7 @@ class Pool:
     interrupted: Callable[[], bool]
     search_only: bool = False
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
-    _preparing: dict[str, Future[None]] = field(default_factory=dict, init=False)
+    _preparing: threading.Thread | None = field(default=None, init=False)
     _lacks: dict[str, tuple[float, str]] = field(default_factory=dict, init=False)
     _seen_at: float = field(default=float("-inf"), init=False)
 
@@ -56,42 +58,58 @@ class Pool:
         """Run until `interrupted()` turns true, or until there is nothing left for workers."""
         self.storage.workers.enter(self.name, SUPERVISOR, "")
         looked = float("-inf")
-        with ThreadPoolExecutor(1) as preparer:
-            try:
-                self._look(preparer)
-                wait(self._preparing.values())  # or workers would find nothing they can serve
+        try:
+            self._prepare_all()  # or workers would find nothing they can serve
+            if not self.interrupted():
                 self.workers.start()
-                while self.workers.look() and not self.interrupted():
-                    time.sleep(LOOK_EVERY_S)
-                    if time.monotonic() - looked > POLL_S:
-                        self._look(preparer)
-                        looked = time.monotonic()
-                if not self.interrupted():
-                    self._look(preparer)
-            finally:
-                preparer.shutdown(wait=False, cancel_futures=True)
-                self.workers.stop()
-                self.storage.workers.leave(self.name)
+            while self.workers.look() and not self.interrupted():
+                time.sleep(LOOK_EVERY_S)
+                if time.monotonic() - looked > POLL_S:
+                    self._look()
+                    looked = time.monotonic()
+            if not self.interrupted():
+                self._look()
+        finally:
+            self.workers.stop()
+            if self._preparing is not None:
+                self._preparing.join(CLEAN_UP_S)
+            self.storage.workers.leave(self.name)
 
-    def _look(self, preparer: ThreadPoolExecutor) -> None:
+    def _prepare_all(self) -> None:
+        self._look()
+        while self._preparing is not None and not self.interrupted():
+            self._show_itself()
+            self._preparing.join(LOOK_EVERY_S)
+            if not self._preparing.is_alive():
+                self._preparing = None
+                self._look()
+
+    def _look(self) -> None:
         for study in self.storage.ledger.waiting():
             if self.workers.study not in (None, study.name) or self.interrupted():
                 continue
             folder = find_prepared(study.fingerprint)
             if folder is None:
-                self._prepare(study, preparer)
+                self._prepare(study)
             elif study.is_over and not self.search_only:
                 self._conclude(study, folder)
+        self._show_itself()
+
+    def _show_itself(self) -> None:
         if time.monotonic() - self._seen_at > SEEN_EVERY_S:
-            note = "; ".join(f"{name}: {why}" for name, (_, why) in self._lacks.items())
+            note = "; ".join(f"{name}: {why}" for name, (_, why) in list(self._lacks.items()))
             self.storage.workers.see(self.name, note)
             self._seen_at = time.monotonic()
 
-    def _prepare(self, study: Waiting, preparer: ThreadPoolExecutor) -> None:
-        """Prepare the data of a study beside the work on others; note why where it is not here."""
+    def _prepare(self, study: Waiting) -> None:
+        """Prepare the data of a study beside the work on others; note why where it is not here.
+
+        One at a time, by a thread that does not keep the process from ending: it may have to wait
+        for another process that prepares the same.
+        """
         now = time.monotonic()
         tried = self._lacks.get(study.name)
-        busy = study.name in self._preparing and not self._preparing[study.name].done()
+        busy = self._preparing is not None and self._preparing.is_alive()
         if busy or (tried is not None and now - tried[0] < TRY_DATA_AGAIN_S):
             return
         row = self.storage.ledger.study(study.name)
@@ -102,9 +120,12 @@ class Pool:
         def run() -> None:
             try:
                 logger.info("preparing the data of study '%s'", study.name)
-                prepared = prepare(spec.data, self.data_root)
+                prepared = prepare(spec.data, self.data_root, self._end_if_interrupted)
             except HpsearchError as error:
                 self._lack(study.name, str(error))
+                return
+            except Exception as error:  # or it would be tried again at once, for ever
+                self._lack(study.name, f"{type(error).__name__}: {error}")
                 return
             if prepared.fingerprint == study.fingerprint:
                 self._lacks.pop(study.name, None)
@@ -115,7 +136,12 @@ class Pool:
                     f"{study.fingerprint[:12]}; give this machine the same files",
                 )
 
-        self._preparing[study.name] = preparer.submit(run)
+        self._preparing = threading.Thread(target=run, daemon=True)
+        self._preparing.start()
+
+    def _end_if_interrupted(self, _done: int, _of: int) -> None:
+        if self.interrupted():
+            sys.exit()  # ends the thread alone; what it has written is removed
 
     def _lack(self, study: str, why: str) -> None:
         logger.warning("study '%s' cannot be served here: %s", study, why)

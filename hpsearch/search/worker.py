@@ -46,6 +46,7 @@ class Worker:
     epoch_over: Callable[[], None] = lambda: None
     only: str | None = None
     waits: bool = False
+    growth: float = GROWTH
     growth_bytes: int = GROWTH_BYTES
     _runners: dict[str, tuple[float, TrialRunner]] = field(default_factory=dict, init=False)
     _lacks: dict[str, str] = field(default_factory=dict, init=False)  # study -> why not here
@@ -172,5 +173,5 @@ class Worker:
         if self._trials <= SETTLED_AFTER:
             self._settled_bytes = max(self._settled_bytes, held)
             return False
-        limit = max(self._settled_bytes * GROWTH, self._settled_bytes + self.growth_bytes)
+        limit = max(self._settled_bytes * self.growth, self._settled_bytes + self.growth_bytes)
         return held > limit

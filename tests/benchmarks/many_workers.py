@@ -100,7 +100,9 @@ def work(url: str, name: str, ready: Barrier, times: Any) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--trials", type=int, default=5000)
     parser.add_argument("--sampler", default="random")
@@ -130,7 +132,8 @@ def measure(url: str, workers: int, count: int, sampler: str) -> dict[str, Any]:
     context.set_forkserver_preload(PRELOADED)
     ready, times = context.Barrier(workers + 1), context.Queue()
     crew = [
-        context.Process(target=work, args=(url, f"worker {i}", ready, times)) for i in range(workers)
+        context.Process(target=work, args=(url, f"worker {i}", ready, times))
+        for i in range(workers)
     ]
     for process in crew:
         process.start()
