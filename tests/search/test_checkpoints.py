@@ -1,0 +1,112 @@
+"""Checkpoints are whole or not there, found by their own trial, and never a trial's trouble."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from made_trainings import config
+
+from hpsearch.errors import StorageError
+from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.study.data import DataReference
+
+
+@pytest.fixture(params=["folder", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Checkpoints:
+    """A folder, or what stands in for an object store: another file system, by URL."""
+    url = str(tmp_path) if request.param == "folder" else f"memory://{uuid.uuid4().hex}"
+    return Checkpoints(url, keep_free_bytes=0)
+
+
+def test_what_was_saved_last_is_loaded(place: Checkpoints) -> None:
+    assert place.load("study", 3, config()) is None
+    assert place.save("study", 3, config(), b"first")
+    assert place.save("study", 3, config(), b"second, and longer")
+    assert place.load("study", 3, config()) == b"second, and longer"
+    assert place.size_bytes("study") == len(b"second, and longer")
+
+
+def test_another_slot_study_or_configuration_has_another_checkpoint(place: Checkpoints) -> None:
+    place.save("study", 3, config(), b"content")
+    assert place.load("study", 4, config()) is None
+    assert place.load("other", 3, config()) is None
+    assert place.load("study", 3, config(seed=8)) is None
+
+
+def test_where_the_data_lies_makes_no_other_checkpoint(place: Checkpoints) -> None:
+    place.save("study", 3, config(), b"content")
+    moved = DataReference(source="digits", fingerprint="none", root="elsewhere")
+    assert place.load("study", 3, config(data=moved)) == b"content"
+
+
+def test_a_trial_that_ended_leaves_nothing_and_others_keep_theirs(place: Checkpoints) -> None:
+    place.save("study", 3, config(), b"three")
+    place.save("study", 4, config(), b"four")
+    place.drop("study", 3, config())
+    place.drop("study", 3, config())  # as a second worker may
+    assert place.load("study", 3, config()) is None
+    assert place.load("study", 4, config()) == b"four"
+
+
+def test_a_study_that_ended_leaves_nothing(place: Checkpoints) -> None:
+    place.save("study", 3, config(), b"three")
+    place.save("other", 3, config(), b"three")
+    place.drop_study("study")
+    place.drop_study("study")
+    assert place.size_bytes("study") == 0
+    assert place.size_bytes("other") == 5
+
+
+def test_checkpoints_of_a_study_are_bounded_and_the_trial_goes_on(
+    place: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.largest_bytes = 20
+    assert place.save("study", 0, config(), bytes(15))
+    with caplog.at_level(logging.WARNING):
+        assert not place.save("study", 1, config(), bytes(15))
+    assert "may take" in caplog.text and "the trial goes on" in caplog.text
+    assert place.save("study", 0, config(), bytes(15)), "one that is there may be renewed"
+
+
+def test_a_nearly_full_disk_is_left_to_the_database(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Checkpoints(str(tmp_path), keep_free_bytes=2**60)
+    assert not place.save("study", 0, config(), b"content")
+    assert "the disk is nearly full" in caplog.text
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_place_that_cannot_be_written_is_warned_of_once_in_a_while(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    place = Checkpoints(str(tmp_path / "file"))
+    for slot in range(5):
+        assert not place.save("study", slot, config(), b"content")
+    assert place.load("study", 0, config()) is None
+    warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1
+
+
+def test_a_writer_that_dies_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    place = Checkpoints(str(tmp_path), keep_free_bytes=0)
+    place.save("study", 0, config(), b"whole")
+    (kept,) = tmp_path.rglob("*.ckpt")
+    kept.with_name(f".{kept.name}.12345").write_bytes(b"who")  # what kill -9 leaves
+    assert place.load("study", 0, config()) == b"whole"
+
+
+def test_a_url_that_cannot_be_used_is_an_error_that_says_what_can() -> None:
+    with pytest.raises(StorageError, match=r"name a folder or s3://BUCKET/FOLDER"):
+        Checkpoints("nonsense://bucket")
+
+
+@pytest.mark.skipif(find_spec("s3fs") is not None, reason="s3fs is installed")
+def test_an_object_store_whose_driver_is_missing_says_what_to_install() -> None:
+    with pytest.raises(StorageError, match=r"s3:// needs 'hpsearch\[s3\]'"):
+        Checkpoints("s3://bucket/folder")

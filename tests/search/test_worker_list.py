@@ -1,0 +1,49 @@
+"""The list of workers: who is there, and what they cannot do."""
+
+import os
+
+import pytest
+from fixtures_storage import on_sqlite
+from made_studies import claimed, enter
+
+from hpsearch.search import worker_list
+from hpsearch.search.storage import Storage
+
+
+def test_a_worker_is_listed_from_when_it_enters_until_it_leaves(storage: Storage) -> None:
+    storage.workers.enter("one", "cpu", "hpsearch 1")
+    storage.workers.enter("two", "cuda", "hpsearch 1")
+    first, second = storage.workers.present()
+    assert (first.name, first.device, first.version) == ("one", "cpu", "hpsearch 1")
+    assert first.pid == os.getpid() and 0 <= first.seen_s < 5
+    storage.workers.leave("one")
+    assert [w.name for w in storage.workers.present()] == [second.name]
+
+
+def test_what_a_worker_cannot_do_is_on_the_list(storage: Storage) -> None:
+    storage.workers.enter("one", "cpu", "hpsearch 1")
+    storage.workers.see("one", "digits: no data")
+    assert storage.workers.present()[0].note == "digits: no data"
+
+
+@on_sqlite
+def test_who_was_not_heard_of_is_not_there_and_a_newcomer_clears_the_list(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.workers.enter("dead", "cpu", "hpsearch 1")
+    monkeypatch.setattr(worker_list, "GONE_AFTER_S", -1.0)
+    assert storage.workers.present() == []
+    storage.workers.enter("fresh", "cpu", "hpsearch 1")
+    monkeypatch.setattr(worker_list, "GONE_AFTER_S", 120.0)
+    assert [w.name for w in storage.workers.present()] == ["fresh"]
+
+
+def test_renewing_a_lease_is_a_sign_of_life(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = enter(storage)
+    storage.workers.enter("worker", "cpu", "hpsearch 1")
+    lease = claimed(storage, spec, "worker")
+    before = storage.workers.present()[0].seen_s
+    storage.ledger.renew(lease)
+    assert storage.workers.present()[0].seen_s < before + 0.5
