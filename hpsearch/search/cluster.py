@@ -6,6 +6,7 @@ A node that dies is one more lease that expires.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import WorkerError
-from hpsearch.search.processes import cores
+from hpsearch.search.processes import cores, death
 from hpsearch.search.storage import Storage
 
 logger = logging.getLogger(__name__)
 
 STOP_GRACE_S = 15.0
 LOOK_S = 0.5
+MAX_RETRIES = 20  # of each worker, where its node or its process dies
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,28 @@ class Node:
     arguments: tuple[str, ...]
 
 
+class WorkerKilled(Exception):
+    """The worker program was ended by a signal; Ray starts it again."""
+
+
 def run_on_node(node: Node) -> int:
-    """Run the worker program here until it ends; return its exit code. Called by Ray on a node."""
+    """Run the worker program here until it ends; return its exit code. Called by Ray on a node.
+
+    Raises WorkerKilled where it did not end by itself.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "hpsearch", "worker", *node.arguments],
         env=os.environ | node.environment | {"HPSEARCH_PARENT": str(os.getpid())},
     )
     try:
-        return process.wait()
+        code = process.wait()
     finally:  # Ray cancels by an exception
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait()
+    if code < 0:
+        raise WorkerKilled(death(code))
+    return code
 
 
 @dataclass
@@ -68,8 +80,9 @@ class RayWorkers:
 
     def start(self) -> None:
         """Connect to the cluster, and hand it the workers."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
         try:
-            import ray
+            ray: Any = importlib.import_module("ray")
         except ImportError:
             raise WorkerError(
                 "--on ray: Ray is not installed; pip install 'hpsearch[ray]'"
@@ -78,17 +91,28 @@ class RayWorkers:
         if self.storage.url.drivername.startswith("sqlite") and self.address is not None:
             logger.warning("workers on other machines cannot reach SQLite; use Postgres")
         try:
-            ray.init(address=self.address, log_to_driver=True, logging_level=logging.ERROR)
+            ray.init(
+                address=self.address,
+                log_to_driver=False,  # the storage tells how far they are
+                logging_level=logging.ERROR,
+                **({} if self.address else {"include_dashboard": False}),
+            )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise WorkerError(f"--on ray: no cluster at {self.address}: {error}") from None
         task = ray.remote(
-            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=-1, retry_exceptions=False
+            num_cpus=self.cpus,
+            num_gpus=self.gpus,
+            max_retries=MAX_RETRIES,
+            retry_exceptions=[WorkerKilled],
         )(run_on_node)
         self._tasks = [task.remote(self._node()) for _ in range(self.count)]
 
     def _node(self) -> Node:
+        url = self.storage.url
+        if url.drivername.startswith("sqlite"):  # a node may work in another folder
+            url = url.set(database=str(Path(str(url.database)).absolute()))
         environment = {
-            "HPSEARCH_STORAGE": self.storage.url.render_as_string(hide_password=False),
+            "HPSEARCH_STORAGE": url.render_as_string(hide_password=False),
             "HPSEARCH_CHECKPOINTS": self.checkpoints,
         }
         if "HPSEARCH_CACHE" in os.environ:
@@ -104,6 +128,8 @@ class RayWorkers:
 
     def look(self) -> bool:
         """Take note of workers that ended; return whether any is still at work, or to be placed."""
+        if not self._tasks:
+            return False
         ended, self._tasks = self._ray.wait(
             self._tasks, num_returns=len(self._tasks), timeout=LOOK_S
         )

