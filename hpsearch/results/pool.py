@@ -29,7 +29,8 @@ from hpsearch.study.spec import StudySpec
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.25  # at the worker processes
-POLL_S = 5.0  # at the ledger
+POLL_S = 5.0  # at the ledger, and ...
+IDLE_POLL_S = 10.0  # ... where no study was open at the last look
 TRY_DATA_AGAIN_S = 300.0
 CLEAN_UP_S = 1.0  # after data that was half prepared
 PARENT_VARIABLE = "HPSEARCH_PARENT"  # a process without which this one should not go on
@@ -53,6 +54,7 @@ class Pool:
     _preparing: threading.Thread | None = field(default=None, init=False)
     _lacks: dict[str, tuple[float, str]] = field(default_factory=dict, init=False)
     _seen_at: float = field(default=float("-inf"), init=False)
+    _busy: bool = field(default=False, init=False)
 
     def serve(self) -> None:
         """Run until `interrupted()` turns true, or until there is nothing left for workers."""
@@ -64,7 +66,7 @@ class Pool:
                 self.workers.start()
             while self.workers.look() and not self.interrupted():
                 time.sleep(LOOK_EVERY_S)
-                if time.monotonic() - looked > POLL_S:
+                if time.monotonic() - looked > (POLL_S if self._busy else IDLE_POLL_S):
                     self._look()
                     looked = time.monotonic()
             if not self.interrupted():
@@ -85,7 +87,9 @@ class Pool:
                 self._look()
 
     def _look(self) -> None:
-        for study in self.storage.ledger.waiting():
+        waiting = self.storage.ledger.waiting()
+        self._busy = bool(waiting)
+        for study in waiting:
             if self.workers.study not in (None, study.name) or self.interrupted():
                 continue
             folder = find_prepared(study.fingerprint)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.search.patience import Patience, patient
-from hpsearch.search.tables import FINAL_SLOT, leases, now_s, studies, workers
+from hpsearch.search.tables import FINAL_SLOT, leases, now_s, reading, studies, workers
 
 LEASE_S = 60.0  # without renewal for so long, a trial may be taken over
 MAX_ATTEMPTS = 5  # workers that may die on a trial, one after the other, before it counts as failed
@@ -111,7 +111,7 @@ class Ledger:
 
     @patient
     def study_names(self) -> list[str]:
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(select(studies.c.name).order_by(studies.c.created_at))
             return [row.name for row in rows]
 
@@ -138,7 +138,7 @@ class Ledger:
     @patient
     def study(self, name: str) -> StudyRow | None:
         """Return a study's row, None where there is none."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             query = select(studies, _time_left_s().label("left")).where(studies.c.name == name)
             row = connection.execute(query).first()
         if row is None:
@@ -190,7 +190,7 @@ class Ledger:
             .group_by(studies.c.name)
             .order_by(studies.c.priority.desc(), held, studies.c.created_at)
         )
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             return [
                 Waiting(
                     name=row.name,
@@ -407,7 +407,7 @@ class Ledger:
             (now_s() - leases.c.progress_at).label("idle_s"),
             (now_s() - leases.c.begun_at).label("runs_s"),
         ).where(leases.c.worker.in_(names), ~leases.c.done, leases.c.slot != FINAL_SLOT)
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(query).all()
         return [
             Held(Lease(r.study, r.slot, r.trial_id, r.worker, r.attempts), r.idle_s, r.runs_s)
@@ -418,7 +418,7 @@ class Ledger:
     def unfinished(self, study: str) -> tuple[set[int], set[int]]:
         """Return Optuna's ids of trials begun and not ended: (held by a worker, interrupted)."""
         held = (leases.c.expires_at >= now_s()).label("held")
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(
                 select(leases.c.trial_id, held).where(
                     leases.c.study == study, ~leases.c.done, leases.c.trial_id.is_not(None)
@@ -429,7 +429,7 @@ class Ledger:
     @patient
     def open_leases(self, study: str) -> int:
         """Return how many claimed trials have not ended."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             query = select(func.count()).where(
                 leases.c.study == study, ~leases.c.done, leases.c.slot != FINAL_SLOT
             )

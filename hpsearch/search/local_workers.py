@@ -33,6 +33,7 @@ RECYCLED = 4  # of one that asks for a fresh process in its place
 MAX_DEATHS = 10  # in a row, while no worker gets an epoch further
 SUPERVISE_EVERY_S = 5.0
 LOOKS_AT_HUNG, LOOKS_AT_SILENT = 2, 24  # in a row, before a worker is killed
+IDLE_LOOKS = 6  # looks in a row that are left out while no worker is at a trial
 TIMEOUT_GRACE_S = 30.0  # a trial past its time ends by itself, unless it hangs
 
 
@@ -130,6 +131,7 @@ class LocalWorkers:
     _epochs_seen: int = field(default=0, init=False)
     _deaths: int = field(default=0, init=False)
     _suspected: Counter[str] = field(default_factory=Counter, init=False)
+    _busy: bool = field(default=True, init=False)
     _stopping: bool = field(default=False, init=False)
     _supervised_at: float = field(default=float("-inf"), init=False)
     _slots: GpuSlots = field(init=False)
@@ -174,7 +176,8 @@ class LocalWorkers:
             if process.exitcode is not None:
                 self._replace(name, process.exitcode)
         now = time.monotonic()
-        if self._alive and now - self._supervised_at > SUPERVISE_EVERY_S:
+        idle = 1 if self._busy else IDLE_LOOKS
+        if self._alive and now - self._supervised_at > SUPERVISE_EVERY_S * idle:
             self._supervised_at = now
             self._end_hung_trials()
             for number in self._slots.more(self.storage, self.study):
@@ -205,6 +208,7 @@ class LocalWorkers:
         """Kill workers that hang. One look is not believed: an outage of the database ages all."""
         present = {worker.name for worker in self.storage.workers.present()}
         held = {h.lease.worker: h for h in self.storage.ledger.held_by(list(self._alive))}
+        self._busy = bool(held)
         for name in list(self._alive):
             reason = self._hangs(held[name]) if name in held else None
             silent = name not in present

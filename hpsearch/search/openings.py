@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, select, update
 
 from hpsearch.search.patience import Patience, patient
-from hpsearch.search.tables import now_s, openings
+from hpsearch.search.tables import now_s, openings, reading
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Openings:
     @patient
     def of(self, fingerprint: str) -> list[Opening]:
         """Return every opening of this data's validation split, oldest first."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(
                 select(openings)
                 .where(openings.c.fingerprint == fingerprint)

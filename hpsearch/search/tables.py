@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    Connection,
     Engine,
     Float,
     ForeignKey,
@@ -94,6 +95,11 @@ openings = Table(
     Column("opened_at", Float, nullable=False),
     Column("result", Text),  # JSON, None where the measurement did not end
 )
+
+
+def reading(engine: Engine) -> Connection:
+    """Return a connection for single queries, which need no transaction around them."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
 
 
 class now_s(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, delete, insert, select, update
 
 from hpsearch.search.patience import Patience, patient
-from hpsearch.search.tables import now_s, workers
+from hpsearch.search.tables import now_s, reading, workers
 
-SEEN_EVERY_S = 30.0
+SEEN_EVERY_S = 45.0
 GONE_AFTER_S = 120.0  # without a sign of life
 
 
@@ -71,7 +71,7 @@ class WorkerList:
     @patient
     def present(self) -> list[ListedWorker]:
         """Return the workers that were heard of lately, in the order they came."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(
                 select(workers, (now_s() - workers.c.seen_at).label("seen_s"))
                 .where(workers.c.seen_at >= now_s() - GONE_AFTER_S)
