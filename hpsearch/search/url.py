@@ -26,7 +26,9 @@ def shown_url(url: URL | str) -> str:
 
 _SECRETS = (
     re.compile(r"(?<=://)([^:/?#@\s]*):([^/?#\s]*)(?=@)"),
-    re.compile(r"((?:pass|secret|token)\w*=)([^\s&;,'\"]+)", re.IGNORECASE),
+    re.compile(
+        r"((?:pass|secret|token)\w*\s*=\s*)('[^']*'|\"[^\"]*\"|[^\s&;,'\"]+)", re.IGNORECASE
+    ),
 )
 
 

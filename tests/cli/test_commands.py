@@ -50,7 +50,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-COMMANDS = ("launch", "status", "report", "export", "train", "dashboard", "check")
+COMMANDS = (
+    "launch", "status", "report", "export", "train", "dashboard", "check",
+    "worker", "pause", "resume", "stop", "delete",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -78,7 +81,8 @@ def test_status_shows_all_studies_or_one(folder: Path) -> None:
     one = hpsearch(folder, "status", "tiny").stdout
     assert "2 of 2 trials ended" in one and "begins after 3 more" in one
     listed = json.loads(hpsearch(folder, "status", "--json").stdout)
-    assert [s["study"] for s in listed] == ["tiny"]
+    assert [s["study"] for s in listed["studies"]] == ["tiny"]
+    assert listed["workers"] == []
     assert json.loads(hpsearch(folder, "status", "tiny.yaml", "--json").stdout)["openings"] == 1
 
 
@@ -106,7 +110,11 @@ def test_a_missing_trial_or_study_names_what_there_is(folder: Path) -> None:
 
 
 def test_commands_that_do_not_train_do_not_load_torch(folder: Path) -> None:
-    for arguments in (["--help"], ["status"], ["report", "tiny"], ["export", "tiny"]):
+    (folder / "later.yaml").write_text(STUDY.replace("tiny", "later"))
+    for arguments in (
+        ["--help"], ["status"], ["report", "tiny"], ["export", "tiny"],
+        ["launch", "later.yaml", "--detach"], ["pause", "later"], ["delete", "later", "--yes"],
+    ):  # fmt: skip
         script = (
             f"import sys; sys.argv = ['hpsearch', *{arguments!r}]\n"
             "from hpsearch.cli.main import main\n"
@@ -117,6 +125,33 @@ def test_commands_that_do_not_train_do_not_load_torch(folder: Path) -> None:
         run = [sys.executable, "-c", script]
         done = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (arguments, done.stderr)
+
+
+def test_a_study_is_queued_paused_resumed_finished_and_deleted(folder: Path) -> None:
+    (folder / "queued.yaml").write_text(STUDY.replace("tiny", "queued"))
+    done = hpsearch(folder, "launch", "queued.yaml", "--detach", "--priority", "3")
+    assert "nothing runs yet" in done.stderr and "hpsearch worker" in done.stderr
+    assert "no worker serves this storage" in flowing(hpsearch(folder, "status").stdout)
+    hpsearch(folder, "pause", "queued")
+    shown = flowing(hpsearch(folder, "status", "queued").stdout)
+    assert "It waits: it is paused (by " in shown and "'hpsearch resume queued'" in shown
+    hpsearch(folder, "resume", "queued.yaml")
+    stand = json.loads(hpsearch(folder, "status", "queued", "--json").stdout)
+    assert (stand["state"], stand["priority"]) == ("open", 3)
+    hpsearch(folder, "stop", "queued")
+    assert "is stopped" in flowing(hpsearch(folder, "status", "queued").stdout)
+    hpsearch(folder, "stop", "queued", "--finish")
+    stand = json.loads(hpsearch(folder, "status", "queued", "--json").stdout)
+    assert (stand["state"], stand["trials"]["budget"]) == ("open", 0)
+    assert "Aborted" in hpsearch(folder, "delete", "queued", code=1).stderr
+    hpsearch(folder, "delete", "queued", "--yes")
+    assert "studies here: tiny" in hpsearch(folder, "status", "queued", code=1).stderr
+    assert "is done" in hpsearch(folder, "pause", "tiny", code=1).stderr
+
+
+def flowing(shown: str) -> str:
+    """Return what was printed without the line breaks of a narrow terminal."""
+    return " ".join(shown.split())
 
 
 def test_check_shows_the_split_and_three_configurations(tmp_path: Path) -> None:

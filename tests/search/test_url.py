@@ -10,7 +10,7 @@ from fixtures_storage import GUARDED_PASSWORD, GUARDED_ROLE, PostgresServer
 
 from hpsearch.errors import StorageError
 from hpsearch.search.storage import open_storage
-from hpsearch.search.url import PASSWORD_FILE_VARIABLE, parse_url, shown_url
+from hpsearch.search.url import PASSWORD_FILE_VARIABLE, parse_url, shown_url, without_secrets
 
 URL = "postgresql://ann@db/hpsearch"
 
@@ -113,3 +113,39 @@ def test_a_wrong_password_in_the_file_is_not_repeated(
     with pytest.raises(StorageError, match="password authentication failed") as caught:
         open_storage(postgres_server.url("postgres", GUARDED_ROLE))
     assert "tr0ub4dor" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot reach postgresql://ann:tr0ub4dor@db:5432/hp, trying again",
+        "postgresql+psycopg://:tr0ub4dor@db/hp",
+        "two: postgresql://ann:tr0ub4dor@db/hp and s3://key:tr0ub4dor@bucket",
+        "postgresql://ann:tr0ub4dor:x@db/hp",
+        "postgresql://ann:tr0ub4dor@x@db/hp",
+        "postgresql://ann@db/hp?password=tr0ub4dor&sslmode=require",
+        "host=db password=tr0ub4dor user=ann",
+        "host=db password='tr0ub4dor' user=ann",
+        'connect(host="db", password="tr0ub4dor")',
+        "aws_secret_access_key=tr0ub4dor aws_session_token=tr0ub4dor",
+        "PGPASSWORD=tr0ub4dor psql",
+    ],
+)
+def test_no_password_stays_in_text(text: str) -> None:
+    said = without_secrets(text)
+    assert "tr0ub4dor" not in said
+    assert "***" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite:///runs/hpsearch.db: database is locked",
+        "postgresql://ann@db:5432/hp?sslmode=require",
+        "http://127.0.0.1:8080/ is for ann@db",
+        "trial 7 passed epoch 3: test accuracy 0.9",
+        "",
+    ],
+)
+def test_text_without_a_password_stays_as_it_is(text: str) -> None:
+    assert without_secrets(text) == text
