@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
+import platform
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from hpsearch.data.prepared import SearchData
+from hpsearch.data.prepared import SearchData, cache_folder
 from hpsearch.study.config import Precision
 
 PROBE_FILTERS = 32
@@ -30,7 +35,9 @@ def best_device() -> torch.device:
 def faster_precision(wanted: str, data: SearchData, device: torch.device) -> Precision:
     """Return the precision to train in: the one wanted, or for `auto` what a probe finds faster.
 
-    On CPUs without bf16 instructions bf16 is several times slower, so it has to be measured.
+    On CPUs without bf16 instructions bf16 is several times slower, so it has to be measured. The
+    answer is kept beside the prepared data, so that the same machine answers the same next time,
+    however busy it is.
     """
     if wanted == "fp32":
         return "fp32"
@@ -38,6 +45,36 @@ def faster_precision(wanted: str, data: SearchData, device: torch.device) -> Pre
         return "bf16"
     if device.type == "mps":
         return "fp32"
+    kept = cache_folder() / "precision" / _probe_name(data, device)
+    with contextlib.suppress(OSError):
+        answer = kept.read_text(encoding="ascii")
+        if answer in ("fp32", "bf16"):
+            return "bf16" if answer == "bf16" else "fp32"
+    found = _probed(data, device)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs another probe
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+        unfinished.write_text(found, encoding="ascii")
+        unfinished.replace(kept)
+    return found
+
+
+def _probe_name(data: SearchData, device: torch.device) -> str:
+    """Return what the answer of a probe depends on, as a file name."""
+    cuda = device.type == "cuda"
+    unit = torch.cuda.get_device_name(device) if cuda else torch.backends.cpu.get_cpu_capability()
+    made_of = (unit, platform.processor(), _cpu_model(), torch.__version__, data.image_shape)
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:24]
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next((line for line in lines if line.startswith("flags")), "")
+    return ""
+
+
+def _probed(data: SearchData, device: torch.device) -> Precision:
     channels, height, width = data.image_shape
     images = torch.rand(PROBE_BATCH, channels, height, width, device=device)
     images = images.to(memory_format=torch.channels_last)

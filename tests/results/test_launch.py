@@ -344,7 +344,7 @@ def assert_whole(folder: Path) -> None:
     assert all(list(t.intermediate_values) == list(range(1, 13)) for t in study.trials)
     assert sorted(t.user_attrs["slot"] for t in study.trials) == [0, 1, 2, 3]
     assert storage.ledger.open_leases("long") == 0
-    assert len(storage.ledger.openings(study.fingerprint)) == 1
+    assert len(storage.openings.of(study.fingerprint)) == 1
     storage.close()
 
 

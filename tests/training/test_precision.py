@@ -20,5 +20,12 @@ def test_the_probe_answers_with_one_of_the_two() -> None:
     assert faster_precision("auto", DATA, torch.device("cpu")) in ("fp32", "bf16")
 
 
+def test_a_machine_gives_the_same_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = faster_precision("auto", DATA, torch.device("cpu"))
+    other = {"fp32": "bf16", "bf16": "fp32"}[first]
+    monkeypatch.setattr("hpsearch.training.precision._probed", lambda data, device: other)
+    assert faster_precision("auto", DATA, torch.device("cpu")) == first
+
+
 def test_the_best_device_can_hold_a_tensor() -> None:
     assert torch.ones(1, device=best_device()).item() == 1
