@@ -27,8 +27,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Keep prepared data in a folder of this session, and the user's settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for name in ("HPSEARCH_DATA", "HPSEARCH_STORAGE", "HPSEARCH_RUNS"):
-            patch.delenv(name, raising=False)
+        for name in ("DATA", "STORAGE", "STORAGE_PASSWORD_FILE", "RUNS", "CHECKPOINTS", "LOG"):
+            patch.delenv(f"HPSEARCH_{name}", raising=False)
         yield
 
 

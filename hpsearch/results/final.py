@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import socket
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
 from hpsearch.results.weights import save_model
 from hpsearch.search.objective import recorded
-from hpsearch.search.processes import Tell, device_named
+from hpsearch.search.processes import Tell, device_named, user_name
 from hpsearch.search.storage import open_storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.loop import evaluate, logits_of, never, train
@@ -83,7 +82,7 @@ def run_final(
         data = load_search_data(prepared)
         model, device, result = _trained(tell, config, data, device_name, weights)
         if opening_id is None:
-            who = f"{getpass.getuser()}@{socket.gethostname()}"
+            who = f"{user_name()}@{socket.gethostname()}"
             opening_id = storage.openings.write(study, data.fingerprint, trial_number, who, why)
         sealed = open_sealed(prepared)
         logits = logits_of(model, resident(sealed, data, device), config)

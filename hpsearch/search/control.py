@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import socket
 
 from hpsearch.errors import StudyNotFoundError, StudyStateError
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
+from hpsearch.search.processes import user_name
 from hpsearch.search.storage import Storage
 
 
@@ -57,4 +57,4 @@ def _unless_done(storage: Storage, name: str) -> None:
 
 
 def _who() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{user_name()}@{socket.gethostname()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
 import multiprocessing
 import os
 import re
@@ -36,6 +37,14 @@ def cores() -> int:
     except (OSError, ValueError):
         pass
     return max(1, usable or 1)
+
+
+def user_name() -> str:
+    """Return who runs this process; a container's user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "somebody"
 
 
 def gpus() -> int:
