@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from made_trainings import config
+from made_trainings import CPU, config, striped
 
 from hpsearch.errors import StorageError
 from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.objective import SavedTraining
 from hpsearch.study.data import DataReference
+from hpsearch.training.loop import train
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -110,3 +114,69 @@ def test_a_url_that_cannot_be_used_is_an_error_that_says_what_can() -> None:
 def test_an_object_store_whose_driver_is_missing_says_what_to_install() -> None:
     with pytest.raises(StorageError, match=r"s3:// needs 'hpsearch\[s3\]'"):
         Checkpoints("s3://bucket/folder")
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_write_leaves_the_checkpoint_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = pytest.importorskip("resource")
+    place = Checkpoints(str(tmp_path), keep_free_bytes=0)
+    place.save("study", 0, config(), b"whole")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # no file may be larger
+    try:
+        assert not place.save("study", 0, config(), bytes(1_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "no checkpoint of slot 0" in caplog.text
+    assert place.load("study", 0, config()) == b"whole"
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1, "nothing half written stays"
+
+
+def test_whoever_reads_while_another_writes_reads_something_whole(place: Checkpoints) -> None:
+    contents = [bytes([letter]) * 300_000 for letter in b"ab"]
+    place.save("study", 0, config(), contents[0])
+    with ThreadPoolExecutor(1) as threads:
+        writes = threads.submit(
+            lambda: [place.save("study", 0, config(), contents[n % 2]) for n in range(50)]
+        )
+        while not writes.done():
+            assert place.load("study", 0, config()) in contents
+        assert all(writes.result())
+
+
+# What a trial makes of it
+
+
+def saved(place: Checkpoints, content: bytes | None = None) -> SavedTraining:
+    if content is not None:
+        place.save("study", 0, config(), content)
+    return SavedTraining(place, "study", 0, config()).load(CPU)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps({"format": 1})])
+def test_a_checkpoint_that_cannot_be_read_is_as_good_as_none(
+    content: bytes, place: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = saved(place, content)
+    assert (training.state, training.epochs, training.trained_s) == (None, 0, 0.0)
+    assert "that trial starts again" in caplog.text
+
+
+def test_a_training_is_kept_when_it_is_time_or_asked_for_and_found_again(
+    place: Checkpoints,
+) -> None:
+    place.every_s = 60
+    (_, training), *_ = train(config(epochs=1), striped(), CPU)
+    keeper = saved(place)
+    keeper.keep(training)
+    assert saved(place).state is None, "short epochs are not kept one by one"
+    keeper.keep(training, now=True)
+    found = saved(place)
+    assert found.epochs == 1
+    assert found.trained_s == training.epochs[0].duration_s
+    found.drop()
+    assert saved(place).state is None
+    place.every_s = 0
+    saved(place).keep(training)
+    assert saved(place).epochs == 1

@@ -91,3 +91,25 @@ def test_a_supervisor_finds_the_trial_of_a_lease_unless_it_has_ended(storage: St
     assert found is not None and found.number == trial.number
     endings.complete(storage, trial, lease, 0.9)
     assert endings.live_trial(storage, held.lease) is None
+
+
+@on_sqlite
+def test_failures_are_in_a_row_by_when_trials_ended(storage: Storage) -> None:
+    spec = enter(storage)
+    lease = claimed(storage, spec, "slow")
+    slow = begin_trial(storage, spec, lease)
+    for _ in range(2):
+        fail(storage, spec, "a disk")
+    endings.complete(storage, slow, lease, 0.5)  # begun before them, ended after them
+    fail(storage, spec, "a disk")
+    assert state_of(storage, spec)[0] == OPEN
+
+
+@on_sqlite
+def test_a_study_that_was_resumed_in_vain_stops_again(storage: Storage) -> None:
+    spec = enter(storage)
+    for _ in range(3):
+        fail(storage, spec, "a disk")
+    storage.ledger.set_state(spec.name, OPEN)
+    fail(storage, spec, "a disk")
+    assert state_of(storage, spec)[0] == STOPPED
