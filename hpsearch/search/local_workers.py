@@ -13,7 +13,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any
+
+from sqlalchemy import URL
 
 from hpsearch.errors import HpsearchError, StorageError
 from hpsearch.search import endings
@@ -23,6 +26,7 @@ from hpsearch.search.logs import set_up_logging
 from hpsearch.search.processes import SPAWN, child_environment, death, device_named
 from hpsearch.search.slots import GpuSlots
 from hpsearch.search.storage import Storage, open_storage, storage_errors
+from hpsearch.search.url import network_file_system
 from hpsearch.study.spec import Search, StudySpec
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ MAX_DEATHS = 10  # in a row, while no worker gets an epoch further
 SUPERVISE_EVERY_S = 5.0
 LOOKS_AT_HUNG, LOOKS_AT_SILENT = 2, 24  # in a row, before a worker is killed
 IDLE_LOOKS = 6  # looks in a row that are left out while no worker is at a trial
+SQLITE_WORKERS = 8  # more than that wait for each other
 TIMEOUT_GRACE_S = 30.0  # a trial past its time ends by itself, unless it hangs
 
 
@@ -142,6 +147,7 @@ class LocalWorkers:
 
     def start(self) -> None:
         """Start all workers."""
+        advise(self.storage.url, self._slots.count)
         for number in range(self._slots.count):
             self._start_one(number)
 
@@ -258,3 +264,21 @@ class LocalWorkers:
                 self.storage.ledger.expire_worker(name)
                 self.storage.workers.leave(name)
         self._alive.clear()
+
+
+def advise(url: URL, workers: int) -> None:
+    """Say where SQLite is the wrong storage, or soon will be."""
+    if not url.drivername.startswith("sqlite"):
+        return
+    mounts = Path("/proc/mounts")
+    kind = mounts.exists() and network_file_system(Path(str(url.database)), mounts.read_text())
+    if kind:
+        logger.warning(
+            "%s lies on a network file system (%s), where SQLite's locks fail: use Postgres",
+            url.database,
+            kind,
+        )
+    if workers > SQLITE_WORKERS:
+        logger.warning(
+            "%d workers write to one SQLite file, and wait for each other: use Postgres", workers
+        )

@@ -38,6 +38,23 @@ def without_secrets(text: str) -> str:
     return _SECRETS[1].sub(r"\1***", text)
 
 
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.", "9p")
+
+
+def network_file_system(path: Path, mounts: str) -> str | None:
+    """Return the kind of network file system that a file lies on, None where it is a local one.
+
+    `mounts` is the content of /proc/mounts.
+    """
+    found = ("/", "")
+    for line in mounts.splitlines():
+        place, kind = line.split()[1:3]
+        place = place.encode().decode("unicode_escape")  # a space is written as \\040
+        if path.absolute().is_relative_to(place) and len(place) >= len(found[0]):
+            found = (place, kind)
+    return found[1] if found[1].startswith(NETWORK_FILE_SYSTEMS) else None
+
+
 def parse_url(url: str) -> URL:
     """Return a storage URL checked and completed, Postgres through psycopg 3.
 

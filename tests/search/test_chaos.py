@@ -8,12 +8,17 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
-from fixtures_storage import Server, on_postgres
+from fixtures_storage import Server, on_postgres, on_sqlite
 from optuna.trial import TrialState
+from optuna_dashboard import wsgi
 from undisturbed import assert_undisturbed, digits_spec, opened
 
 from hpsearch.search.local_workers import LocalWorkers
@@ -121,3 +126,56 @@ def test_a_server_that_is_away_for_twenty_seconds_three_times(
     server: Server, tmp_path: Path, backend: str
 ) -> None:
     run_with_outages(server, tmp_path, outages=3, outage_s=20, trials=4)
+
+
+@pytest.mark.chaos
+@on_sqlite
+def test_eight_workers_and_a_polling_dashboard_share_one_sqlite_file(
+    storage: Storage, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = digits_spec("crowd", trials=40, epochs=5)
+    opened(storage, spec)
+    crew = LocalWorkers(storage, "crowd", str(tmp_path / "checkpoints"), 8)
+    app = wsgi(storage.optuna)
+    crew.start()
+    answers: list[str] = []
+    try:
+        while crew.look():
+            environ: dict[str, Any] = {}
+            setup_testing_defaults(environ)
+            environ["PATH_INFO"] = "/api/studies/1"
+            environ["QUERY_STRING"] = "after=0"
+            list(app(environ, lambda status, headers, *rest: answers.append(status)))  # type: ignore[arg-type, return-value]
+            time.sleep(0.05)
+    finally:
+        crew.stop()
+    assert not crew.gave_up
+    assert_exactly(storage, "crowd", 40)
+    assert len(answers) > 100 and set(answers) == {"200 OK"}
+    assert "locked" not in capfd.readouterr().err
+
+
+@pytest.mark.chaos
+@on_sqlite
+def test_eight_launches_of_one_fresh_study_at_once_are_one_study(
+    backend: str, tmp_path: Path
+) -> None:
+    (tmp_path / "same.yaml").write_text(
+        "name: same\ndata: {source: digits}\nspace: {filters: [4, 8], layers: 1}\n"
+        "search: {trials: 6, epochs: 2, pruner: none}\n"
+    )
+    launches = [
+        subprocess.Popen(
+            [sys.executable, "-m", "hpsearch", "launch", "same.yaml", "--workers", "1"],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(8)
+    ]  # fmt: skip
+    said = [launch.communicate(timeout=500)[1] for launch in launches]
+    assert [launch.returncode for launch in launches] == [0] * 8, said
+    storage = open_storage(f"sqlite:///{tmp_path}/runs/hpsearch.db", create=False)
+    assert storage.study_names() == ["same"]
+    assert_exactly(storage, "same", 6)
+    study = read_stored_study(storage, "same")
+    assert len(storage.openings.of(study.fingerprint)) == 1
+    storage.close()

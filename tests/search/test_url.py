@@ -10,7 +10,13 @@ from fixtures_storage import GUARDED_PASSWORD, GUARDED_ROLE, PostgresServer
 
 from hpsearch.errors import StorageError
 from hpsearch.search.storage import open_storage
-from hpsearch.search.url import PASSWORD_FILE_VARIABLE, parse_url, shown_url, without_secrets
+from hpsearch.search.url import (
+    PASSWORD_FILE_VARIABLE,
+    network_file_system,
+    parse_url,
+    shown_url,
+    without_secrets,
+)
 
 URL = "postgresql://ann@db/hpsearch"
 
@@ -149,3 +155,27 @@ def test_no_password_stays_in_text(text: str) -> None:
 )
 def test_text_without_a_password_stays_as_it_is(text: str) -> None:
     assert without_secrets(text) == text
+
+
+MOUNTS = """
+/dev/vda / ext4 rw 0 0
+server:/home /home nfs4 rw 0 0
+/dev/vdb /home/local\\040disk xfs rw 0 0
+//box/share /mnt cifs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/ann/runs/hpsearch.db", "nfs4"),
+        ("/home/local disk/hpsearch.db", None),
+        ("/mnt/hpsearch.db", "cifs"),
+        ("/srv/hpsearch.db", None),
+        ("/homes/hpsearch.db", None),
+    ],
+)
+def test_a_file_on_a_network_file_system_is_told_from_a_local_one(
+    path: str, kind: str | None
+) -> None:
+    assert network_file_system(Path(path), MOUNTS.strip()) == kind
