@@ -13,6 +13,7 @@ from hpsearch.search.patience import DATABASE_ERRORS, Patience
 logger = logging.getLogger(__name__)
 
 RENEW_EVERY_S = LEASE_S / 12
+TRY_EVERY_S = 0.3  # after an error: another outage may follow before the lease is safe
 
 
 class HeldLease:
@@ -67,10 +68,12 @@ class HeldLease:
         return None
 
     def _renew_until_stopped(self) -> None:
-        while not self.lost and not self._stop.wait(RENEW_EVERY_S):
-            self._renew()
+        answered = True
+        while not self.lost and not self._stop.wait(RENEW_EVERY_S if answered else TRY_EVERY_S):
+            answered = self._renew()
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """Renew the lease; False where the database did not answer."""
         batches, epochs = self._batch_over, self._epoch_over
         self._batch_over = self._epoch_over = False
         try:
@@ -86,10 +89,11 @@ class HeldLease:
                 self.lease.study,
                 type(error).__name__,
             )
-        else:
-            self.lost = pulse is None
-            if pulse is not None:
-                self._state, self._ends_at = pulse.state, _ends_at(pulse)
+            return False
+        self.lost = pulse is None
+        if pulse is not None:
+            self._state, self._ends_at = pulse.state, _ends_at(pulse)
+        return True
 
 
 def _ends_at(pulse: Pulse) -> float:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 STOP_GRACE_S = 8.0  # of the 10 that `docker stop` leaves
 REFUSED = 3  # the exit code of a worker that has said why it cannot go on
 RECYCLED = 4  # of one that asks for a fresh process in its place
-MAX_DEATHS = 10  # in a row, while no worker gets an epoch further
+MAX_DEATHS = 10  # in a row, while no worker gets as far as a trial
 SUPERVISE_EVERY_S = 5.0
 LOOKS_AT_HUNG, LOOKS_AT_SILENT = 2, 24  # in a row, before a worker is killed
 IDLE_LOOKS = 6  # looks in a row that are left out while no worker is at a trial
@@ -58,16 +58,16 @@ class WorkerOrder:
     log_level: int
 
 
-def _run_worker(order: WorkerOrder, epochs: Any) -> None:
-    """The main function of a worker process; `epochs` is a number it shares with its parent."""
+def _run_worker(order: WorkerOrder, progress: Any) -> None:
+    """The main function of a worker process; `progress` is a number it shares with its parent."""
     stopped = _stop_signals()
     set_up_logging(order.log_level, dated=order.log_level < logging.WARNING)
     import torch
 
     from hpsearch.search.worker import Worker
 
-    def epoch_over() -> None:
-        epochs.value += 1
+    def progressed() -> None:
+        progress.value += 1
 
     torch.set_num_threads(order.threads)
     try:
@@ -81,7 +81,7 @@ def _run_worker(order: WorkerOrder, epochs: Any) -> None:
                     threads=order.threads,
                     checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
                     stopped=stopped,
-                    epoch_over=epoch_over,
+                    progressed=progressed,
                     only=order.only,
                     waits=order.waits,
                 )
@@ -132,8 +132,8 @@ class LocalWorkers:
     most: int | None = None  # no more than there are trials
     _alive: dict[str, SpawnProcess] = field(default_factory=dict, init=False)
     _numbers: dict[str, int] = field(default_factory=dict, init=False)
-    _epochs: Any = field(default_factory=lambda: SPAWN.Value("L", 0, lock=False), init=False)
-    _epochs_seen: int = field(default=0, init=False)
+    _progress: Any = field(default_factory=lambda: SPAWN.Value("L", 0, lock=False), init=False)
+    _progress_seen: int = field(default=0, init=False)
     _deaths: int = field(default=0, init=False)
     _suspected: Counter[str] = field(default_factory=Counter, init=False)
     _busy: bool = field(default=True, init=False)
@@ -165,7 +165,7 @@ class LocalWorkers:
             waits=self.waits,
             log_level=self.log_level,
         )
-        process = SPAWN.Process(target=_run_worker, args=(order, self._epochs), name=name)
+        process = SPAWN.Process(target=_run_worker, args=(order, self._progress), name=name)
         with child_environment(self.threads):
             process.start()
         self._alive[name], self._numbers[name] = process, number
@@ -176,8 +176,8 @@ class LocalWorkers:
         A worker that said itself why it cannot go on is not replaced, and neither are those of a
         series of deaths without progress: `gave_up` is true then.
         """
-        if self._epochs.value != self._epochs_seen:
-            self._epochs_seen, self._deaths = self._epochs.value, 0
+        if self._progress.value != self._progress_seen:
+            self._progress_seen, self._deaths = self._progress.value, 0
         for name, process in list(self._alive.items()):
             if process.exitcode is not None:
                 self._replace(name, process.exitcode)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import optuna
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState, create_trial
 
 from hpsearch.data.prepared import SearchData
@@ -108,6 +109,11 @@ class TrialRunner:
             return self._interrupted(trial, held, saved, asked, watched.why)
         except optuna.TrialPruned as pruned:
             state = endings.prune(self.storage, trial, held.lease, str(pruned))
+        except UpdateFinishedTrialError:  # the lease ran out in an outage, and another was quicker
+            logger.info(
+                "trial %d of '%s' was ended by another worker", trial.number, self.spec.name
+            )
+            return self.storage.optuna.get_trial(trial._trial_id).state
         except DATABASE_ERRORS:
             raise  # the storage's fault, not the trial's: another worker takes the trial over
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
@@ -187,6 +193,7 @@ class TrialRunner:
     def _trial_id(self, study: optuna.Study, lease: Lease) -> int:
         """Return Optuna's trial of a lease; it is made knowing its slot, so no slot has two."""
         if lease.trial_id is not None:
+            study.get_trials(deepcopy=False)  # Optuna's cache knows no trial that it has not read
             return lease.trial_id
 
         def find_or_make() -> int:  # as a whole, for the first try may have made it unheard

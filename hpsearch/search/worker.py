@@ -43,7 +43,7 @@ class Worker:
     threads: int
     checkpoints: Checkpoints
     stopped: Callable[[], bool]
-    epoch_over: Callable[[], None] = lambda: None
+    progressed: Callable[[], None] = lambda: None  # called when a trial begins or gets further
     only: str | None = None
     waits: bool = False
     growth: float = GROWTH
@@ -88,6 +88,7 @@ class Worker:
 
     def _run(self, lease: Lease) -> None:
         _, runner = self._runners[lease.study]
+        self.progressed()
         try:
             runner.run(lease)
         except Exception:
@@ -151,7 +152,7 @@ class Worker:
             threads=self.threads,
             checkpoints=self.checkpoints,
             stopped=self.stopped,
-            epoch_over=self.epoch_over,
+            epoch_over=self.progressed,
         )
 
     def _show_itself(self) -> None:

@@ -36,10 +36,16 @@ def assert_exactly(storage: Storage, name: str, trials: int) -> None:
 
 
 def run_with_kills(
-    storage: Storage, place: Path, trials: int, kills: int, workers: int, pause_s: float
+    storage: Storage,
+    place: Path,
+    trials: int,
+    kills: int,
+    workers: int,
+    pause_s: float,
+    epochs: int,
 ) -> int:
     """Run a study while workers are killed at random moments; return how many were."""
-    spec = digits_spec("killed", trials=trials, epochs=6)
+    spec = digits_spec("killed", trials=trials, epochs=epochs)
     prepared = opened(storage, spec)
     dice = random.Random(0)
     crew = LocalWorkers(storage, "killed", str(place / "checkpoints"), workers)
@@ -50,13 +56,11 @@ def run_with_kills(
         while crew.look():
             time.sleep(0.02)
             if killed < kills and time.monotonic() > next_kill:
-                busy = [held.lease.worker for held in storage.ledger.held_by(list(crew._alive))]
-                if busy:
-                    victim = crew._alive[dice.choice(busy)]
-                    assert victim.pid is not None
-                    os.kill(victim.pid, signal.SIGKILL)
-                    killed += 1
-                    next_kill = time.monotonic() + dice.uniform(0, 2 * pause_s)
+                victim = dice.choice(list(crew._alive.values()))
+                assert victim.pid is not None
+                os.kill(victim.pid, signal.SIGKILL)
+                killed += 1
+                next_kill = time.monotonic() + dice.uniform(0, 2 * pause_s)
     finally:
         crew.stop()
     assert not crew.gave_up
@@ -68,13 +72,18 @@ def run_with_kills(
 def test_workers_killed_at_random_cost_no_trial_and_change_no_curve(
     storage: Storage, tmp_path: Path
 ) -> None:
-    assert run_with_kills(storage, tmp_path, trials=8, kills=4, workers=2, pause_s=0.3) == 4
+    assert (
+        run_with_kills(storage, tmp_path, trials=8, kills=4, workers=2, pause_s=0.5, epochs=12) == 4
+    )
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 def test_fifty_kills_in_sixty_trials(storage: Storage, tmp_path: Path) -> None:
-    assert run_with_kills(storage, tmp_path, trials=60, kills=50, workers=4, pause_s=0.6) == 50
+    assert (
+        run_with_kills(storage, tmp_path, trials=60, kills=50, workers=4, pause_s=2.0, epochs=60)
+        == 50
+    )
 
 
 def run_with_outages(

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures_storage import on_postgres, on_sqlite
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
 from undisturbed import assert_undisturbed, digits_spec, opened
 
@@ -264,7 +264,7 @@ def test_a_worker_that_has_grown_asks_for_a_fresh_process(storage: Storage, tmp_
         threads=1,
         checkpoints=Checkpoints(str(tmp_path)),
         stopped=lambda: False,
-        epoch_over=hoarding,
+        progressed=hoarding,
         only="grows",
         growth_bytes=10 * 2**20,
     )
@@ -399,3 +399,23 @@ def work_on_a_full_disk(url: str, folder: str) -> None:
     Worker("here", storage, torch.device("cpu"), 1, checkpoints, lambda: False, only="full").work()
     storage.close()
     print(json.dumps([str(p) for p in place.rglob("*") if p.is_file()]))
+
+
+def test_a_trial_whose_worker_died_before_it_sampled_is_taken_over(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """Optuna's cache of the next worker has not read the trial, and has to before it samples."""
+    prepared = opened(storage, digits_spec("unsampled", trials=1, epochs=1))
+    lease = storage.ledger.claim("unsampled", "dead")
+    assert lease is not None
+    attrs = {"slot": 0, "seed": 1, "precision": "fp32", "threads": 1, "torch": "any"}
+    template = create_trial(state=TrialState.RUNNING, user_attrs=attrs)
+    study_id = storage.optuna.get_study_id_from_name("unsampled")
+    storage.ledger.set_trial(lease, storage.optuna.create_new_trial(study_id, template))
+    storage.ledger.expire_worker("dead")
+    fresh = open_storage(storage.url.render_as_string(False), create=False)
+    work_here(fresh, "unsampled", tmp_path)
+    fresh.close()
+    (trial,) = read_stored_study(storage, "unsampled").trials
+    assert trial.state == TrialState.COMPLETE, trial.user_attrs.get("reason")
+    assert_undisturbed(storage, "unsampled", prepared)
