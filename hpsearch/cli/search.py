@@ -137,11 +137,11 @@ def train(
 
 def check(study_file: StudyFile, data: DataRoot = None, as_json: AsJson = False) -> None:
     """Find all that can be wrong without training: the file, the data, the space."""
+    spec = options.spec_of(study_file)  # what is wrong with it is said before torch is loaded
     from hpsearch.cli.display import decoding_display
     from hpsearch.cli.printed import print_check
     from hpsearch.results.check import check as check_study
 
-    spec = options.spec_of(study_file)
     with decoding_display() as decoding:
         checked = check_study(spec, data, decoding)
     if as_json:
