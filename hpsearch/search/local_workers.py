@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 STOP_GRACE_S = 8.0  # of the 10 that `docker stop` leaves
 REFUSED = 3  # the exit code of a worker that has said why it cannot go on
 RECYCLED = 4  # of one that asks for a fresh process in its place
-MAX_DEATHS = 10  # in a row, while no worker gets as far as a trial
+MAX_DEATHS = 10  # of each worker, in a row, while none of them gets as far as a trial
 SUPERVISE_EVERY_S = 5.0
 LOOKS_AT_HUNG, LOOKS_AT_SILENT = 2, 24  # in a row, before a worker is killed
 IDLE_LOOKS = 6  # looks in a row that are left out while no worker is at a trial
@@ -202,7 +202,7 @@ class LocalWorkers:
             self._start_one(number)
         elif exitcode == REFUSED or self._stopping:
             self.gave_up = True
-        elif self._deaths >= MAX_DEATHS:
+        elif self._deaths >= MAX_DEATHS * self._slots.count:
             logger.error("a worker %s, the %dth in a row", death(exitcode), self._deaths + 1)
             self.gave_up = True
         else:
