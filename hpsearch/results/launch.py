@@ -12,7 +12,7 @@ from pathlib import Path
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
-from hpsearch.errors import RunsFolderError, WorkerError
+from hpsearch.errors import RunsFolderError, StudyNotFoundError, WorkerError
 from hpsearch.results.conclude import Finishing, conclude, write_results
 from hpsearch.results.queue import is_finished, open_study
 from hpsearch.results.report import Report, make_report
@@ -202,4 +202,6 @@ def _conclude(
             return measured
         if interrupted():
             raise KeyboardInterrupt
+        if storage.ledger.study(name) is None:
+            raise StudyNotFoundError(f"study '{name}' was deleted before its final")
         time.sleep(WATCH_EVERY_S)

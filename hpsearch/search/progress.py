@@ -111,7 +111,12 @@ def why_waiting(storage: Storage, p: Progress) -> str | None:
             "no worker serves this storage; start some with 'hpsearch worker', or launch the "
             "study again"
         )
-    notes = {f"{worker.host}: {worker.note}" for worker in listed if f"{name}: " in worker.note}
+    notes = {
+        f"{worker.host}: {part}"
+        for worker in listed
+        for part in worker.note.split("; ")
+        if part.startswith(f"{name}: ")
+    }
     if notes:
         return "; ".join(sorted(notes))
     return f"its turn comes: {len(workers)} worker(s) are starting, or at studies before it"

@@ -85,6 +85,7 @@ class TrialRunner:
             return self._train(trial, held)
 
     def _train(self, trial: Trial, held: HeldLease) -> TrialState:
+        saved: SavedTraining | None = None
         try:
             config = config_from(self.spec, self.data.fingerprint, trial)
             self._note_cost(trial, config)
@@ -106,6 +107,7 @@ class TrialRunner:
                 epoch_over,
             )
         except Interrupted as asked:
+            assert saved is not None
             return self._interrupted(trial, held, saved, asked, watched.why)
         except optuna.TrialPruned as pruned:
             state = endings.prune(self.storage, trial, held.lease, str(pruned))
@@ -120,15 +122,16 @@ class TrialRunner:
             if not is_out_of_memory(error):
                 reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
                 trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
-                return endings.fail(self.storage, trial, held.lease, reason, trace)
-            state = None
+                state = endings.fail(self.storage, trial, held.lease, reason, trace)
+            else:
+                state = None
         else:
             self._note_memory(trial)
             state = endings.complete(self.storage, trial, held.lease, value)
             self._keep_time_for_final(trial)
         if state is None:  # out of memory; outside of `except`, whose traceback holds tensors
             state = self._without_memory(trial, held, config)
-        if state.is_finished():
+        if state.is_finished() and saved is not None:
             saved.drop()
         return state
 
