@@ -60,7 +60,8 @@ def striped() -> SearchData:
     return SearchData(
         train=Labelled(noisy[:160], targets[:160]),
         test=Labelled(noisy[160:], targets[160:]),
-        classes=("horizontal", "vertical"),
+        task="single-label",
+        outputs=("horizontal", "vertical"),
         mean=(float(noisy.mean()),),
         std=(float(noisy.std()),),
         fingerprint="stripes",

@@ -83,7 +83,7 @@ class Display:
         train, test, validation = prepared.totals
         err.print(
             f"Study [b]{self._spec.name}[/b]: {train} train / {test} test / {validation} "
-            f"validation images, {len(prepared.classes)} classes"
+            f"validation images, {len(prepared.outputs)} classes"
         )
         say_skipped(prepared)
 

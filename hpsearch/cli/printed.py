@@ -144,7 +144,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     say_skipped(prepared)
     rows = [
         (name, *(str(n) for n in counts))
-        for name, counts in zip(prepared.classes, prepared.counts, strict=True)
+        for name, counts in zip(prepared.outputs, prepared.counts, strict=True)
     ]
     rows.append(("all", *(str(n) for n in prepared.totals)))
     out.print(_table(Table(("class", "train", "test (selects)", "validation (sealed)"), rows)))

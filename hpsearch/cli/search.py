@@ -149,7 +149,7 @@ def check(study_file: StudyFile, data: DataRoot = None, as_json: AsJson = False)
         options.print_json(
             {
                 "study": spec.name,
-                "classes": prepared.classes,
+                "classes": prepared.outputs,
                 "counts": prepared.counts,
                 "image_shape": prepared.image_shape,
                 "fingerprint": prepared.fingerprint,

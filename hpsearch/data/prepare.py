@@ -33,7 +33,7 @@ SOURCES: dict[SourceName, Source] = {
     ),
 }
 
-FORMAT = 1  # of the files below; another number leaves older caches alone
+FORMAT = 2  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 LOCK_TIMEOUT_S = 3600.0
 
@@ -111,7 +111,7 @@ def _make(
     scratch = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=cache))
     try:
         decoded = source.decode(data, root, scratch, progress)
-        assignment = assign(decoded.targets, decoded.classes, data.split, decoded.official_test)
+        assignment = assign(decoded.targets, decoded.outputs, data.split, decoded.official_test)
         _write(scratch, decoded, assignment)
         (scratch / "decoded.npy").unlink(missing_ok=True)
         shutil.rmtree(cache / key, ignore_errors=True)
@@ -122,7 +122,7 @@ def _make(
 
 
 def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
-    digest = hashlib.sha256(repr((decoded.classes, decoded.images.shape[1:])).encode())
+    digest = hashlib.sha256(repr((decoded.outputs, decoded.images.shape[1:])).encode())
     search = np.concatenate([assignment.train, assignment.test])
     for folder_name, rows in (("search", search), (sealed.FOLDER, assignment.validation)):
         (place / folder_name).mkdir()
@@ -133,10 +133,11 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
     digest.update(repr((len(assignment.train), len(assignment.test))).encode())
     mean, std = _statistics(decoded.images, assignment.train)
     by_split = (assignment.train, assignment.test, assignment.validation)
-    counts = [np.bincount(decoded.targets[r], minlength=len(decoded.classes)) for r in by_split]
+    counts = [np.bincount(decoded.targets[r], minlength=len(decoded.outputs)) for r in by_split]
     meta = {
         "fingerprint": digest.hexdigest(),
-        "classes": decoded.classes,
+        "task": decoded.task,
+        "outputs": decoded.outputs,
         "train": len(assignment.train),
         "mean": mean,
         "std": std,

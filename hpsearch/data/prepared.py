@@ -6,10 +6,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
+
+from hpsearch.study.data import Task
 
 
 def cache_folder() -> Path:
@@ -20,10 +23,14 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images `(N, height, width, channels)` in uint8 and their class numbers `(N,)` in int64."""
+    """Images `(N, height, width, channels)` in uint8, and what is to be learned of each.
+
+    Targets are class numbers `(N,)` in int64 for a single-label task, else `(N, outputs)` in
+    float32: 0 or 1 for each label, or the numbers of a regression in their own units.
+    """
 
     images: NDArray[np.uint8]
-    targets: NDArray[np.int64]
+    targets: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -33,12 +40,14 @@ class Labelled:
 class SearchData:
     """All that a search may see: **train** learns, **test** selects hyperparameters.
 
-    `mean` and `std` (one number per channel, in grey levels of 0 to 255) come from train alone.
+    `outputs` names the classes, the labels or the numbers that a network has to tell. `mean` and
+    `std` (one number per channel, in grey levels of 0 to 255) come from train alone.
     """
 
     train: Labelled
     test: Labelled
-    classes: tuple[str, ...]
+    task: Task
+    outputs: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
@@ -54,12 +63,13 @@ class SearchData:
 class Prepared:
     """Prepared data on this machine: its folder, and all that may be told of it without opening it.
 
-    `counts` gives, for each class in order, its images in train, test and validation.
+    `counts` gives, for each output in order, its images in train, test and validation.
     """
 
     folder: Path
     fingerprint: str
-    classes: tuple[str, ...]
+    task: Task
+    outputs: tuple[str, ...]
     image_shape: tuple[int, int, int]  # channels, height, width
     counts: tuple[tuple[int, int, int], ...]
     skipped: tuple[str, ...] = ()
@@ -78,7 +88,8 @@ def read_prepared(folder: Path) -> Prepared:
     return Prepared(
         folder=folder,
         fingerprint=meta["fingerprint"],
-        classes=tuple(meta["classes"]),
+        task=meta["task"],
+        outputs=tuple(meta["outputs"]),
         image_shape=(channels, height, width),
         counts=tuple((row[0], row[1], row[2]) for row in meta["counts"]),
         skipped=tuple(meta["skipped"]),
@@ -104,7 +115,8 @@ def load_search_data(folder: Path) -> SearchData:
     return SearchData(
         train=Labelled(images[:cut], targets[:cut]),
         test=Labelled(images[cut:], targets[cut:]),
-        classes=tuple(meta["classes"]),
+        task=meta["task"],
+        outputs=tuple(meta["outputs"]),
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
         fingerprint=meta["fingerprint"],

@@ -22,10 +22,10 @@ LARGEST_MAP = 7
 class AlexNet(nn.Module):
     """`layers` blocks of convolution, pooling, normalisation, activation; then the head.
 
-    Takes `(N, channels, height, width)`, returns logits `(N, classes)`.
+    Takes `(N, channels, height, width)`, returns logits `(N, outputs)`.
     """
 
-    def __init__(self, config: TrialConfig, shape: ImageShape, classes: int) -> None:
+    def __init__(self, config: TrialConfig, shape: ImageShape, outputs: int) -> None:
         super().__init__()
         stride = stem_stride(shape)
         height, width = -(-shape.height // stride), -(-shape.width // stride)
@@ -51,7 +51,7 @@ class AlexNet(nn.Module):
         if out != (height, width):
             blocks.append(nn.AdaptiveAvgPool2d(out))
         self.features = nn.Sequential(*blocks)
-        self.head = Head(config.filters * out[0] * out[1], classes, config)
+        self.head = Head(config.filters * out[0] * out[1], outputs, config)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.features(images)  # (N, filters, height / 2^layers, width / 2^layers)
@@ -59,6 +59,6 @@ class AlexNet(nn.Module):
         return logits
 
 
-def build(config: TrialConfig, shape: ImageShape, classes: int) -> nn.Module:
+def build(config: TrialConfig, shape: ImageShape, outputs: int) -> nn.Module:
     """Return a fresh AlexNet-style network with torch's default initial weights."""
-    return AlexNet(config, shape, classes)
+    return AlexNet(config, shape, outputs)

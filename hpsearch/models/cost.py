@@ -20,10 +20,10 @@ class Cost:
     forward_flops: int
 
 
-def cost(config: TrialConfig, shape: ImageShape, classes: int) -> Cost:
+def cost(config: TrialConfig, shape: ImageShape, outputs: int) -> Cost:
     """Return the cost of a configuration's network; nothing is allocated for it."""
     with torch.device("meta"):
-        model = build_model(config, shape, classes).eval()
+        model = build_model(config, shape, outputs).eval()
         image = torch.empty(1, shape.channels, shape.height, shape.width)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)

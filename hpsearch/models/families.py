@@ -16,6 +16,6 @@ FAMILIES: dict[Family, Callable[[TrialConfig, ImageShape, int], nn.Module]] = {
 }
 
 
-def build_model(config: TrialConfig, shape: ImageShape, classes: int) -> nn.Module:
-    """Return a fresh network: `(N, channels, height, width)` in, logits `(N, classes)` out."""
-    return FAMILIES[config.family](config, shape, classes)
+def build_model(config: TrialConfig, shape: ImageShape, outputs: int) -> nn.Module:
+    """Return a fresh network: `(N, channels, height, width)` in, logits `(N, outputs)` out."""
+    return FAMILIES[config.family](config, shape, outputs)

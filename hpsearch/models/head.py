@@ -54,12 +54,12 @@ def pool(pooling: Pooling, height: int, width: int) -> nn.Module:
 
 
 class Head(nn.Module):
-    """features -> units1 -> units2 -> classes, the three-layer head of AlexNet.
+    """features -> units1 -> units2 -> outputs, the three-layer head of AlexNet.
 
-    Takes `(N, features)`, returns logits `(N, classes)`.
+    Takes `(N, features)`, returns logits `(N, outputs)`.
     """
 
-    def __init__(self, features: int, classes: int, config: TrialConfig) -> None:
+    def __init__(self, features: int, outputs: int, config: TrialConfig) -> None:
         super().__init__()
         activation = ACTIVATIONS[config.activation]
         self.layers = nn.Sequential(
@@ -69,7 +69,7 @@ class Head(nn.Module):
             nn.Linear(config.units1, config.units2),
             activation(),
             nn.Dropout(config.dropout),
-            nn.Linear(config.units2, classes),
+            nn.Linear(config.units2, outputs),
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -45,12 +45,12 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """A stem, then `layers` stages; each doubles the filters, and pools the map before it.
 
-    Takes `(N, channels, height, width)`, returns logits `(N, classes)`. A stage is one basic
+    Takes `(N, channels, height, width)`, returns logits `(N, outputs)`. A stage is one basic
     block. Maps shrink by pooling before a stage, not by a stride inside its first block, so that
     `pooling` means the same in every family.
     """
 
-    def __init__(self, config: TrialConfig, shape: ImageShape, classes: int) -> None:
+    def __init__(self, config: TrialConfig, shape: ImageShape, outputs: int) -> None:
         super().__init__()
         stride = stem_stride(shape)
         height, width = -(-shape.height // stride), -(-shape.width // stride)
@@ -65,7 +65,7 @@ class ResNet(nn.Module):
             ]
             height, width, filters = halved(height), halved(width), 2 * filters
         self.stages = nn.Sequential(*stages)
-        self.head = Head(filters, classes, config)
+        self.head = Head(filters, outputs, config)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.activation(self.stem(images))  # (N, filters, H, W)
@@ -74,6 +74,6 @@ class ResNet(nn.Module):
         return logits
 
 
-def build(config: TrialConfig, shape: ImageShape, classes: int) -> nn.Module:
+def build(config: TrialConfig, shape: ImageShape, outputs: int) -> nn.Module:
     """Return a fresh ResNet-style network with torch's default initial weights."""
-    return ResNet(config, shape, classes)
+    return ResNet(config, shape, outputs)

@@ -46,7 +46,7 @@ def check(
             trial.set_user_attr(name, value)
         config = config_from(spec, prepared.fingerprint, trial)
         samples.append(
-            (config, cost(config, ImageShape(*prepared.image_shape), len(prepared.classes)))
+            (config, cost(config, ImageShape(*prepared.image_shape), len(prepared.outputs)))
         )
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     return Checked(prepared, samples)

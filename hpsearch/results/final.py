@@ -87,10 +87,10 @@ def run_final(
         sealed = open_sealed(prepared)
         logits = logits_of(model, resident(sealed, data, device), config)
         probabilities = logits.double().softmax(1).cpu().numpy()
-        result["validation"] = measured(sealed.targets, probabilities, len(data.classes))
+        result["validation"] = measured(sealed.targets, probabilities, len(data.outputs))
         result |= {
             "trial": trial_number,
-            "classes": data.classes,
+            "outputs": data.outputs,
             "config": config.model_dump(),
             "weights": f"{socket.gethostname()}:{weights.absolute()}",
         }

@@ -82,7 +82,7 @@ def _data(report: Report) -> Section:
     study = report.study
     train, test, validation = (sum(c) for c in zip(*study.data_summary["counts"], strict=True))
     lines = [
-        f"Data: {study.spec.data.source}, {len(study.data_summary['classes'])} classes, "
+        f"Data: {study.spec.data.source}, {len(study.data_summary['outputs'])} classes, "
         f"fingerprint {study.fingerprint[:12]}",
         f"Images: {train} train, {test} test, {validation} validation",
     ]
@@ -295,14 +295,14 @@ def failure_lines(study: OpenStudy) -> list[str]:
 def _per_class(final: dict[str, Any]) -> Section:
     rows = [
         (name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", str(c["images"]))
-        for name, c in zip(final["classes"], final["validation"]["per_class"], strict=True)
+        for name, c in zip(final["outputs"], final["validation"]["per_class"], strict=True)
     ]
     header = ("class", "precision", "recall", "F1", "images")
     return Section("Classes on validation", [], Table(header, rows))
 
 
 def _confusion(final: dict[str, Any]) -> Section | None:
-    names, matrix = final["classes"], final["validation"]["confusion"]
+    names, matrix = final["outputs"], final["validation"]["confusion"]
     if len(names) > LARGEST_MATRIX:
         return None
     header = ("is \\ called", *(str(i) for i in range(len(names))))

@@ -25,12 +25,12 @@ class TrainedModel:
 
     model: nn.Module
     config: TrialConfig
-    classes: tuple[str, ...]
+    outputs: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return `(N, classes)` probabilities of uint8 images `(N, height, width, channels)`."""
+        """Return `(N, outputs)` probabilities of uint8 images `(N, height, width, channels)`."""
         mean, std = torch.tensor(self.mean), torch.tensor(self.std).clamp_min(1e-3)
         self.model.eval()
         with torch.no_grad():
@@ -39,14 +39,14 @@ class TrainedModel:
 
 
 def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchData) -> None:
-    """Write a model's weights as safetensors, with config, classes and statistics as metadata.
+    """Write a model's weights as safetensors, with config, outputs and statistics as metadata.
 
     Raises RunsFolderError where the file cannot be written; one that was there is left alone.
     """
     weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     metadata = {
         "config": config.model_dump_json(),
-        "classes": json.dumps(data.classes),
+        "outputs": json.dumps(data.outputs),
         "mean": json.dumps(data.mean),
         "std": json.dumps(data.std),
         "image_shape": json.dumps(data.image_shape),
@@ -62,14 +62,14 @@ def load_model(path: Path) -> TrainedModel:
         metadata = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     config = TrialConfig.model_validate_json(metadata["config"])
-    classes = tuple(json.loads(metadata["classes"]))
-    model = build_model(config, ImageShape(*json.loads(metadata["image_shape"])), len(classes))
+    outputs = tuple(json.loads(metadata["outputs"]))
+    model = build_model(config, ImageShape(*json.loads(metadata["image_shape"])), len(outputs))
     model.load_state_dict(weights)
     mean, std = (tuple(json.loads(metadata[key])) for key in ("mean", "std"))
     return TrainedModel(
         model.to(memory_format=torch.channels_last),
         config,
-        classes,
+        outputs,
         mean,
         std,
     )

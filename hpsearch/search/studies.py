@@ -93,7 +93,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "spec": spec.model_dump_json(),
             "identity": json.dumps(spec.identity()),
             "fingerprint": prepared.fingerprint,
-            "data_summary": json.dumps({"classes": prepared.classes, "counts": prepared.counts}),
+            "data_summary": json.dumps({"outputs": prepared.outputs, "counts": prepared.counts}),
             "trials": spec.trial_budget(),
             "timeout_s": spec.search.timeout,
         }

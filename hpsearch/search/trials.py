@@ -176,7 +176,7 @@ class TrialRunner:
         return endings.prune(self.storage, trial, held.lease, reason, "memory")
 
     def _note_cost(self, trial: Trial, config: TrialConfig) -> None:
-        price = cost(config, ImageShape(*self.data.image_shape), len(self.data.classes))
+        price = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
         trial.set_user_attr("parameters", price.parameters)
         trial.set_user_attr("forward_flops", price.forward_flops)
 

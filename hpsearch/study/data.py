@@ -17,6 +17,7 @@ SourceName = Literal[
     "svhn",
     "folder",
 ]
+Task = Literal["single-label", "multi-label", "regression"]
 WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder"}
 
 

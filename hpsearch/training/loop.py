@@ -86,7 +86,7 @@ def _step(training: Training, config: TrialConfig, images: Tensor, targets: Tens
     parts = config.micro_batches
     for part, answers in zip(images.chunk(parts), targets.chunk(parts), strict=True):
         with autocast(config, images.device):
-            logits = training.model(part)  # (N, classes)
+            logits = training.model(part)  # (N, outputs)
         loss = functional.cross_entropy(
             logits.float(), answers, label_smoothing=config.label_smoothing
         )
@@ -109,7 +109,7 @@ def autocast(config: TrialConfig, device: torch.device) -> torch.autocast:
 
 
 def right(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return how many of `(N, classes)` logits have their maximum at the target, as a scalar."""
+    """Return how many of `(N, outputs)` logits have their maximum at the target, as a scalar."""
     return (logits.argmax(1) == targets).sum()
 
 
@@ -119,7 +119,7 @@ def predict(
     config: TrialConfig,
     interrupted: Callable[[], bool] = never,
 ) -> Tensor | None:
-    """Return the logits `(N, classes)` of every image of a split, in fp32, in order.
+    """Return the logits `(N, outputs)` of every image of a split, in fp32, in order.
 
     None where `interrupted()` turned true meanwhile.
     """
@@ -145,7 +145,7 @@ def evaluate(model: nn.Module, split: Resident, config: TrialConfig) -> tuple[fl
 
 
 def logits_of(model: nn.Module, split: Resident, config: TrialConfig) -> Tensor:
-    """Return the logits `(N, classes)` of a split, whatever else happens."""
+    """Return the logits `(N, outputs)` of a split, whatever else happens."""
     logits = predict(model, split, config)
     assert logits is not None
     return logits

@@ -110,7 +110,7 @@ def begin(
     """Return a training of a configuration before its first batch."""
     torch.manual_seed(config.seed)
     channels, height, width = data.image_shape
-    model = build_model(config, ImageShape(channels, height, width), len(data.classes))
+    model = build_model(config, ImageShape(channels, height, width), len(data.outputs))
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_for(config, model)
     schedule = schedule_for(config, optimizer, batches_in_epoch)

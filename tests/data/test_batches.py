@@ -28,7 +28,9 @@ def split_of(count: int, height: int = 4, width: int = 5, channels: int = 3) -> 
 def on_device(split: Labelled, mean: float = 0.0, std: float = 1.0) -> Resident:
     """Return a split that is resident on the CPU, normalised with the same numbers throughout."""
     channels = split.images.shape[-1]
-    data = SearchData(split, split, ("a", "b"), (mean,) * channels, (std,) * channels, "abc")
+    data = SearchData(
+        split, split, "single-label", ("a", "b"), (mean,) * channels, (std,) * channels, "abc"
+    )
     return resident(split, data, CPU)
 
 
@@ -122,7 +124,7 @@ def test_each_channel_is_normalised_by_its_own_statistics(tmp_path: Path) -> Non
     ).astype(np.uint8)
     mean, std = images.mean(axis=(0, 1, 2)), images.std(axis=(0, 1, 2))
     split = Labelled(images, np.zeros(60, np.int64))
-    data = SearchData(split, split, ("a", "b"), tuple(mean), tuple(std), "abc")
+    data = SearchData(split, split, "single-label", ("a", "b"), tuple(mean), tuple(std), "abc")
     ((batch, _),) = resident(split, data, CPU).ordered_batches(60)
     torch.testing.assert_close(batch.mean(dim=(0, 2, 3)), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(

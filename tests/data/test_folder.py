@@ -53,7 +53,7 @@ def pets(tmp_path: Path) -> Path:
 
 def test_a_folder_of_class_folders_is_split_by_class(pets: Path) -> None:
     prepared = prepare(data_in(pets))
-    assert prepared.classes == ("cat", "dog")
+    assert prepared.outputs == ("cat", "dog")
     assert prepared.image_shape == (3, 16, 16)
     assert prepared.counts == ((10, 1, 1), (8, 1, 1))
     assert prepared.totals == (18, 2, 2)
@@ -387,7 +387,7 @@ def flowers(shared_data: Path) -> Prepared:
 
 
 def test_real_photos_are_prepared(flowers: Prepared) -> None:
-    assert flowers.classes == ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+    assert flowers.outputs == ("daisy", "dandelion", "roses", "sunflowers", "tulips")
     assert flowers.image_shape == (3, 32, 32)
     assert [sum(row) for row in flowers.counts] == [115] * 5
     assert all(abs(row[1] - 11.5) <= 1 and abs(row[2] - 11.5) <= 1 for row in flowers.counts)

@@ -49,7 +49,7 @@ def made_at(prepared: Prepared) -> int:
 
 
 def test_digits_are_split_80_10_10_class_by_class(digits: Prepared) -> None:
-    assert digits.classes == tuple("0123456789")
+    assert digits.outputs == tuple("0123456789")
     assert digits.image_shape == (1, 8, 8)
     assert sum(digits.totals) == 1797
     published = np.bincount(load_digits().target)
@@ -79,7 +79,7 @@ def test_search_data_is_typed_and_mapped_read_only(digits: Prepared) -> None:
     assert data.train.images.dtype == np.uint8
     assert data.train.targets.dtype == np.int64
     assert data.image_shape == digits.image_shape
-    assert data.classes == digits.classes
+    assert data.outputs == digits.outputs
     assert data.fingerprint == digits.fingerprint
     assert isinstance(data.train.images, np.memmap)
     with pytest.raises(ValueError, match="read-only"):

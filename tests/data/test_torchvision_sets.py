@@ -73,7 +73,7 @@ def test_sets_of_the_mnist_kind_are_read_packed_and_unpacked(
     write_idx_set(tmp_path, source, train, test, zipped)
     prepared = prepared_from(source, tmp_path, split=OFFICIAL)
     assert prepared.image_shape == (1, 28, 28)
-    assert len(prepared.classes) == 10
+    assert len(prepared.outputs) == 10
     assert prepared.totals == (40, 10, 20)
     assert search_pairs(prepared) == pairs(*train)
     assert sealed_pairs(prepared) == pairs(*test)
@@ -84,7 +84,7 @@ def test_emnist_letters_are_stood_upright(tmp_path: Path, zipped: bool) -> None:
     train, test = made_set(47, (28, 28))
     write_idx_set(tmp_path, "emnist", train, test, zipped)
     prepared = prepared_from("emnist", tmp_path, split=OFFICIAL)
-    assert len(prepared.classes) == 47
+    assert len(prepared.outputs) == 47
     assert search_pairs(prepared) == pairs(train[0].transpose(0, 2, 1), train[1])
     assert sealed_pairs(prepared) == pairs(test[0].transpose(0, 2, 1), test[1])
 
@@ -313,7 +313,7 @@ def test_cifar10_is_read_from_its_six_batches(tmp_path: Path, trusted: Any, belo
     train, test = made_set(10, (32, 32, 3))
     trusted(write_cifar10(tmp_path, train, test, names(10)))
     prepared = prepared_from("cifar10", tmp_path / below, split=OFFICIAL)
-    assert prepared.classes == tuple(names(10))
+    assert prepared.outputs == tuple(names(10))
     assert prepared.image_shape == (3, 32, 32)
     assert search_pairs(prepared) == pairs(*train)
     assert sealed_pairs(prepared) == pairs(*test)
@@ -324,7 +324,7 @@ def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path, trusted: Any, bel
     train, test = made_set(100, (32, 32, 3), each=3)
     trusted(write_cifar100(tmp_path, train, test, names(100)))
     prepared = prepared_from("cifar100", tmp_path / below, split=OFFICIAL)
-    assert prepared.classes == tuple(names(100))
+    assert prepared.outputs == tuple(names(100))
     assert search_pairs(prepared) == pairs(*train)
     assert sealed_pairs(prepared) == pairs(*test)
 
@@ -333,7 +333,7 @@ def test_svhn_is_read_and_its_label_10_is_the_digit_0(tmp_path: Path, trusted: A
     train, test = made_set(10, (32, 32, 3))
     trusted(write_svhn(tmp_path, train, test))
     prepared = prepared_from("svhn", tmp_path, split=OFFICIAL)
-    assert prepared.classes == tuple("0123456789")
+    assert prepared.outputs == tuple("0123456789")
     assert prepared.image_shape == (3, 32, 32)
     assert search_pairs(prepared) == pairs(*train)
     assert sealed_pairs(prepared) == pairs(*test)
@@ -379,7 +379,7 @@ def fashion(shared_data: Path) -> Prepared:
 
 def test_the_real_fashion_mnist_is_whole(fashion: Prepared) -> None:
     assert fashion.image_shape == (1, 28, 28)
-    assert fashion.classes[9] == "Ankle boot"
+    assert fashion.outputs[9] == "Ankle boot"
     assert fashion.totals == (48000, 12000, 10000)
     assert set(fashion.counts) == {(4800, 1200, 1000)}
 

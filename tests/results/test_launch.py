@@ -122,7 +122,7 @@ def test_the_saved_weights_give_the_reported_validation_score(finished: Outcome)
     low, high = final["validation"]["interval"]
     assert 0 <= low < final["validation"]["accuracy"] < high <= 1
     with safe_open(finished.folder / "model.safetensors", "pt") as file:
-        assert json.loads(file.metadata()["classes"]) == [str(i) for i in range(10)]
+        assert json.loads(file.metadata()["outputs"]) == [str(i) for i in range(10)]
 
 
 def test_the_files_are_there_and_say_what_the_report_says(finished: Outcome) -> None:

@@ -19,7 +19,8 @@ from hpsearch.study.spec import StudySpec, config_from
 PREPARED = Prepared(
     folder=Path("prepared"),
     fingerprint="a" * 64,
-    classes=("cat", "dog"),
+    task="single-label",
+    outputs=("cat", "dog"),
     image_shape=(1, 8, 8),
     counts=((80, 10, 10), (80, 10, 10)),
 )

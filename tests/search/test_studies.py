@@ -158,7 +158,7 @@ def test_a_stored_study_is_read_back_whole(storage: Storage) -> None:
     study = stored(storage, spec)
     assert study.spec == spec
     assert study.fingerprint == PREPARED.fingerprint
-    assert study.data_summary["classes"] == ["cat", "dog"]
+    assert study.data_summary["outputs"] == ["cat", "dog"]
     assert [t.number for t in study.in_state(TrialState.COMPLETE)] == [0]
     assert [t.number for t in study.in_state(TrialState.PRUNED)] == [1]
     assert [t.number for t in study.in_state(TrialState.FAIL)] == [2]

@@ -8,7 +8,7 @@ from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.training.precision import best_device, faster_precision
 
 PIXELS = Labelled(np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1]))
-DATA = SearchData(PIXELS, PIXELS, ("a", "b"), (0.0,), (1.0,), "none")
+DATA = SearchData(PIXELS, PIXELS, "single-label", ("a", "b"), (0.0,), (1.0,), "none")
 
 
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.study.data import Data
+from hpsearch.study.data import Data, Task
 
 Progress = Callable[[int, int], None]
 
@@ -30,13 +30,17 @@ def allocated(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.
 
 @dataclass(frozen=True)
 class Decoded:
-    """Every image of a source: `(N, height, width, channels)` in uint8, and its class number."""
+    """Every image of a source: `(N, height, width, channels)` in uint8, and its targets.
+
+    Targets and `outputs` are those of `Labelled` and `SearchData`.
+    """
 
     images: NDArray[np.uint8]
-    targets: NDArray[np.int64]
-    classes: tuple[str, ...]
+    targets: NDArray[Any]
+    outputs: tuple[str, ...]
     official_test: NDArray[np.bool_] | None = None
     skipped: tuple[str, ...] = ()
+    task: Task = "single-label"
 
 
 @dataclass(frozen=True)
