@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hpsearch.search.ledger import STOPPED, Lease
 from hpsearch.search.storage import Storage
+from hpsearch.search.trial_store import note
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def prune(
     """
     if infeasible is not None and infeasible not in trial.constraints:
         trial.set_constraint(infeasible, 1.0)
-    trial.set_user_attr("reason", reason)
+    note(trial, {"reason": reason})
     return _end(storage, trial, lease, TrialState.PRUNED)
 
 
@@ -40,9 +41,7 @@ def fail(
     storage: Storage, trial: Trial, lease: Lease, reason: str, traceback: str | None = None
 ) -> TrialState:
     """End a trial that could not be trained, and its study where that is the rule by now."""
-    if traceback is not None:
-        trial.set_user_attr("traceback", traceback)
-    trial.set_user_attr("reason", reason)
+    note(trial, {"reason": reason} | ({} if traceback is None else {"traceback": traceback}))
     logger.error(
         "trial %d of '%s' failed: %s",
         trial.number,

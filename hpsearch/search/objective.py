@@ -15,6 +15,7 @@ from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.trial_store import note
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.loop import train
 from hpsearch.training.state import Epoch, State, Training, from_bytes, to_bytes
@@ -93,7 +94,6 @@ def objective(
     for epoch, training in train(config, data, device, interrupted, saved.state):
         if reported.get(epoch.number) != epoch.test_metric:
             _record(trial, training.epochs[: epoch.number])
-            _report(trial, epoch)
         if epoch.diverged:
             raise optuna.TrialPruned(f"the loss was no finite number after epoch {epoch.number}")
         if epoch.number > len(reported):
@@ -109,15 +109,13 @@ def objective(
     return epoch.test_metric
 
 
-def _report(trial: Trial, epoch: Epoch) -> None:
-    """Report the test metric of an epoch; unlike Optuna's own method, over an older value."""
-    trial.storage.set_trial_intermediate_value(trial._trial_id, epoch.number, epoch.test_metric)
-    trial._cached_frozen_trial.intermediate_values[epoch.number] = epoch.test_metric
-
-
 def _record(trial: Trial, epochs: list[Epoch]) -> None:
-    trial.set_user_attr("curve", [recorded(epoch) for epoch in epochs])
-    trial.set_user_attr("duration_s", round(sum(epoch.duration_s for epoch in epochs), 3))
+    """Write the curve so far, and report the test metric of its last epoch."""
+    curve = {
+        "curve": [recorded(epoch) for epoch in epochs],
+        "duration_s": round(sum(epoch.duration_s for epoch in epochs), 3),
+    }
+    note(trial, curve, steps={epochs[-1].number: epochs[-1].test_metric})
 
 
 def recorded(epoch: Epoch) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage
 from optuna.study import Study
 from sqlalchemy import URL, Engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError
@@ -28,6 +27,7 @@ from hpsearch.search.ledger import Ledger
 from hpsearch.search.openings import Openings
 from hpsearch.search.patience import DATABASE_ERRORS, Patience, PatientStorage, first_cause
 from hpsearch.search.tables import create_ledger
+from hpsearch.search.trial_store import TrialStore
 from hpsearch.search.url import parse_url, shown_url
 from hpsearch.search.worker_list import WorkerList
 
@@ -41,7 +41,7 @@ class Storage:
     """An open storage: Optuna's view of it, our ledger, and a name that shows no password."""
 
     url: URL
-    optuna: BaseStorage
+    optuna: TrialStore
     ledger: Ledger
     openings: Openings
     workers: WorkerList
@@ -65,9 +65,13 @@ class Storage:
         if self.ledger.study(name) is None:
             known = ", ".join(self.study_names()) or "none yet"
             raise StudyNotFoundError(f"{self.shown} holds no study '{name}'; studies here: {known}")
-        return optuna.load_study(
-            study_name=name, storage=self.optuna, sampler=sampler, pruner=pruner
-        )
+        return self.known(name, sampler, pruner)
+
+    def known(
+        self, name: str, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+    ) -> Study:
+        """Return a study like `load`, for those who know that it is here."""
+        return Study(name, self.optuna, sampler, pruner)
 
     def delete_study(self, name: str) -> None:
         """Delete a study of Optuna's and of ours; openings of its validation split are kept."""
@@ -143,7 +147,7 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
         backend.engine.dispose()  # what it has in its pool was connected untuned
     return Storage(
         url=url,
-        optuna=optuna.storages.get_storage(backend),
+        optuna=TrialStore(backend),
         ledger=Ledger(engine, patience),
         openings=Openings(engine, patience),
         workers=WorkerList(engine, patience),

@@ -29,6 +29,7 @@ from hpsearch.search.objective import SavedTraining, objective
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
 from hpsearch.search.storage import Storage
+from hpsearch.search.trial_store import note
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec, config_from
 from hpsearch.training.loop import Interrupted
@@ -59,10 +60,14 @@ class TrialRunner:
     def run(self, lease: Lease) -> TrialState:
         """Run the trial of a lease to its end, or give the lease back; return the trial's state."""
         search = self.spec.search
-        study = self.storage.load(
+        study = self.storage.known(
             self.spec.name, sampler_for(search, lease.slot), pruner_for(search)
         )
         trial_id = self._trial_id(study, lease)
+        with self.storage.optuna.held(trial_id):
+            return self._run(study, trial_id, lease)
+
+    def _run(self, study: optuna.Study, trial_id: int, lease: Lease) -> TrialState:
         state = self.storage.optuna.get_trial(trial_id).state
         if state.is_finished():  # the worker before died between its last two words
             self.storage.ledger.finish(lease)
@@ -77,10 +82,7 @@ class TrialRunner:
             self.spec.name,
             extra=endings.event("trial begins", lease, trial),
         )
-        trial.set_user_attr("worker", self.worker)
-        trial.set_user_attr("device", device_name(self.device))
-        if trial.user_attrs["torch"] != version("torch"):  # a worker of another version began it
-            trial.set_user_attr("torch_later", version("torch"))
+        self._note_worker(trial)
         with HeldLease(self.storage.ledger, lease) as held:
             return self._train(trial, held)
 
@@ -167,7 +169,7 @@ class TrialRunner:
                 self.spec.name,
                 MICRO_BATCHES,
             )
-            trial.set_user_attr("micro_batches", min(MICRO_BATCHES, config.batch_size))
+            note(trial, {"micro_batches": min(MICRO_BATCHES, config.batch_size)})
             return self._train(trial, held)
         reason = (
             f"out of memory on {device_name(self.device)}, even with a batch of "
@@ -175,17 +177,32 @@ class TrialRunner:
         )
         return endings.prune(self.storage, trial, held.lease, reason, "memory")
 
+    def _note_worker(self, trial: Trial) -> None:
+        """Record who runs a trial that another worker began."""
+        ours = self._about_worker()
+        if trial.user_attrs["torch"] != ours["torch"]:
+            ours["torch_later"] = ours["torch"]
+        del ours["torch"]
+        if any(trial.user_attrs.get(key) != value for key, value in ours.items()):
+            note(trial, ours)
+
+    def _about_worker(self) -> dict[str, str]:
+        return {
+            "worker": self.worker,
+            "device": device_name(self.device),
+            "torch": version("torch"),
+        }
+
     def _note_cost(self, trial: Trial, config: TrialConfig) -> None:
         price = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
-        trial.set_user_attr("parameters", price.parameters)
-        trial.set_user_attr("forward_flops", price.forward_flops)
+        note(trial, {"parameters": price.parameters, "forward_flops": price.forward_flops})
 
     def _note_memory(self, trial: Trial) -> None:
         """Record what a trial took of a GPU, for whoever decides how many workers it holds."""
         if self.device.type == "cuda":
-            trial.set_user_attr("peak_memory_bytes", torch.cuda.max_memory_reserved(self.device))
+            peak = torch.cuda.max_memory_reserved(self.device)
             total = torch.cuda.get_device_properties(self.device).total_memory
-            trial.set_user_attr("device_memory_bytes", total)
+            note(trial, {"peak_memory_bytes": peak, "device_memory_bytes": total})
 
     def _keep_time_for_final(self, trial: Trial) -> None:
         """Keep as much of the study's time for the final training as the best trial took."""
@@ -205,8 +222,7 @@ class TrialRunner:
                     if trial.user_attrs.get("slot") == lease.slot:
                         return trial._trial_id
             tries.append(True)
-            study_id = self.storage.optuna.get_study_id_from_name(self.spec.name)
-            return self.storage.optuna.create_new_trial(study_id, self._template(lease))
+            return self.storage.optuna.create_new_trial(study._study_id, self._template(lease))
 
         tries: list[bool] = []
         trial_id = self.storage.patience.call(find_or_make)
@@ -221,8 +237,8 @@ class TrialRunner:
                 "seed": seed_of(self.spec.search.seed, lease.slot, stream=1),
                 "precision": self.precision,
                 "threads": self.threads,
-                "torch": version("torch"),
-            },
+            }
+            | self._about_worker(),
             system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
         )
 

@@ -32,6 +32,7 @@ from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import Lease, Ledger
 from hpsearch.search.storage import open_storage
 from hpsearch.search.studies import enter_study
+from hpsearch.search.trial_store import note
 from hpsearch.search.worker import Worker
 from hpsearch.study.spec import StudySpec
 
@@ -61,9 +62,7 @@ def postgres() -> Iterator[str]:
 def no_training(trial: Any, config: Any, data: Any, device: Any, *rest: Any) -> float:
     """Stands in for the objective: one epoch reported, nothing trained."""
     value = config.learning_rate % 1
-    trial.set_user_attr("curve", [])
-    trial.set_user_attr("duration_s", 0.0)
-    trial.report(value, 1)
+    note(trial, {"curve": [], "duration_s": 0.0}, steps={1: value})
     trial.should_prune()
     return float(value)
 
