@@ -248,10 +248,12 @@ class TrialStore(_CachedStorage):
         with reading(self._engine) as connection:
             query = select(TRIALS).where(TRIALS.c.study_id == study_id, new)
             rows = connection.execute(query).all()
-            wanted = [row for row in rows if running or row.state.is_finished()]
-            trials = _load(connection, [row for row in wanted if row.trial_id not in self._held])
-        trials += [self._held[row.trial_id] for row in wanted if row.trial_id in self._held]
-        self._add_trials_to_cache(study_id, trials)
+            ended = [row for row in rows if row.state.is_finished()]
+            going = [row for row in rows if running and not row.state.is_finished()]
+            ours = [self._held[row.trial_id] for row in going if row.trial_id in self._held]
+            others = [row for row in going if row.trial_id not in self._held]
+            trials = _load(connection, ended + others)
+        self._add_trials_to_cache(study_id, trials + ours)
         for row in rows:
             if row.state.is_finished():
                 study.unfinished_trial_ids.discard(row.trial_id)
