@@ -107,6 +107,7 @@ class TrialStore(_CachedStorage):
 
         self._patience.call(transaction)
         self._unsaved.pop(trial_id, None)
+        self._made.pop(trial_id, None)
         if trial_id in self._held:
             written = copy.copy(self._held[trial_id])
             written.user_attrs = written.user_attrs | dict(user_attrs or {})

@@ -1,0 +1,184 @@
+"""Trials written in few statements are, to Optuna's own storage, trials like any other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import optuna
+import pytest
+from made_studies import begin_trial, claimed, enter, run_trial
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
+
+from hpsearch.search.storage import Storage, open_storage
+from hpsearch.search.trial_store import note
+
+
+def as_optuna_reads(storage: Storage, study: str) -> list[FrozenTrial]:
+    """Read trials through a storage of Optuna's own, as optuna-dashboard does."""
+    plain = RDBStorage(storage.url.render_as_string(False))
+    try:
+        return optuna.load_study(study_name=study, storage=plain).get_trials()
+    finally:
+        plain.remove_session()
+        plain.engine.dispose()
+
+
+class Counted:
+    """Counts the statements of a storage's engines."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.statements: list[str] = []
+        for engine in storage.engines:
+            event.listen(engine, "before_cursor_execute", self._count)
+
+    def _count(self, _c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        self.statements.append(statement)
+
+
+def test_optuna_reads_what_was_written(storage: Storage) -> None:
+    spec = enter(storage)
+    trial = begin_trial(storage, spec, claimed(storage, spec))
+    note(trial, {"curve": [{"epoch": 1}], "worker": "w"}, steps={1: 0.25, 2: 0.5})
+    trial.set_constraint("memory", 1.0)
+    trial.study.tell(trial, 0.75)
+    (theirs,), (ours,) = as_optuna_reads(storage, spec.name), storage.load(spec.name).get_trials()
+    assert theirs.state == TrialState.COMPLETE
+    assert theirs.value == 0.75
+    assert theirs.params.keys() == {"learning_rate", "filters"}
+    assert theirs.intermediate_values == {1: 0.25, 2: 0.5}
+    assert theirs.user_attrs["curve"] == [{"epoch": 1}]
+    assert theirs.constraints == {"memory": 1.0}
+    assert theirs.datetime_start is not None
+    assert theirs.datetime_complete is not None
+    assert theirs.datetime_start <= theirs.datetime_complete
+    assert ours == theirs
+
+
+def test_a_held_trial_is_the_same_as_one_that_is_read_each_time(storage: Storage) -> None:
+    spec = enter(storage)
+    lease = claimed(storage, spec)
+    template = begin_trial(storage, spec, lease)
+    with storage.optuna.held(template._trial_id):
+        note(template, {"a": 1}, steps={1: 0.5})
+        note(template, {"a": 2}, steps={2: 0.75})
+        held = storage.optuna.get_trial(template._trial_id)
+    read = storage.optuna.get_trial(template._trial_id)
+    assert held is not read
+    assert held == read
+    assert read.user_attrs["a"] == 2
+
+
+def test_a_trial_made_here_is_held_without_being_read(storage: Storage) -> None:
+    spec = enter(storage)
+    study_id = storage.load(spec.name)._study_id
+    template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"slot": 0})
+    trial_id = storage.optuna.create_new_trial(study_id, template)
+    counted = Counted(storage)
+    with storage.optuna.held(trial_id):
+        held = storage.optuna.get_trial(trial_id)
+    assert counted.statements == []
+    read = storage.optuna.get_trial(trial_id)
+    assert (held.number, held.user_attrs) == (read.number, read.user_attrs) == (0, {"slot": 0})
+
+
+def test_parameters_of_a_held_trial_are_written_with_what_follows(storage: Storage) -> None:
+    spec = enter(storage)
+    lease = claimed(storage, spec)
+    study = storage.load(spec.name, optuna.samplers.RandomSampler(seed=0))
+    template = optuna.trial.create_trial(state=TrialState.RUNNING)
+    trial_id = storage.optuna.create_new_trial(study._study_id, template)
+    storage.ledger.set_trial(lease, trial_id)
+    with storage.optuna.held(trial_id):
+        trial = optuna.trial.Trial(study, trial_id)
+        asked = trial.suggest_float("dropout", 0.0, 0.5), trial.suggest_int("filters", 8, 64)
+        assert as_optuna_reads(storage, spec.name)[0].params == {}
+        note(trial, {"parameters": 7})
+    (read,) = as_optuna_reads(storage, spec.name)
+    assert (read.params["dropout"], read.params["filters"]) == asked
+    assert read.user_attrs["parameters"] == 7
+
+
+def test_a_trial_that_another_has_ended_is_not_written_to(storage: Storage) -> None:
+    spec = enter(storage)
+    trial = begin_trial(storage, spec, claimed(storage, spec))
+    other = open_storage(storage.url.render_as_string(False))
+    with storage.optuna.held(trial._trial_id):
+        other.optuna.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [0.5])
+        with pytest.raises(UpdateFinishedTrialError):
+            note(trial, {"late": True})
+        assert storage.optuna.get_trial(trial._trial_id).state == TrialState.PRUNED
+    other.close()
+    assert "late" not in as_optuna_reads(storage, spec.name)[0].user_attrs
+
+
+def test_a_trial_whose_study_was_deleted_says_so(storage: Storage) -> None:
+    spec = enter(storage)
+    trial = begin_trial(storage, spec, claimed(storage, spec))
+    study_id = trial.study._study_id
+    storage.delete_study(spec.name)
+    with pytest.raises(KeyError, match="any more"):
+        note(trial, {"late": True})
+    with pytest.raises(KeyError, match="any more"):
+        storage.optuna.create_new_trial(study_id)
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_numbers_that_are_not_finite_come_back(storage: Storage, number: float) -> None:
+    spec = enter(storage)
+    trial = begin_trial(storage, spec, claimed(storage, spec))
+    note(trial, steps={1: number})
+    trial.study.tell(trial, state=TrialState.PRUNED)
+    (ours,) = storage.load(spec.name).get_trials()
+    (theirs,) = as_optuna_reads(storage, spec.name)
+    assert str(ours.intermediate_values[1]) == str(theirs.intermediate_values[1]) == str(number)
+
+
+def test_running_trials_of_others_are_read_only_when_asked_for(storage: Storage) -> None:
+    spec = enter(storage)
+    run_trial(storage, spec, [0.5])
+    for _ in range(3):
+        begin_trial(storage, spec, claimed(storage, spec))
+    reader = open_storage(storage.url.render_as_string(False))
+    study = reader.load(spec.name)
+    assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 1
+    counted = Counted(reader)
+    assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 1
+    assert len(counted.statements) == 1
+    assert len(study.get_trials()) == 4
+    reader.close()
+
+
+def test_a_trial_that_ends_after_later_ones_is_noticed(storage: Storage) -> None:
+    spec = enter(storage)
+    first = begin_trial(storage, spec, claimed(storage, spec))
+    run_trial(storage, spec, [0.5])
+    reader = open_storage(storage.url.render_as_string(False))
+    study = reader.load(spec.name)
+    assert [t.number for t in study.get_trials(states=(TrialState.COMPLETE,))] == [1]
+    first.study.tell(first, 0.25)
+    assert [t.number for t in study.get_trials(states=(TrialState.COMPLETE,))] == [0, 1]
+    assert study.best_trial.number == 1
+    reader.close()
+
+
+def test_the_best_of_equal_trials_is_the_first(storage: Storage) -> None:
+    spec = enter(storage)
+    for value in (0.5, 0.75, 0.75):
+        run_trial(storage, spec, [value])
+    assert storage.load(spec.name).best_trial.number == 1
+
+
+def test_an_epoch_takes_one_transaction(storage: Storage) -> None:
+    spec = enter(storage)
+    trial = begin_trial(storage, spec, claimed(storage, spec))
+    counted = Counted(storage)
+    with storage.optuna.held(trial._trial_id):
+        counted.statements.clear()
+        note(trial, {"curve": [1, 2, 3], "duration_s": 1.0}, steps={1: 0.5})
+        assert len(counted.statements) == 3  # the trial's row, attributes, intermediate value
+        trial.should_prune()
+        assert len(counted.statements) == 4
