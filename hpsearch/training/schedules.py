@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from hpsearch.study.config import TrialConfig
+from hpsearch.training.optimizers import Adam, Sgd
 
 # Warm-up share of the one-cycle and cosine schedules; 0.3 is the one-cycle paper's and torch's.
 ONE_CYCLE_WARMUP = 0.3
@@ -31,11 +32,9 @@ def optimizer_for(config: TrialConfig, model: nn.Module) -> torch.optim.Optimize
         {"params": spared, "weight_decay": 0.0},
     ]
     rate = config.learning_rate
-    if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=rate, fused=True)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=True)
-    return torch.optim.SGD(groups, lr=rate, momentum=SGD_MOMENTUM, nesterov=True, fused=True)
+    if config.optimizer == "sgd":
+        return Sgd(groups, rate, SGD_MOMENTUM)
+    return Adam(groups, rate, decoupled=config.optimizer == "adamw")
 
 
 @dataclass
