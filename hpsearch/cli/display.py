@@ -26,6 +26,7 @@ from hpsearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
+    from hpsearch.results.estimate import Estimate
     from hpsearch.results.launch import Outcome, Watcher
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -71,7 +72,7 @@ class Display:
         """Return what a launch tells this display."""
         from hpsearch.results.launch import Watcher
 
-        return Watcher(self.decoding, self.prepared, self._searching, self._finishing)
+        return Watcher(self.decoding, self.prepared, say_estimate, self._searching, self._finishing)
 
     def decoding(self, done: int, of: int) -> None:
         if self._interactive:
@@ -210,6 +211,26 @@ def _bar(label: str, done: int, of: int) -> RenderableType:
     row = RichTable.grid(padding=(0, 1))
     row.add_row(label, ProgressBar(total=max(1, of), completed=done, width=30), f"{done} of {of}")
     return row
+
+
+def say_estimate(estimate: Estimate) -> None:
+    err.print(estimate_words(estimate))
+
+
+def estimate_words(e: Estimate) -> str:
+    """Return in words what a study is expected to cost."""
+    spread = (
+        f" ({hours(e.shortest_s)} to {hours(e.longest_s)})" if e.longest_s > e.shortest_s else ""
+    )
+    words = (
+        f"A trial that is not stopped takes about {hours(e.trial_s)}{spread}; the study with "
+        f"{e.workers} worker(s), final included, about {hours(e.search_s)}"
+    )
+    if e.pruned_s < e.search_s:
+        words += f", or {hours(e.pruned_s)} where pruning saves what it usually does"
+    if e.trials < e.budget:
+        words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
+    return words + "."
 
 
 def say_skipped(prepared: Prepared) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from hpsearch.cli.display import say_skipped, summary
+from hpsearch.cli.display import estimate_words, say_skipped, summary
 from hpsearch.results.report import SHOWN, Report, Table, failure_lines, saved_line, sections
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.spec import StudySpec
@@ -158,6 +158,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
     )
     out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
+    out.print(estimate_words(checked.estimate))
     out.print(f"All is well. Start it with: hpsearch launch {study_file}")
 
 

@@ -135,15 +135,23 @@ def train(
         print_training(trained, exported, output)
 
 
-def check(study_file: StudyFile, data: DataRoot = None, as_json: AsJson = False) -> None:
-    """Find all that can be wrong without training: the file, the data, the space."""
+def check(
+    study_file: StudyFile,
+    data: DataRoot = None,
+    workers: options.Workers = "auto",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find all that can be wrong before a launch, and what it would cost."""
+    from dataclasses import asdict
+
     spec = options.spec_of(study_file)  # what is wrong with it is said before torch is loaded
     from hpsearch.cli.display import decoding_display
     from hpsearch.cli.printed import print_check
     from hpsearch.results.check import check as check_study
 
     with decoding_display() as decoding:
-        checked = check_study(spec, data, decoding)
+        checked = check_study(spec, data, decoding, options.worker_count(workers), device)
     if as_json:
         prepared = checked.prepared
         options.print_json(
@@ -154,6 +162,7 @@ def check(study_file: StudyFile, data: DataRoot = None, as_json: AsJson = False)
                 "image_shape": prepared.image_shape,
                 "fingerprint": prepared.fingerprint,
                 "skipped": prepared.skipped,
+                "estimate": asdict(checked.estimate),
                 "samples": [
                     {
                         "config": config.model_dump(mode="json"),

@@ -14,6 +14,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
 from hpsearch.errors import RunsFolderError, StudyNotFoundError, WorkerError
 from hpsearch.results.conclude import Finishing, conclude, write_results
+from hpsearch.results.estimate import Estimate, estimate, is_worth_it
 from hpsearch.results.queue import is_finished, open_study
 from hpsearch.results.report import Report, make_report
 from hpsearch.search.checkpoints import Checkpoints
@@ -37,6 +38,7 @@ class Watcher:
 
     decoding: DecodingProgress = no_progress
     prepared: Callable[[Prepared], None] = lambda prepared: None
+    estimated: Callable[[Estimate], None] = lambda estimate: None
     searching: Callable[[Progress], None] = lambda progress: None
     finishing: Finishing = lambda trial, epoch: None
 
@@ -91,6 +93,8 @@ def launch(
                 searched = is_finished(row, spec)
                 if not searched:
                     open_study(storage, spec, final, priority)
+                    if not row.claimed and not callable(workers) and is_worth_it(spec, prepared):
+                        watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
                     crew = _crew(storage, spec, workers, device, place)
                     _search(storage, spec.name, crew, watcher, interrupted)
                 measured = False

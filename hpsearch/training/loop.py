@@ -66,7 +66,7 @@ def train(
         ):
             if interrupted():
                 raise Interrupted(training.put_away(time.perf_counter() - started))
-            _step(training, config, images, targets)
+            step(training, config, images, targets)
         logits = predict(training.model, test_split, config, interrupted)
         if logits is None:
             raise Interrupted(training.put_away(time.perf_counter() - started))
@@ -80,7 +80,7 @@ def train(
         yield epoch, training
 
 
-def _step(training: Training, config: TrialConfig, images: Tensor, targets: Tensor) -> None:
+def step(training: Training, config: TrialConfig, images: Tensor, targets: Tensor) -> None:
     """Train on one batch `(N, C, H, W)`, in `config.micro_batches` parts where memory is short."""
     training.optimizer.zero_grad()
     parts = config.micro_batches

@@ -109,8 +109,9 @@ import sys, torch
 from torch import nn
 from hpsearch.training.optimizers import Adam, Sgd
 model = nn.Linear(3, 2)
-for optimizer in (Adam([{"params": model.parameters()}], 0.1, True), Sgd([{"params": model.parameters()}], 0.1, 0.9)):
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=3, cycle_momentum=False)
+groups = [{"params": model.parameters()}]
+for optimizer in (Adam(groups, 0.1, True), Sgd([{"params": model.parameters()}], 0.1, 0.9)):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
     optimizer.zero_grad()
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()

@@ -1,0 +1,255 @@
+"""How fast networks are trained: a study of hpsearch beside the loop of every tutorial.
+
+    python tests/benchmarks/training.py --data DATA [--networks 16 64 112 resnet] [--repeats 3]
+
+DATA holds Fashion-MNIST as torchvision keeps it. Both train the same networks on the same images,
+with the same optimizer, schedule, batches of 64 and epochs; they take turns, and the table shows
+medians. `images/s` is over everything: for the study its start, evaluation, storage and end too.
+Then, on all cores at once: what share of a plain matrix product's speed a training reaches, and how
+much faster than training evaluation is. Prints tables and JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader, Subset
+from torchvision import datasets, transforms
+
+from hpsearch.data.prepare import prepare
+from hpsearch.data.prepared import SearchData, load_search_data
+from hpsearch.data.split import assign
+from hpsearch.models.families import build_model
+from hpsearch.models.head import ImageShape
+from hpsearch.search.processes import SPAWN, child_environment, cores
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.data import Data
+
+BATCH = 64
+RATE = 3e-3
+HEAD = {"units1": 128, "units2": 64, "activation": "relu", "batch_size": BATCH}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "16": {"family": "alexnet", "filters": 16, "layers": 3},
+    "64": {"family": "alexnet", "filters": 64, "layers": 3},
+    "112": {"family": "alexnet", "filters": 112, "layers": 3},
+    "resnet": {"family": "resnet", "filters": 16, "layers": 2},
+}
+PRODUCTS_S = 1.0  # how long matrix products are timed
+STEPS = 60  # training steps between two looks at the clock
+
+
+def study_of(network: dict[str, Any], root: Path, trials: int, epochs: int) -> dict[str, Any]:
+    space = HEAD | network | {"learning_rate": RATE, "dropout": 0.1}
+    return {
+        "name": "benchmark",
+        "data": {"source": "fashion-mnist", "root": str(root)},
+        "space": space,
+        "search": {"trials": trials, "epochs": epochs, "sampler": "random", "pruner": "none"},
+    }
+
+
+def searched(network: dict[str, Any], root: Path, trials: int, epochs: int) -> tuple[float, float]:
+    """Run a whole study with all cores; return its seconds and the mean test accuracy."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "study.json"  # JSON is YAML
+        file.write_text(json.dumps(study_of(network, root, trials, epochs)))
+        command = [sys.executable, "-m", "hpsearch", "launch", str(file), "--no-final"]
+        command += ["--storage", f"sqlite:///{folder}/trials.db", "--runs", folder, "--json"]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        took_s = time.perf_counter() - began
+        export = [sys.executable, "-m", "hpsearch", "export", "benchmark", "--format", "csv"]
+        export += ["--storage", f"sqlite:///{folder}/trials.db"]
+        said = subprocess.run(export, check=True, capture_output=True, text=True).stdout
+    lines = [line.split(",") for line in said.splitlines()]
+    column = lines[0].index("value")
+    scores = [float(line[column]) for line in lines[1:]]
+    assert len(scores) == trials
+    return took_s, statistics.mean(scores)
+
+
+def tutorial(network: dict[str, Any], root: Path, epochs: int, seed: int) -> tuple[float, float]:
+    """Train as every tutorial does; return the seconds and the test accuracy."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(cores())
+    pixels = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.2860,), (0.3530,))])
+    parts = [datasets.FashionMNIST(root, train=train, transform=pixels) for train in (True, False)]
+    everything = torch.utils.data.ConcatDataset(parts)
+    targets = torch.cat([part.targets for part in parts]).numpy()
+    split = assign(targets, tuple(parts[0].classes), Data(source="digits").split)
+    loader = DataLoader(Subset(everything, split.train.tolist()), BATCH, shuffle=True)
+    config = config_of(network, epochs)
+    model = build_model(config, ImageShape(1, 28, 28), 10)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, RATE, total_steps=epochs * len(loader), cycle_momentum=False
+    )
+    began = time.perf_counter()
+    for _ in range(epochs):
+        model.train()
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        model.eval()
+        right = 0
+        with torch.no_grad():
+            for images, labels in DataLoader(Subset(everything, split.test.tolist()), 500):
+                right += int((model(images).argmax(1) == labels).sum())
+    return time.perf_counter() - began, right / len(split.test)
+
+
+def config_of(network: dict[str, Any], epochs: int, **more: Any) -> TrialConfig:
+    values: dict[str, Any] = {
+        "kernel_size": 3, "pooling": "max", "batch_norm": True, "dropout": 0.1,
+        "optimizer": "adamw", "learning_rate": RATE, "weight_decay": 1e-2,
+        "schedule": "one-cycle", "patience": 2, "label_smoothing": 0.0, "flip": False,
+        "shift": 0, "epochs": epochs, "seed": 0, "precision": "bf16", "threads": 1,
+        "data": {"source": "digits", "fingerprint": "benchmark"},
+    }  # fmt: skip
+    return TrialConfig.model_validate(values | HEAD | network | more)
+
+
+def side_by_side(names: list[str], root: Path, repeats: int, epochs: int) -> list[dict[str, Any]]:
+    trials = cores()
+    data = load_search_data(prepare(Data(source="fashion-mnist", root=str(root))).folder)
+    images = len(data.train)
+    rows = []
+    for name in names:
+        ours, theirs = [], []
+        for repeat in range(repeats):
+            theirs.append(tutorial(NETWORKS[name], root, epochs, repeat))
+            ours.append(searched(NETWORKS[name], root, trials, epochs))
+        slow = epochs * images / statistics.median(took for took, _ in theirs)
+        fast = trials * epochs * images / statistics.median(took for took, _ in ours)
+        rows.append(
+            {
+                "network": name,
+                "tutorial_images_per_s": round(slow),
+                "study_images_per_s": round(fast),
+                "ratio": round(fast / slow, 2),
+                "tutorial_accuracy": round(statistics.mean(found for _, found in theirs), 4),
+                "study_accuracy": round(statistics.mean(found for _, found in ours), 4),
+            }
+        )
+        print(table(rows[-1:]), flush=True)
+    return rows
+
+
+def at_the_limit(name: str, precision: str, folder: str, tell: Any, barrier: Any) -> None:
+    """One process of as many as there are cores: train, evaluate, multiply; tell the speeds."""
+    from hpsearch.data.batches import batches_in_epoch, resident
+    from hpsearch.models.cost import cost
+    from hpsearch.training.loop import evaluate, step
+    from hpsearch.training.state import begin
+
+    torch.set_num_threads(1)
+    data: SearchData = load_search_data(Path(folder))
+    config = config_of(NETWORKS[name], 1, precision=precision, flip=True, shift=1)
+    device = torch.device("cpu")
+    train, test = resident(data.train, data, device), resident(data.test, data, device)
+    training = begin(config, data, device, batches_in_epoch(len(train), BATCH))
+    batches = train.training_batches(BATCH, config.shift, config.flip, seed=1)
+    share = len(test) / len(train)  # of evaluated images for each that was trained on
+    found = []
+    for _ in range(3):
+        training.model.train()
+        barrier.wait()
+        began = time.perf_counter()
+        for _ in range(STEPS):
+            step(training, config, *next(batches))
+        train_s = (time.perf_counter() - began) / (STEPS * BATCH)
+        barrier.wait()
+        began = time.perf_counter()
+        evaluate(training.model, test, config)
+        test_s = (time.perf_counter() - began) / len(test)
+        barrier.wait()
+        found.append((train_s, test_s, product_flops(precision, config.filters)))
+    train_s, test_s, product = (statistics.median(column) for column in zip(*found, strict=True))
+    forward = cost(config, ImageShape(1, 28, 28), 10).forward_flops
+    first = 2 * 28 * 28 * 25 * config.filters  # no gradient of the images is taken
+    per_image = 3 * forward - first + share * forward
+    tell.put((1 / train_s, 1 / test_s, per_image / (train_s + share * test_s), product))
+
+
+def product_flops(precision: str, filters: int) -> float:
+    """Return the FLOP/s of a matrix product as large as the network's widest convolution."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left = torch.randn(BATCH * 14 * 14, 9 * filters).to(dtype)
+    right = torch.randn(9 * filters, filters).to(dtype)
+    left @ right
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < PRODUCTS_S:
+        left @ right
+        count += 1
+    flops = 2 * left.shape[0] * left.shape[1] * right.shape[1]
+    return count * flops / (time.perf_counter() - began)
+
+
+def limits(name: str, root: Path, precision: str) -> dict[str, Any]:
+    folder = str(prepare(Data(source="fashion-mnist", root=str(root))).folder)
+    tell, barrier = SPAWN.Queue(), SPAWN.Barrier(cores())
+    with child_environment(1):
+        crew = [
+            SPAWN.Process(target=at_the_limit, args=(name, precision, folder, tell, barrier))
+            for _ in range(cores())
+        ]
+        for process in crew:
+            process.start()
+    got = [tell.get() for _ in crew]
+    for process in crew:
+        process.join()
+    train, test, flops, product = (sum(column) for column in zip(*got, strict=True))
+    return {
+        "network": name,
+        "precision": precision,
+        "train_images_per_s": round(train),
+        "evaluate_images_per_s": round(test),
+        "evaluate_to_train": round(test / train, 2),
+        "training_gflops": round(flops / 1e9),
+        "product_gflops": round(product / 1e9),
+        "share": round(flops / product, 2),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    return "\n".join("  ".join(f"{key} {value}" for key, value in row.items()) for row in rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--only", choices=["study", "limits"])
+    asked = parser.parse_args()
+    found: dict[str, Any] = {"torch": torch.__version__, "cores": os.cpu_count()}
+    if asked.only != "study":
+        found["limits"] = [limits(n, asked.data, asked.precision) for n in asked.networks]
+        print(table(found["limits"]))
+    if asked.only != "limits":
+        found["side_by_side"] = side_by_side(
+            asked.networks, asked.data, asked.repeats, asked.epochs
+        )
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
