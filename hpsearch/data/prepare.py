@@ -27,6 +27,7 @@ from hpsearch.data.sources import (
     torchvision_sets,
 )
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
+from hpsearch.data.sources.targets import natural
 from hpsearch.data.split import Assignment, Indices, assign
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, SourceName
@@ -173,7 +174,7 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         "counts": np.stack([_counts(decoded, rows) for rows in by_split], axis=1).tolist(),
         "totals": [len(rows) for rows in by_split],
         "groups": [
-            sorted(set(decoded.groups[rows].tolist()))
+            sorted(set(decoded.groups[rows].tolist()), key=natural)
             for rows in by_split
             if decoded.groups is not None
         ],

@@ -24,6 +24,11 @@ SourceName = Literal[
 ]
 Task = Literal["single-label", "multi-label", "regression"]
 Balance = Literal["none", "weights", "sampling"]
+OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several of them
+    "single-label": "classes",
+    "multi-label": "labels",
+    "regression": "numbers",
+}
 
 OF_FILES = ("folder", "table", "sound")
 OF_COLUMNS = ("table", "arrays", "sound", "text")

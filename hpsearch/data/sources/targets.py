@@ -72,7 +72,7 @@ def _classes(columns: Columns, name: str) -> tuple[NDArray[np.int64], tuple[str,
         values = values.astype(np.int64)
     texts = _texts(values)
     columns.refuse(name, texts == "", "is empty", "name the class of every example")
-    classes = sorted(set(texts.tolist()), key=_natural)
+    classes = sorted(set(texts.tolist()), key=natural)
     if len(classes) > max(2, len(texts) // 3) and all(np.isfinite(_number(c)) for c in classes):
         raise DataError(
             f"{columns.place}: {columns.noun} '{name}' has {len(classes)} different values in "
@@ -83,7 +83,7 @@ def _classes(columns: Columns, name: str) -> tuple[NDArray[np.int64], tuple[str,
     return np.array([numbers[text] for text in texts], np.int64), tuple(classes)
 
 
-def _natural(text: str) -> tuple[int, int, str]:
+def natural(text: str) -> tuple[int, int, str]:
     """Return a key that sorts whole numbers by size and before all else."""
     return (0, int(text), text) if re.fullmatch(r"-?\d+", text) else (1, 0, text)
 
@@ -94,7 +94,7 @@ def _named_labels(
     """Return targets of labels that stand in one column; an empty one is an image without any."""
     texts = _texts(columns.of(name, "target"))
     sets = [{part.strip() for part in text.split(separator)} - {""} for text in texts]
-    labels = sorted({label for found in sets for label in found}, key=_natural)
+    labels = sorted({label for found in sets for label in found}, key=natural)
     if not labels:
         raise DataError(f"{columns.place}: {columns.noun} '{name}' is empty throughout")
     numbers = {label: number for number, label in enumerate(labels)}
