@@ -38,6 +38,7 @@ class Strata:
     noun: str
     names: tuple[str, ...]
     members: Flags
+    everywhere: bool = True  # or spread over the parts as far as groups allow
 
 
 def assign(
@@ -80,7 +81,7 @@ def _strata(targets: NDArray[Any], outputs: tuple[str, ...], task: Task) -> Stra
             inside = values[members[-1]]
             low, high = (float(inside.min()), float(inside.max())) if len(inside) else (0.0, 0.0)
             names.append(f"{output} from {low:g} to {high:g}")
-    return Strata("range", tuple(names), np.stack(members, axis=1))
+    return Strata("range", tuple(names), np.stack(members, axis=1), everywhere=False)
 
 
 def _cut_each(
@@ -133,24 +134,36 @@ def _shared_out(
             f"data.groups: there are {number} group(s) ({', '.join(map(str, names))}), and train, "
             "test and validation need one each; add groups, or leave data.groups out"
         )
+    if strata.everywhere:
+        _check_enough(strata, counts)
+    shares = (split.train, split.test, float(split.validation))
+    part = assigned(counts, sizes, shares, strata.everywhere, rng)
+    if strata.everywhere:
+        _check_everywhere(strata, counts, part)
+    found = part[of_group]
+    return Assignment(*(np.flatnonzero(found == p) for p in range(3)))
+
+
+def _check_enough(strata: Strata, counts: NDArray[np.int64]) -> None:
+    """Raise DataError where a stratum cannot stand in three parts, for want of images or groups."""
     for name, column in zip(strata.names, counts.T, strict=True):
         if column.sum() < 3:
             raise DataError(_too_few(strata.noun, name, int(column.sum())))
         if (column > 0).sum() < 3:
             raise DataError(
-                f"{strata.noun} '{name}' stands in {(column > 0).sum()} of {number} groups, and "
-                "train, test and validation need one each, for a group is never divided; add "
+                f"{strata.noun} '{name}' stands in {(column > 0).sum()} of {len(counts)} groups, "
+                "and train, test and validation need one each, for a group is never divided; add "
                 "groups that have it, or leave it out"
             )
-    shares = (split.train, split.test, float(split.validation))
-    part = assigned(counts, sizes, shares, rng)
+
+
+def _check_everywhere(strata: Strata, counts: NDArray[np.int64], part: NDArray[np.int64]) -> None:
+    """Raise DataError where a part lacks a stratum all the same: groups may have it together."""
     present = np.stack([(counts[part == p] > 0).any(axis=0) for p in range(3)])  # (3, strata)
     if not present.all():
         p, s = np.argwhere(~present)[0]
         raise DataError(
-            f"no split of {number} groups was found in which every part has every {strata.noun}: "
-            f"{('train', 'test', 'validation')[p]} lacks '{strata.names[s]}', which stands in "
-            f"{(counts[:, s] > 0).sum()} groups; add groups, or try another split.seed"
+            f"no split of {len(counts)} groups was found in which every part has every "
+            f"{strata.noun}: {('train', 'test', 'validation')[p]} lacks '{strata.names[s]}', which "
+            f"stands in {(counts[:, s] > 0).sum()} groups; add groups, or try another split.seed"
         )
-    found = part[of_group]
-    return Assignment(*(np.flatnonzero(found == p) for p in range(3)))

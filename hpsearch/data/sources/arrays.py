@@ -33,10 +33,10 @@ def _columns(data: Data, path: Path) -> Columns:
         raise DataError(f"data.root: {path} {what}; name an .npz file as numpy.savez writes it")
     wanted = {data.input_name(), *data.target_names(), *([data.groups] if data.groups else [])}
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds one array alone, and targets are another")
-        with file:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("it holds one array alone, and targets are another")
             # Arrays that nobody asked for are named where one is missing, but never read.
             values = {n: file[n] if n in wanted else np.empty(0) for n in file.files}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -41,7 +41,7 @@ class Columns:
     def of(self, name: str, key: str) -> Values:
         """Return the values of one name; DataError says which there are, `key` who asked."""
         if name not in self.values:
-            close = get_close_matches(name, self.values, n=1)
+            close = get_close_matches(name, self.values, n=1, cutoff=0.75)
             hint = f"did you mean '{close[0]}'?" if close else f"it has {_listed(self.values)}"
             raise DataError(f"{self.place}: data.{key}: there is no {self.noun} '{name}'; {hint}")
         return self.values[name]
