@@ -170,6 +170,42 @@ def test_every_study_that_is_shipped_passes_its_check(
     assert "All is well" in hpsearch(tmp_path, "check", study, "--data", str(shared_data)).stdout
 
 
+@pytest.fixture(scope="module")
+def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which data/ holds what studies/make_data.py makes."""
+    folder = tmp_path_factory.mktemp("made")
+    script = [sys.executable, str(ROOT / "studies" / "make_data.py")]
+    subprocess.run(script, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "shows"),
+    [
+        ("digit-pairs.yaml", "label train test (selects)"),
+        ("turned-digits.yaml", "number mean in train standard deviation degrees"),
+        ("library-functions.yaml", "images 1 x 256, 68 channel(s)"),
+    ],
+)
+def test_every_study_that_makes_its_own_data_passes_its_check(
+    name: str, shows: str, made_data: Path
+) -> None:
+    shown = hpsearch(made_data, "check", str(ROOT / "studies" / name)).stdout
+    assert "All is well" in shown
+    assert "Groups by" in shown and "in validation: " in shown
+    assert shows in " ".join(shown.replace("\u2500", " ").split())
+
+
+def test_spoken_digits_are_checked_with_the_speakers_that_are_held_out(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    study = str(ROOT / "studies" / "spoken-digits.yaml")
+    shown = hpsearch(tmp_path, "check", study, "--data", str(shared_data / "fsdd")).stdout
+    assert "images 48 x 64, 1 channel(s)" in shown
+    held_out = [line for line in shown.splitlines() if line.startswith("Groups by speaker in ")]
+    assert [line.split(": ")[1][0] for line in held_out] == ["4", "1", "1"]
+
+
 BAD_FILES = {
     "an unknown key": (
         STUDY.replace("epochs", "epocs"),
