@@ -1,6 +1,6 @@
 """Data for the studies that need their own: made here of what is installed, without a network.
 
-    python studies/make_data.py [FOLDER]        # default: data
+    python studies/make_data.py FOLDER
 
 digit-pairs.npz        two of scikit-learn's handwritten digits side by side: which are they?
 turned-digits.npz      the same digits, turned: by how many degrees, and how much ink have they?
@@ -93,7 +93,9 @@ def make_functions(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "data")
+    if len(sys.argv) != 2:
+        sys.exit("say where to: python studies/make_data.py FOLDER")
+    folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     make_pairs(folder / "digit-pairs.npz")
     make_turned(folder / "turned-digits.npz")
