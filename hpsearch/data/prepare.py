@@ -61,7 +61,8 @@ def data_root(data: Data, override: str | Path | None) -> Path | None:
         return None if data.root is None else Path(data.root)
     if data.root is not None and not Path(data.root).is_absolute():
         below = Path(override) / data.root
-        if below.exists():
+        is_file = data.source in ("table", "arrays", "text")
+        if below.exists() or (is_file and Path(override).is_dir()):
             return below
     return Path(override)
 

@@ -30,14 +30,14 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Strata:
-    """What has to be spread over all parts: `members` `(N, strata)` says which images are of each.
+    """What has to be spread over all parts: classes, labels, or ranges of a number.
 
-    Strata are classes, labels, or bins of a number; every image may be of several.
+    `members` are the images of each; an image may be of several.
     """
 
     noun: str
     names: tuple[str, ...]
-    members: Flags
+    members: tuple[Indices, ...]
     everywhere: bool = True  # or spread over the parts as far as groups allow
 
 
@@ -64,24 +64,27 @@ def assign(
     strata = _strata(targets, outputs, task)
     if groups is None and (task == "single-label" or (task == "regression" and len(outputs) == 1)):
         return _cut_each(strata, split, official_test, rng)
-    return _shared_out(strata, split, groups, rng)
+    return _shared_out(strata, len(targets), split, groups, rng)
 
 
 def _strata(targets: NDArray[Any], outputs: tuple[str, ...], task: Task) -> Strata:
     if task == "single-label":
-        return Strata("class", outputs, targets[:, None] == np.arange(len(outputs)))
+        members = [np.flatnonzero(targets == number) for number in range(len(outputs))]
+        return Strata("class", outputs, tuple(members))
     if task == "multi-label":
-        return Strata("label", outputs, targets > 0.5)
+        members = [np.flatnonzero(label > 0.5) for label in targets.T]
+        return Strata("label", outputs, tuple(members))
     bins = max(1, min(BINS, len(targets) // PER_BIN))
-    names, members = [], []
+    names: list[str] = []
+    members = []
     for values, output in zip(targets.T, outputs, strict=True):
         ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
         for number in range(bins):
-            members.append(ranks * bins // len(values) == number)
+            members.append(np.flatnonzero(ranks * bins // len(values) == number))
             inside = values[members[-1]]
             low, high = (float(inside.min()), float(inside.max())) if len(inside) else (0.0, 0.0)
             names.append(f"{output} from {low:g} to {high:g}")
-    return Strata("range", tuple(names), np.stack(members, axis=1), everywhere=False)
+    return Strata("range", tuple(names), tuple(members), everywhere=False)
 
 
 def _cut_each(
@@ -89,8 +92,7 @@ def _cut_each(
 ) -> Assignment:
     official = split.validation == "official"
     parts: dict[str, list[Indices]] = {"train": [], "test": [], "validation": []}
-    for name, members in zip(strata.names, strata.members.T, strict=True):
-        of_class = np.flatnonzero(members)
+    for name, of_class in zip(strata.names, strata.members, strict=True):
         if official:
             assert official_test is not None
             sealed = of_class[official_test[of_class]]
@@ -117,17 +119,20 @@ def _too_few(noun: str, name: str, images: int) -> str:
 
 
 def _shared_out(
-    strata: Strata, split: Split, groups: NDArray[Any] | None, rng: np.random.Generator
+    strata: Strata,
+    images: int,
+    split: Split,
+    groups: NDArray[Any] | None,
+    rng: np.random.Generator,
 ) -> Assignment:
     """Return the split of whole groups, or of images where an image is a group of its own."""
-    images = len(strata.members)
     names, of_group = (
         (None, np.arange(images)) if groups is None else np.unique(groups, return_inverse=True)
     )
     number = images if names is None else len(names)
     sizes = np.bincount(of_group, minlength=number)
     counts = np.stack(
-        [np.bincount(of_group[m], minlength=number) for m in strata.members.T], axis=1
+        [np.bincount(of_group[m], minlength=number) for m in strata.members], axis=1
     )  # (groups, strata)
     if names is not None and number < 3:
         raise DataError(

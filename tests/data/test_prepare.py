@@ -314,6 +314,10 @@ def test_a_file_is_found_below_an_override_as_a_folder_is(tmp_path: Path) -> Non
     assert data_root(data, tmp_path) == tmp_path / "leaves" / "leaves.csv"
     file = tmp_path / "leaves" / "leaves.csv"
     assert data_root(data, file) == file
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    with pytest.raises(DataError, match=r"lost/leaves/leaves\.csv does not exist; name a CSV"):
+        prepare(data, lost)
 
 
 def test_an_override_wins_over_an_absolute_root_that_exists(tmp_path: Path) -> None:
