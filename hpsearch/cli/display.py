@@ -22,6 +22,7 @@ from hpsearch.search.defaults import DEFAULT_STORAGE
 from hpsearch.search.ledger import DONE, OPEN, PAUSED
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.url import shown_url
+from hpsearch.study.data import OUTPUTS
 from hpsearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Display:
         train, test, validation = prepared.totals
         err.print(
             f"Study [b]{self._spec.name}[/b]: {train} train / {test} test / {validation} "
-            f"validation images, {len(prepared.outputs)} classes"
+            f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
         say_skipped(prepared)
 

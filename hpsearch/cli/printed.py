@@ -17,6 +17,7 @@ from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.spec import StudySpec
 
 if TYPE_CHECKING:
+    from hpsearch.data.prepared import Prepared
     from hpsearch.results.check import Checked
     from hpsearch.results.export import Exported
     from hpsearch.results.status import Stand, Standing
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 out = Console(highlight=False)
 
 TRACE_LINES = 8
+GROUPS_SHOWN = 8
+SPLITS = ("train", "test (selects)", "validation (sealed)")
 
 
 def print_report(report: Report) -> None:
@@ -142,12 +145,11 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
     )
     say_skipped(prepared)
-    rows = [
-        (name, *(str(n) for n in counts))
-        for name, counts in zip(prepared.outputs, prepared.counts, strict=True)
-    ]
-    rows.append(("all", *(str(n) for n in prepared.totals)))
-    out.print(_table(Table(("class", "train", "test (selects)", "validation (sealed)"), rows)))
+    for about_data in _data_tables(prepared):
+        out.print(_table(about_data))
+    for part, names in zip(("train", "test", "validation"), prepared.groups, strict=False):
+        named = f" ({escape(', '.join(names))})" if len(names) <= GROUPS_SHOWN else ""
+        out.print(f"Groups by {escape(str(spec.data.groups))} in {part}: {len(names)}{named}")
     searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
     out.print(f"Searched: {escape(searched)}")
     out.print(f"\nThe first {len(checked.samples)} configurations:")
@@ -160,6 +162,23 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
     out.print(estimate_words(checked.estimate))
     out.print(f"All is well. Start it with: hpsearch launch {study_file}")
+
+
+def _data_tables(prepared: Prepared) -> list[Table]:
+    """Return how many images each split has of what is to be told, and how numbers spread."""
+    totals = ("all", *(str(n) for n in prepared.totals))
+    if prepared.task == "regression":
+        parts = Table(("images", *SPLITS), [totals])
+        told = zip(prepared.outputs, prepared.target_mean, prepared.target_std, strict=True)
+        spread = [(name, f"{mean:.4g}", f"{std:.4g}") for name, mean, std in told]
+        return [parts, Table(("number", "mean in train", "standard deviation"), spread)]
+    rows = [
+        (name, *(str(n) for n in counts))
+        for name, counts in zip(prepared.outputs, prepared.counts, strict=True)
+    ]
+    return [
+        Table(("class" if prepared.task == "single-label" else "label", *SPLITS), [*rows, totals])
+    ]
 
 
 def _short(value: object) -> str:

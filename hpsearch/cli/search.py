@@ -157,8 +157,11 @@ def check(
         options.print_json(
             {
                 "study": spec.name,
-                "classes": prepared.outputs,
+                "task": prepared.task,
+                "outputs": prepared.outputs,
                 "counts": prepared.counts,
+                "totals": prepared.totals,
+                "groups": prepared.groups,
                 "image_shape": prepared.image_shape,
                 "fingerprint": prepared.fingerprint,
                 "skipped": prepared.skipped,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hpsearch.data.augment import shift_and_flip
 from hpsearch.data.prepared import Labelled, SearchData
@@ -16,24 +17,34 @@ from hpsearch.data.prepared import Labelled, SearchData
 
 @dataclass(frozen=True)
 class Resident:
-    """One split on the device: uint8 images `(N, height, width, channels)`, targets `(N,)`."""
+    """One split on the device: uint8 images `(N, height, width, channels)`, targets of `Labelled`.
+
+    A `palette` `(symbols + 1, channels)` holds the normalised channels of each symbol, where images
+    are symbols.
+    """
 
     images: Tensor
     targets: Tensor
     mean: Tensor  # (channels,), grey levels
     scale: Tensor  # (channels,), one over the standard deviation
+    palette: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return `(N, channels, height, width)` floats, channels last in memory."""
+        if self.palette is not None:
+            return functional.embedding(images[..., 0].int(), self.palette).permute(0, 3, 1, 2)
         return ((images.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
 
     def training_batches(
-        self, batch_size: int, shift: int, flip: bool, seed: int
+        self, batch_size: int, shift: int, flip: bool, seed: int, balanced: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch of shuffled, augmented batches; the same seed yields the same ones.
+
+        A `balanced` epoch holds as many images, and every class equally often: images of a rare
+        class come several times, of a frequent one not all come.
 
         The last, partial batch is dropped: another shape would cost compiled primitives, and its
         few images would weigh more than others. A batch is never larger than the split.
@@ -41,6 +52,8 @@ class Resident:
         device = self.images.device
         generator = torch.Generator(device).manual_seed(seed)
         order = torch.randperm(len(self), generator=generator, device=device)
+        if balanced:
+            order = balanced_order(self.targets, order, generator)
         size = min(batch_size, len(self))
         for start in range(0, len(self) - size + 1, size):
             picked = order[start : start + size]
@@ -52,6 +65,31 @@ class Resident:
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             yield self.normalised(self.images[part]), self.targets[part]
+
+
+def balanced_order(targets: Tensor, order: Tensor, generator: torch.Generator) -> Tensor:
+    """Return as many images as `order` has `(N,)`, shuffled, each class as often as any other.
+
+    Targets are class numbers `(N,)`. The images of a class are taken in the order given, and again
+    from its beginning when all have been; counts differ by one where N cannot be divided.
+    """
+    n, device = len(order), order.device
+    by_class = order[torch.argsort(targets[order], stable=True)]  # (N,), class after class
+    counts = torch.bincount(targets)
+    counts = counts[counts > 0]  # (classes,)
+    turns = torch.randperm(len(counts), generator=generator, device=device)
+    places = torch.arange(n, device=device)
+    of_class, nth = turns[places % len(counts)], places // len(counts)
+    first = counts.cumsum(0) - counts
+    drawn = by_class[first[of_class] + nth % counts[of_class]]
+    return drawn[torch.randperm(n, generator=generator, device=device)]
+
+
+def palette(mean: Tensor, std: Tensor) -> Tensor:
+    """Return the normalised channels `(symbols + 1, channels)` of every symbol, 0 being none."""
+    symbols = len(mean)
+    one_hot = torch.eye(symbols + 1, symbols, device=mean.device).roll(1, dims=0)
+    return (one_hot - mean) / std
 
 
 def batches_in_epoch(images: int, batch_size: int) -> int:
@@ -71,4 +109,5 @@ def resident(split: Labelled, data: SearchData, device: torch.device) -> Residen
         targets = torch.from_numpy(np.asarray(split.targets)).to(device)
     mean = torch.tensor(data.mean, dtype=torch.float32, device=device)
     std = torch.tensor(data.std, dtype=torch.float32, device=device)
-    return Resident(images, targets, mean, 1 / std.clamp_min(1e-3))
+    colours = palette(mean, std) if data.symbols else None
+    return Resident(images, targets, mean, 1 / std.clamp_min(1e-3), colours)

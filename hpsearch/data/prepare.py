@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 
 from hpsearch.data import sealed
 from hpsearch.data.prepared import Prepared, cache_folder, read_prepared
-from hpsearch.data.sources import digits, folder, torchvision_sets
+from hpsearch.data.sources import (
+    arrays,
+    digits,
+    folder,
+    sound,
+    table,
+    text,
+    torchvision_sets,
+)
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
+from hpsearch.data.sources.targets import natural
 from hpsearch.data.split import Assignment, Indices, assign
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, SourceName
@@ -27,13 +36,17 @@ from hpsearch.study.data import Data, SourceName
 SOURCES: dict[SourceName, Source] = {
     "digits": digits.SOURCE,
     "folder": folder.SOURCE,
+    "table": table.SOURCE,
+    "arrays": arrays.SOURCE,
+    "sound": sound.SOURCE,
+    "text": text.SOURCE,
     **dict.fromkeys(
         ("mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "cifar100", "svhn"),
         torchvision_sets.SOURCE,
     ),
 }
 
-FORMAT = 2  # of the files below; another number leaves older caches alone
+FORMAT = 3  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 LOCK_TIMEOUT_S = 3600.0
 
@@ -48,7 +61,8 @@ def data_root(data: Data, override: str | Path | None) -> Path | None:
         return None if data.root is None else Path(data.root)
     if data.root is not None and not Path(data.root).is_absolute():
         below = Path(override) / data.root
-        if below.is_dir():
+        is_file = data.source in ("table", "arrays", "text")
+        if below.exists() or (is_file and Path(override).is_dir()):
             return below
     return Path(override)
 
@@ -68,7 +82,7 @@ def prepare(
     source = SOURCES[data.source]
     try:
         stamp = source.stamp(data, root)
-        options = data.model_dump_json(exclude={"root", "download", "fingerprint"})
+        options = data.model_dump_json(exclude={"root", "download", "balance", "fingerprint"})
         made_by = f"{FORMAT} pillow {version('pillow')}"
         key = hashlib.sha256(f"{made_by}\n{options}\n{stamp}".encode()).hexdigest()[:24]
         cache = cache_folder() / "prepared"
@@ -111,7 +125,14 @@ def _make(
     scratch = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=cache))
     try:
         decoded = source.decode(data, root, scratch, progress)
-        assignment = assign(decoded.targets, decoded.outputs, data.split, decoded.official_test)
+        assignment = assign(
+            decoded.targets,
+            decoded.outputs,
+            data.split,
+            decoded.official_test,
+            decoded.task,
+            decoded.groups,
+        )
         _write(scratch, decoded, assignment)
         (scratch / "decoded.npy").unlink(missing_ok=True)
         shutil.rmtree(cache / key, ignore_errors=True)
@@ -122,7 +143,8 @@ def _make(
 
 
 def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
-    digest = hashlib.sha256(repr((decoded.outputs, decoded.images.shape[1:])).encode())
+    means = (decoded.task, decoded.outputs, decoded.images.shape[1:], decoded.symbols)
+    digest = hashlib.sha256(repr(means).encode())
     search = np.concatenate([assignment.train, assignment.test])
     for folder_name, rows in (("search", search), (sealed.FOLDER, assignment.validation)):
         (place / folder_name).mkdir()
@@ -131,9 +153,14 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         np.save(place / folder_name / "targets.npy", targets)
         digest.update(targets.tobytes())
     digest.update(repr((len(assignment.train), len(assignment.test))).encode())
-    mean, std = _statistics(decoded.images, assignment.train)
+    if decoded.symbols:
+        # A rare symbol's own deviation would make it huge. One scale for all keeps 0 and 1 apart
+        # by the root of their number, so that the channels of a place have a mean square of 1.
+        mean, std = [0.0] * decoded.symbols, [decoded.symbols**-0.5] * decoded.symbols
+    else:
+        mean, std = _statistics(decoded.images, assignment.train)
     by_split = (assignment.train, assignment.test, assignment.validation)
-    counts = [np.bincount(decoded.targets[r], minlength=len(decoded.outputs)) for r in by_split]
+    target_mean, target_std = _target_statistics(decoded, assignment.train)
     meta = {
         "fingerprint": digest.hexdigest(),
         "task": decoded.task,
@@ -141,11 +168,50 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         "train": len(assignment.train),
         "mean": mean,
         "std": std,
-        "image_shape": [decoded.images.shape[3], *decoded.images.shape[1:3]],
-        "counts": np.stack(counts, axis=1).tolist(),
+        "target_mean": target_mean,
+        "target_std": target_std,
+        "symbols": decoded.symbols,
+        "image_shape": [decoded.symbols or decoded.images.shape[3], *decoded.images.shape[1:3]],
+        "counts": np.stack([_counts(decoded, rows) for rows in by_split], axis=1).tolist(),
+        "totals": [len(rows) for rows in by_split],
+        "groups": [
+            sorted(set(decoded.groups[rows].tolist()), key=natural)
+            for rows in by_split
+            if decoded.groups is not None
+        ],
         "skipped": decoded.skipped,
     }
     (place / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _counts(decoded: Decoded, rows: Indices) -> NDArray[np.int64]:
+    """Return how many of these images each output has `(outputs,)`, as `Prepared` counts them."""
+    targets, outputs = decoded.targets[rows], len(decoded.outputs)
+    if decoded.task == "regression":
+        return np.full(outputs, len(rows))
+    of_each: NDArray[np.int64] = (
+        np.bincount(targets, minlength=outputs)
+        if decoded.task == "single-label"
+        else np.count_nonzero(targets > 0.5, axis=0)
+    )
+    return of_each
+
+
+def _target_statistics(decoded: Decoded, rows: Indices) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each number to predict; nothing for other tasks.
+
+    Raises DataError where a number is the same in all of train.
+    """
+    if decoded.task != "regression":
+        return [], []
+    numbers = decoded.targets[rows].astype(np.float64)
+    mean, std = numbers.mean(axis=0), numbers.std(axis=0)
+    for name, low, high in zip(decoded.outputs, numbers.min(0), numbers.max(0), strict=True):
+        if low == high:
+            raise DataError(
+                f"'{name}' is {low:g} in every image of train; add images, or leave it out"
+            )
+    return mean.tolist(), std.tolist()
 
 
 def _copy(path: Path, images: NDArray[np.uint8], rows: Indices, digest: hashlib._Hash) -> None:

@@ -41,7 +41,10 @@ class SearchData:
     """All that a search may see: **train** learns, **test** selects hyperparameters.
 
     `outputs` names the classes, the labels or the numbers that a network has to tell. `mean` and
-    `std` (one number per channel, in grey levels of 0 to 255) come from train alone.
+    `std` (one number per channel, in grey levels of 0 to 255) come from train alone, and so do
+    `target_mean` and `target_std` (one number per output of a regression, in its own units; empty
+    for other tasks). Where `symbols` is above 0, images hold one byte per position, the number k
+    of a symbol or 0 for none, and stand for that many channels: channel k - 1 is 1, the others 0.
     """
 
     train: Labelled
@@ -51,19 +54,25 @@ class SearchData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    symbols: int = 0
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one image."""
+        """Channels, height and width of one image, as a network sees it."""
         _, height, width, channels = self.train.images.shape
-        return channels, height, width
+        return self.symbols or channels, height, width
 
 
 @dataclass(frozen=True)
 class Prepared:
     """Prepared data on this machine: its folder, and all that may be told of it without opening it.
 
-    `counts` gives, for each output in order, its images in train, test and validation.
+    `counts` gives, for each output in order, its images in train, test and validation: those of a
+    class, those that have a label, all of them for a number. `totals` counts all images of the
+    three, and `groups` names the groups in each, where there are any. `target_mean` and
+    `target_std` are those of `SearchData`.
     """
 
     folder: Path
@@ -72,13 +81,11 @@ class Prepared:
     outputs: tuple[str, ...]
     image_shape: tuple[int, int, int]  # channels, height, width
     counts: tuple[tuple[int, int, int], ...]
+    totals: tuple[int, int, int]
     skipped: tuple[str, ...] = ()
-
-    @property
-    def totals(self) -> tuple[int, int, int]:
-        """Images in train, test and validation."""
-        train, test, validation = (sum(column) for column in zip(*self.counts, strict=True))
-        return train, test, validation
+    groups: tuple[tuple[str, ...], ...] = ()
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
 
 def read_prepared(folder: Path) -> Prepared:
@@ -92,7 +99,11 @@ def read_prepared(folder: Path) -> Prepared:
         outputs=tuple(meta["outputs"]),
         image_shape=(channels, height, width),
         counts=tuple((row[0], row[1], row[2]) for row in meta["counts"]),
+        totals=(meta["totals"][0], meta["totals"][1], meta["totals"][2]),
         skipped=tuple(meta["skipped"]),
+        groups=tuple(tuple(names) for names in meta["groups"]),
+        target_mean=tuple(meta["target_mean"]),
+        target_std=tuple(meta["target_std"]),
     )
 
 
@@ -120,4 +131,7 @@ def load_search_data(folder: Path) -> SearchData:
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
         fingerprint=meta["fingerprint"],
+        target_mean=tuple(meta["target_mean"]),
+        target_std=tuple(meta["target_std"]),
+        symbols=meta["symbols"],
     )

@@ -13,6 +13,7 @@ from hpsearch.search.openings import Opening
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
+from hpsearch.study.data import OUTPUTS
 
 TOP = 5  # trials shown
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is in --json alone
@@ -80,10 +81,10 @@ def sections(report: Report) -> list[Section]:
 
 def _data(report: Report) -> Section:
     study = report.study
-    train, test, validation = (sum(c) for c in zip(*study.data_summary["counts"], strict=True))
+    train, test, validation = study.data_summary["totals"]
+    told = f"{len(study.data_summary['outputs'])} {OUTPUTS[study.data_summary['task']]}"
     lines = [
-        f"Data: {study.spec.data.source}, {len(study.data_summary['outputs'])} classes, "
-        f"fingerprint {study.fingerprint[:12]}",
+        f"Data: {study.spec.data.source}, {told}, fingerprint {study.fingerprint[:12]}",
         f"Images: {train} train, {test} test, {validation} validation",
     ]
     if report.progress.best is None:

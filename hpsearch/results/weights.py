@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from hpsearch.data.batches import palette
 from hpsearch.data.prepared import SearchData
 from hpsearch.errors import HpsearchError
 from hpsearch.models.families import build_model
@@ -30,11 +31,18 @@ class TrainedModel:
     std: tuple[float, ...]
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return `(N, outputs)` probabilities of uint8 images `(N, height, width, channels)`."""
+        """Return `(N, outputs)` probabilities of uint8 images `(N, height, width, channels)`.
+
+        Texts are given as `symbols_of` returns them: `(N, 1, length, 1)`.
+        """
         mean, std = torch.tensor(self.mean), torch.tensor(self.std).clamp_min(1e-3)
+        if self.config.data.source == "text":
+            floats = palette(mean, std)[images[..., 0].int()]
+        else:
+            floats = (images.float() - mean) / std
         self.model.eval()
         with torch.no_grad():
-            logits = self.model(((images.float() - mean) / std).permute(0, 3, 1, 2))
+            logits = self.model(floats.permute(0, 3, 1, 2))
         return torch.softmax(logits, dim=1)
 
 

@@ -93,7 +93,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "spec": spec.model_dump_json(),
             "identity": json.dumps(spec.identity()),
             "fingerprint": prepared.fingerprint,
-            "data_summary": json.dumps({"outputs": prepared.outputs, "counts": prepared.counts}),
+            "data_summary": json.dumps(_summary(prepared)),
             "trials": spec.trial_budget(),
             "timeout_s": spec.search.timeout,
         }
@@ -116,6 +116,17 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "two cannot be compared:\n  " + "\n  ".join(differences) + "\nGive the study a new "
             "name, or put these back as they were"
         )
+
+
+def _summary(prepared: Prepared) -> dict[str, Any]:
+    """Return what reports tell of the data, from wherever they are made."""
+    return {
+        "task": prepared.task,
+        "outputs": prepared.outputs,
+        "counts": prepared.counts,
+        "totals": prepared.totals,
+        "groups": [len(names) for names in prepared.groups],
+    }
 
 
 def _enter_in_optuna(storage: Storage, spec: StudySpec) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import re
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 SourceName = Literal[
     "digits",
@@ -16,9 +17,46 @@ SourceName = Literal[
     "cifar100",
     "svhn",
     "folder",
+    "table",
+    "arrays",
+    "sound",
+    "text",
 ]
 Task = Literal["single-label", "multi-label", "regression"]
-WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder"}
+Balance = Literal["none", "weights", "sampling"]
+OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several of them
+    "single-label": "classes",
+    "multi-label": "labels",
+    "regression": "numbers",
+}
+
+OF_FILES = ("folder", "table", "sound")
+OF_COLUMNS = ("table", "arrays", "sound", "text")
+WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder", *OF_COLUMNS}
+# Options that say nothing to the other sources, where a wish for them would be passed over.
+OPTIONS_OF: dict[str, tuple[str, ...]] = {
+    "image_size": tuple(n for n in get_args(SourceName) if n not in ("sound", "text")),
+    "task": ("folder", *OF_COLUMNS),
+    "input": OF_COLUMNS,
+    "target": ("folder", *OF_COLUMNS),
+    "separator": ("folder", "table", "sound", "text"),
+    "pattern": OF_FILES,
+    "groups": ("folder", *OF_COLUMNS),
+    "arrays": ("arrays",),
+    "sound": ("sound",),
+    "text": ("text",),
+}
+INPUTS = {"table": "path", "sound": "path", "text": "text", "arrays": "images"}
+ROOTS = {
+    "folder": "a folder of images needs root, the folder of class folders",
+    "table": "a table needs root, the CSV file",
+    "arrays": "arrays need root, the .npz file",
+    "sound": "sound needs root, a folder of recordings or a CSV file that names them",
+    "text": "text needs root, the CSV file",
+}
+# The 68 characters that X. Zhang, J. Zhao and Y. LeCun read in "Character-level convolutional
+# networks for text classification", NeurIPS 2015, less the line break: white space is none of them.
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{}"
 
 
 class Section(BaseModel):
@@ -57,28 +95,150 @@ class Split(Section):
         return self.test / (self.train + self.test) if self.validation == "official" else self.test
 
 
+class Arrays(Section):
+    """How images stand in an `.npz` file.
+
+    `channels_first` says that their axes are (N, channels, height, width). `range` gives the values
+    that become grey level 0 and 255, for numbers that are not 0 to 255 (or 0 to 1 for floats).
+    """
+
+    channels_first: bool | None = None
+    range: tuple[float, float] | None = None
+
+    @field_validator("range")
+    @classmethod
+    def _is_a_range(cls, written: tuple[float, float] | None) -> tuple[float, float] | None:
+        if written is not None and not written[0] < written[1]:
+            raise ValueError(f"{list(written)} is no range; write the lower number first")
+        return written
+
+
+class Sound(Section):
+    """How recordings become log-mel spectrograms: `mels` high, one column every `hop_ms`.
+
+    The loudest place of a recording is white, and black is `dynamic_range_db` below it.
+    `sample_rate` (Hz) is the lowest that the files have, `seconds` what 95 % of them fit into,
+    unless they are given: the middle of a longer recording is kept, a shorter one is padded with
+    silence on both sides.
+    """
+
+    sample_rate: int | None = Field(None, ge=1000, le=192_000)
+    seconds: float | None = Field(None, gt=0, le=60)
+    mels: int = Field(64, ge=8, le=224)
+    hop_ms: float = Field(10.0, ge=1, le=1000)
+    dynamic_range_db: float = Field(80.0, ge=10, le=200)
+
+
+class Text(Section):
+    """How texts become images of height 1: their first `length` characters, a channel for each.
+
+    Of a character that the `alphabet` lacks, only its place is kept. Texts are read in lower case
+    where the alphabet has no capital letters.
+    """
+
+    length: int = Field(256, ge=8, le=8192)
+    alphabet: str = Field(ALPHABET, min_length=2, max_length=255)
+
+    @field_validator("alphabet")
+    @classmethod
+    def _names_each_once(cls, alphabet: str) -> str:
+        twice = sorted({c for c in alphabet if alphabet.count(c) > 1})
+        if twice:
+            raise ValueError(f"the alphabet names {twice[0]!r} more than once")
+        return alphabet
+
+
+def _names(written: object) -> object:
+    """Return one name or several as a list of names; a YAML number may name a column."""
+    if written is None:
+        return None
+    several = written if isinstance(written, list | tuple) else [written]
+    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
+
+
 class Data(Section):
     """Where images come from, how they are decoded (`image_size` in pixels), how they are split.
 
-    `root` only says where the data lies; the fingerprint of its content says what it is.
+    `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
+    `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
+    what is shown to the network, what it has to tell, and what must never straddle two splits.
     """
 
     source: SourceName
     root: str | None = None
     image_size: int | None = Field(None, ge=8, le=224)
+    task: Task = "single-label"
+    input: str | None = None
+    target: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = None
+    separator: str | None = Field(None, min_length=1)
+    pattern: str | None = None
+    groups: str | None = None
+    balance: Balance = "none"
+    arrays: Arrays | None = None
+    sound: Sound | None = None
+    text: Text | None = None
     on_broken: Literal["error", "skip"] = "error"
     download: bool = False
     split: Split = Split()
 
+    @field_validator("pattern")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            names = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        if not names:
+            raise ValueError(f"{pattern!r} has no named group; write one as (?P<label>...)")
+        return pattern
+
     @model_validator(mode="after")
     def _fits_the_source(self) -> Data:
-        if self.source == "folder" and self.image_size is None:
-            raise ValueError("a folder of images needs image_size, such as image_size: 64")
-        if self.source == "folder" and self.root is None:
-            raise ValueError("a folder of images needs root, the folder of class folders")
+        for name, sources in OPTIONS_OF.items():
+            given = getattr(self, name) != type(self).model_fields[name].default
+            if given and self.source not in sources:
+                raise ValueError(f"{self.source} takes no {name}; it is for {', '.join(sources)}")
+        if self.source in ("folder", "table") and self.image_size is None:
+            what = "a folder" if self.source == "folder" else "a table"
+            raise ValueError(f"{what} of images needs image_size, such as image_size: 64")
+        if self.source in ROOTS and self.root is None:
+            raise ValueError(ROOTS[self.source])
         if self.split.validation == "official" and self.source not in WITH_OFFICIAL_TEST:
             raise ValueError(f"{self.source} has no official test part; give validation a share")
         return self
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Data:
+        if self.target == ():
+            raise ValueError("target is an empty list; name a column, or leave target out")
+        targets = self.target_names()
+        twice = next((name for name in targets if targets.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"target names {twice!r} more than once")
+        if self.task == "single-label" and len(targets) > 1:
+            raise ValueError(
+                "several targets are no single label; say task: multi-label or task: regression"
+            )
+        if self.separator is not None and (self.task != "multi-label" or len(targets) > 1):
+            raise ValueError("separator is for several labels in one column, task: multi-label")
+        if self.balance != "none" and self.task == "regression":
+            raise ValueError("balance is for classes and labels; a regression has none")
+        if self.balance == "sampling" and self.task == "multi-label":
+            raise ValueError(
+                "balance: sampling draws one class as often as another, and an image of several "
+                "labels is in none of them; use balance: weights"
+            )
+        return self
+
+    def input_name(self) -> str:
+        """Return the column or array that holds images, texts or the paths of files."""
+        return self.input or INPUTS[self.source]
+
+    def target_names(self) -> tuple[str, ...]:
+        """Return the columns or arrays that hold what a network has to tell."""
+        return self.target or (("targets",) if self.source == "arrays" else ("label",))
 
 
 class DataReference(Data):

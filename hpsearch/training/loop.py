@@ -59,7 +59,11 @@ def train(
         training.model.train()
         for images, targets in itertools.islice(
             train_split.training_batches(
-                config.batch_size, config.shift, config.flip, epoch_seed(config.seed, number)
+                config.batch_size,
+                config.shift,
+                config.flip,
+                epoch_seed(config.seed, number),
+                balanced=config.data.balance == "sampling",
             ),
             training.batches,
             None,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -168,6 +169,28 @@ def test_every_study_that_is_shipped_passes_its_check(
 ) -> None:
     study = str(ROOT / "studies" / name)
     assert "All is well" in hpsearch(tmp_path, "check", study, "--data", str(shared_data)).stdout
+
+
+def test_a_check_of_numbers_shows_how_they_spread_and_of_groups_how_many(tmp_path: Path) -> None:
+    make = [sys.executable, str(ROOT / "studies" / "make_data.py"), str(tmp_path)]
+    subprocess.run(make, check=True, capture_output=True)
+    study = str(ROOT / "studies" / "turned-digits.yaml")
+    shown = hpsearch(tmp_path, "check", study, "--data", str(tmp_path)).stdout
+    assert "All is well" in shown
+    assert re.search(r"number +mean in train +standard deviation", shown)
+    assert re.search(r"degrees +-?0\.\d+ +2[56]\.\d+", shown)
+    assert re.search(r"all +57\d\d +7\d\d +7\d\d", shown)
+    assert re.search(r"Groups by digit in validation: 1\d\d\n", shown)
+
+
+def test_spoken_digits_are_checked_with_the_speakers_that_are_held_out(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    study = str(ROOT / "studies" / "spoken-digits.yaml")
+    shown = hpsearch(tmp_path, "check", study, "--data", str(shared_data / "fsdd")).stdout
+    assert "images 48 x 64, 1 channel(s)" in shown
+    held_out = [line for line in shown.splitlines() if line.startswith("Groups by speaker in ")]
+    assert [line.split(": ")[1][0] for line in held_out] == ["4", "1", "1"]
 
 
 BAD_FILES = {

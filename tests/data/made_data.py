@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import pickle
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
@@ -137,3 +139,25 @@ def write_svhn(root: Path, train: Made, official_test: Made) -> Path:
         content = {"X": images.transpose(1, 2, 3, 0), "y": matlab}
         savemat(root / f"{name}_32x32.mat", content, do_compression=True)
     return root
+
+
+def write_table(path: Path, /, **columns: Any) -> Path:
+    """Write a CSV of these columns, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        rows.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def tone(hertz: float, seconds: float = 0.3, rate: int = 8000, loudness: float = 0.5) -> Any:
+    """Return the samples of a sine."""
+    return loudness * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def write_sound(path: Path, samples: Any, rate: int = 8000, subtype: str | None = None) -> Path:
+    """Write a recording as WAV or FLAC, whichever the name says, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype)
+    return path

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hpsearch.data.batches import Resident, batches_in_epoch, resident
 from hpsearch.data.prepare import prepare
@@ -158,3 +159,82 @@ def test_prepared_images_are_used_in_place_on_a_cpu(digits: SearchData) -> None:
     assert train.images.data_ptr() == digits.train.images.ctypes.data
     assert len(train) == len(digits.train)
     assert torch.equal(train.targets, torch.from_numpy(digits.train.targets))
+
+
+# Balanced
+
+
+def drawn(targets: NDArray[np.int64], batch_size: int, seed: int) -> list[int]:
+    """Return the numbers of the images of one balanced epoch, in the order in which they came."""
+    images = split_of(len(targets)).images
+    found = []
+    split = on_device(Labelled(images, targets))
+    for batch, answers in split.training_batches(batch_size, 0, False, seed, balanced=True):
+        numbers = batch[:, 0, 0, 0].int().tolist()
+        assert answers.tolist() == targets[numbers].tolist()
+        found += numbers
+    return found
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=5), st.integers(0, 2**31))
+def test_a_balanced_epoch_holds_as_many_images_and_every_class_equally_often(
+    counts: list[int], seed: int
+) -> None:
+    targets = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    found = drawn(targets, len(targets), seed)
+    assert len(found) == len(targets)
+    of_class = np.bincount(targets[found], minlength=len(counts))
+    assert of_class.max() - of_class.min() <= 1
+    times = np.bincount(found, minlength=len(targets))
+    for number in range(len(counts)):
+        of_each = times[targets == number]  # images of a class take turns
+        assert of_each.max() - of_each.min() <= 1
+
+
+def test_balanced_batches_are_mixed_and_as_many_as_others() -> None:
+    targets = np.repeat([0, 1], [90, 10])
+    found = drawn(targets, 20, seed=0)
+    assert len(found) == 100
+    share = targets[found].reshape(5, 20).mean(axis=1)
+    assert (share > 0.15).all() and (share < 0.85).all()
+    assert len(set(found[:20])) > 15
+
+
+def test_a_balanced_epoch_repeats_itself_by_its_seed_and_differs_from_the_next() -> None:
+    targets = np.repeat([0, 1], [90, 10])
+    assert drawn(targets, 10, seed=1) == drawn(targets, 10, seed=1)
+    assert drawn(targets, 10, seed=1) != drawn(targets, 10, seed=2)
+    frequent = {i for seed in range(12) for i in drawn(targets, 10, seed) if targets[i] == 0}
+    assert len(frequent) == 90  # what one epoch leaves out, others show
+
+
+def test_a_class_that_train_lacks_is_not_drawn() -> None:
+    found = drawn(np.array([0, 2, 2, 2]), 4, seed=0)
+    assert sorted(found).count(0) == 2
+
+
+# Any shape
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 7), (1, 1, 1), (40, 1, 2), (5, 17, 1)], ids=str)
+@pytest.mark.parametrize("shift", [0, 3])
+@pytest.mark.parametrize("flip", [False, True])
+def test_images_of_any_shape_are_batched_and_augmented(
+    shape: tuple[int, int, int], shift: int, flip: bool
+) -> None:
+    height, width, channels = shape
+    split = on_device(split_of(12, height, width, channels))
+    for images, targets in split.training_batches(4, shift, flip, seed=0):
+        assert images.shape == (4, channels, height, width)
+        # Every image is one grey level throughout, wherever it was moved.
+        assert (images == targets[:, None, None, None].float()).all()
+
+
+def test_targets_of_labels_and_numbers_go_with_their_images() -> None:
+    numbers = np.arange(12, dtype=np.float32)[:, None] * [1, -1]
+    split = on_device(Labelled(split_of(12).images, numbers.astype(np.float32)))
+    for batches in (split.ordered_batches(5), split.training_batches(5, 1, True, seed=0)):
+        for images, targets in batches:
+            assert targets.dtype == torch.float32
+            assert torch.equal(targets[:, 0], images[:, 0, 0, 0])
+            assert torch.equal(targets[:, 1], -targets[:, 0])

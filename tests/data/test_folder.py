@@ -400,3 +400,46 @@ def test_real_photos_are_no_two_alike(flowers: Prepared) -> None:
     data = load_search_data(flowers.folder)
     images = [*data.train.images, *data.test.images]
     assert len({image.tobytes() for image in images}) == len(images) == sum(flowers.totals[:2])
+
+
+def test_a_pattern_names_the_patient_and_a_patient_stands_in_one_split(tmp_path: Path) -> None:
+    for name in ("ill", "well"):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        for i, pixels in enumerate(noise(30, 16, 16, seed=len(name))):
+            path = tmp_path / "scans" / name / f"patient{i // 3}-{i % 3}.png"
+            Image.fromarray(pixels).save(path)
+    options = {"pattern": r"(?P<patient>\w+)-\d\.png", "groups": "patient"}
+    prepared = prepare(data_in(tmp_path / "scans", **options))
+    assert prepared.outputs == ("ill", "well")
+    assert prepared.counts == ((24, 3, 3), (24, 3, 3))
+    assert [len(names) for names in prepared.groups] == [8, 1, 1]
+    assert prepared.groups[0] == tuple(sorted(prepared.groups[0]))
+
+
+def test_a_pattern_names_the_class_of_files_that_lie_together(tmp_path: Path) -> None:
+    for i, pixels in enumerate(noise(40, 16, 16)):
+        Image.fromarray(pixels).save(tmp_path / f"{'cat' if i % 2 else 'dog'}.{i}.png")
+    prepared = prepare(data_in(tmp_path, pattern=r"(?P<label>cat|dog)\.\d+\.png"))
+    assert prepared.counts == ((16, 2, 2), (16, 2, 2))
+
+
+def test_a_pattern_may_name_a_number(tmp_path: Path) -> None:
+    for i, pixels in enumerate(noise(40, 16, 16)):
+        Image.fromarray(pixels).save(tmp_path / f"scan_{i}_{20 + i / 2}.png")
+    options = {"pattern": r"scan_\d+_(?P<age>[\d.]+)\.png", "target": "age", "task": "regression"}
+    prepared = prepare(data_in(tmp_path, **options))
+    assert prepared.outputs == ("age",)
+    assert prepared.totals == (32, 4, 4)
+    assert prepared.target_mean[0] == pytest.approx(29.75, abs=1)
+
+
+def test_files_that_a_pattern_does_not_match_are_named(pets: Path) -> None:
+    says = problem(pets, pattern=r"(?P<owner>\w)_\d+\.png", groups="owner")
+    assert "22 of 22 file(s) do not match data.pattern" in says
+    assert "such as cat/000.png" in says
+
+
+def test_a_target_that_no_pattern_names_is_explained(pets: Path) -> None:
+    assert problem(pets, target="species").endswith(
+        "data.target: there is no group of data.pattern 'species'; it has 'label'"
+    )

@@ -307,6 +307,19 @@ def test_the_environment_overrides_the_study_and_an_argument_the_environment(
     assert data_root(folder_data("photos"), tmp_path / "argument") == tmp_path / "argument"
 
 
+def test_a_file_is_found_below_an_override_as_a_folder_is(tmp_path: Path) -> None:
+    (tmp_path / "leaves").mkdir()
+    (tmp_path / "leaves" / "leaves.csv").touch()
+    data = Data(source="table", root="leaves/leaves.csv", image_size=16)
+    assert data_root(data, tmp_path) == tmp_path / "leaves" / "leaves.csv"
+    file = tmp_path / "leaves" / "leaves.csv"
+    assert data_root(data, file) == file
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    with pytest.raises(DataError, match=r"lost/leaves/leaves\.csv does not exist; name a CSV"):
+        prepare(data, lost)
+
+
 def test_an_override_wins_over_an_absolute_root_that_exists(tmp_path: Path) -> None:
     for name in ("slow", "fast"):
         (tmp_path / name).mkdir()
@@ -339,3 +352,49 @@ def test_an_official_test_part_can_be_sealed_as_validation(tmp_path: Path) -> No
     assert np.array_equal(sealed.targets, official[1])
     seen = {image.tobytes() for part in (search.train, search.test) for image in part.images}
     assert seen == {image.tobytes() for image in train[0]}
+
+
+def arrays_data(folder: Path, **arrays: Any) -> Data:
+    np.savez(folder / "made.npz", images=noise(100, 4, 6), **arrays)
+    return Data(source="arrays", root=str(folder / "made.npz"))
+
+
+def test_labels_are_counted_by_split_and_so_are_images(tmp_path: Path) -> None:
+    flags = (np.random.default_rng(0).random((100, 3)) < [0.2, 0.5, 0.8]).astype(np.int64)
+    data = arrays_data(tmp_path, targets=flags).model_copy(update={"task": "multi-label"})
+    prepared = prepare(data)
+    search, sealed = load_search_data(prepared.folder), open_sealed(prepared.folder)
+    parts = (search.train, search.test, sealed)
+    assert prepared.counts == tuple(
+        tuple(int(part.targets[:, label].sum()) for part in parts) for label in range(3)
+    )
+    assert prepared.totals == tuple(len(part) for part in parts)
+    assert (search.target_mean, search.target_std) == ((), ())
+    assert read_prepared(prepared.folder) == prepared
+
+
+def test_statistics_of_numbers_come_from_train_alone(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal([1e6, -3], [1e-1, 50], size=(100, 2))
+    data = arrays_data(tmp_path, targets=numbers).model_copy(update={"task": "regression"})
+    prepared = prepare(data)
+    search = load_search_data(prepared.folder)
+    train = search.train.targets.astype(np.float64)
+    assert search.target_mean == pytest.approx(train.mean(axis=0))
+    assert search.target_std == pytest.approx(train.std(axis=0))
+    assert prepared.counts == (prepared.totals, prepared.totals)
+    assert read_prepared(prepared.folder) == prepared
+
+
+def test_a_number_that_is_the_same_in_all_of_train_is_named(tmp_path: Path) -> None:
+    rare = np.zeros(100)
+    rare[7] = 1
+    splits = set()
+    for seed in range(20):
+        data = arrays_data(tmp_path, targets=rare)
+        changes = {"task": "regression", "split": Split(seed=seed)}
+        try:
+            prepare(data.model_copy(update=changes))
+        except DataError as error:
+            splits.add(str(error))
+    expected = "'targets' is 0 in every image of train; add images, or leave it out"
+    assert splits == {expected}

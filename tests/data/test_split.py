@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,218 @@ def test_a_class_missing_from_the_official_part_is_named() -> None:
     official = (np.arange(40) >= 30) & (targets == 0)
     with pytest.raises(DataError, match="class 'dog' has 20 image"):
         assign(targets, ("cat", "dog"), official_split(train=0.8, test=0.2), official)
+
+
+# Labels and numbers
+
+
+def some_labels(count: int, shares: list[float], seed: int = 0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return (rng.random((count, len(shares))) < shares).astype(np.float32)
+
+
+@given(st.integers(60, 400), st.integers(1, 6), shares(), st.integers(0, 2**32))
+def test_every_label_stands_in_every_part_near_its_share(
+    count: int, labels: int, wanted: dict[str, float], seed: int
+) -> None:
+    targets = some_labels(count, np.linspace(0.05, 0.7, labels).tolist(), seed)
+    targets[:4] = 1  # so that no label is too rare
+    split = Split(**wanted, seed=seed)
+    found = assign(targets, names([1] * labels), split, task="multi-label")
+    assert sorted(itertools.chain(*parts(found))) == list(range(count))
+    for part, share in zip((found.train, found.test, found.validation), wanted, strict=True):
+        # A part too small for one image of each label gets one of each all the same.
+        assert abs(len(part) - count * wanted[share]) <= labels + 1
+        positives = targets[part].sum(axis=0)
+        assert (positives >= 1).all()
+        assert (np.abs(positives - targets.sum(axis=0) * wanted[share]) <= 3).all()
+
+
+def test_labels_of_many_images_are_shared_out_to_within_a_percent() -> None:
+    targets = some_labels(20_000, [0.01, 0.1, 0.3, 0.8])
+    found = assign(targets, names([1] * 4), Split(), task="multi-label")
+    for part, share in ((found.train, 0.8), (found.test, 0.1), (found.validation, 0.1)):
+        assert np.abs(targets[part].sum(0) / targets.sum(0) - share).max() < 0.01 * share + 0.005
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_label_that_too_few_images_have_is_named(count: int) -> None:
+    targets = some_labels(100, [0.5, 0.0])
+    targets[:count, 1] = 1
+    with pytest.raises(DataError) as caught:
+        assign(targets, ("cat", "dog"), Split(), task="multi-label")
+    assert str(caught.value) == (
+        f"label 'dog' has {count} image(s), too few for train, test and validation; add images, "
+        "or leave the label out"
+    )
+
+
+def test_a_label_of_three_images_stands_once_in_each_part() -> None:
+    targets = some_labels(100, [0.5, 0.0])
+    targets[:3, 1] = 1
+    found = assign(targets, ("cat", "dog"), Split(), task="multi-label")
+    assert [int(targets[part][:, 1].sum()) for part in parts(found)] == [1, 1, 1]
+
+
+def test_one_label_alone_is_something_to_tell() -> None:
+    found = assign(some_labels(50, [0.4]), ("ill",), Split(), task="multi-label")
+    assert [len(part) for part in parts(found)] == [40, 5, 5]
+
+
+@pytest.mark.parametrize("numbers", [1, 3])
+def test_numbers_are_spread_alike_over_all_parts(numbers: int) -> None:
+    targets = np.random.default_rng(0).lognormal(size=(1000, numbers)).astype(np.float32)
+    found = assign(targets, names([1] * numbers), Split(), task="regression")
+    assert [len(part) for part in parts(found)] == pytest.approx([800, 100, 100], abs=1)
+    for number in targets.T:
+        tenths = np.quantile(number, np.linspace(0, 1, 11)[1:-1])
+        for part in parts(found):
+            shares = np.bincount(np.digitize(number[part], tenths), minlength=10) / len(part)
+            assert np.abs(shares - 0.1).max() < 0.025
+
+
+def test_numbers_of_which_most_are_alike_are_split_all_the_same() -> None:
+    targets = np.zeros((100, 1), np.float32)
+    targets[:10, 0] = range(10)
+    found = assign(targets, ("rain",), Split(), task="regression")
+    assert [len(part) for part in parts(found)] == [80, 10, 10]
+
+
+def test_a_handful_of_numbers_is_split_one_for_each_part_and_two_are_too_few() -> None:
+    targets = np.arange(3, dtype=np.float32)[:, None]
+    assert [len(p) for p in parts(assign(targets, ("a",), Split(), task="regression"))] == [1, 1, 1]
+    with pytest.raises(DataError, match=r"range 'a from 0 to 1' has 2 image\(s\), too few"):
+        assign(targets[:2], ("a",), Split(), task="regression")
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_labels_and_numbers_are_split_by_the_seed(task: Any) -> None:
+    targets = some_labels(200, [0.3, 0.6])
+    first, again, other = (
+        parts(assign(targets, ("a", "b"), Split(seed=seed), task=task)) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first[1] != other[1] and first[2] != other[2]
+
+
+# Groups
+
+
+def grouped(
+    targets: NDArray[Any], groups: NDArray[Any], split: Split | None = None, **options: Any
+) -> Assignment:
+    classes = names([1] * (int(targets.max()) + 1))
+    return assign(targets, classes, split or Split(), groups=groups, **options)
+
+
+@given(st.integers(8, 40), st.integers(2, 4), shares(), st.integers(0, 2**32))
+def test_groups_never_straddle_and_every_class_is_everywhere(
+    count: int, classes: int, wanted: dict[str, float], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(count), rng.integers(10, 30, count)))
+    targets = rng.integers(0, classes, len(groups))
+    found = grouped(targets, groups, Split(**wanted, seed=seed))
+    assert sorted(itertools.chain(*parts(found))) == list(range(len(groups)))
+    sets = [set(groups[part].tolist()) for part in parts(found)]
+    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    for part, share in zip(parts(found), wanted, strict=True):
+        assert set(targets[part].tolist()) == set(range(classes))
+        assert abs(len(part) - len(groups) * wanted[share]) <= 32  # about the largest group
+
+
+def test_six_speakers_are_four_and_one_and_one() -> None:
+    speakers = np.repeat(np.array(list("abcdef"), object), 50)
+    digits = np.tile(np.arange(10), 30)
+    found = grouped(digits, speakers)
+    assert [len(part) for part in parts(found)] == [200, 50, 50]
+    assert [len(set(speakers[part])) for part in parts(found)] == [4, 1, 1]
+
+
+def test_the_seed_says_who_is_held_out() -> None:
+    speakers, digits = np.repeat(np.arange(6), 50), np.tile(np.arange(10), 30)
+    held_out = {
+        tuple(set(speakers[part].tolist()).pop() for part in parts(found)[1:])
+        for found in (grouped(digits, speakers, Split(seed=seed)) for seed in range(12))
+    }
+    assert len(held_out) > 6
+    again = [parts(grouped(digits, speakers, Split(seed=3))) for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def least_skew(counts: NDArray[np.int64]) -> float:
+    """Return the least skew that any assignment of a few groups has, by trying all of them."""
+    weights = np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)
+    wanted = np.stack([weights.sum(0) * share for share in (0.8, 0.1, 0.1)])
+    least = np.inf
+    for parts in itertools.product(range(3), repeat=len(counts)):
+        have = np.stack([weights[np.array(parts) == p].sum(0) for p in range(3)])
+        if have.min() > 0:
+            least = min(least, ((have - wanted) ** 2 / wanted).sum())
+    return float(least)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_few_groups_are_shared_out_about_as_well_as_can_be(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 40, (7, 3)) * (rng.random((7, 3)) < 0.8)
+    best = least_skew(counts)
+    cells = [(g, c) for g, row in enumerate(counts) for c, n in enumerate(row) for _ in range(n)]
+    groups, targets = np.array(cells).T
+    if not np.isfinite(best):
+        with pytest.raises(DataError):
+            grouped(targets, groups)
+        return
+    found = grouped(targets, groups)
+    have = np.stack([np.bincount(targets[part], minlength=3) for part in parts(found)])
+    have = np.concatenate([have, have.sum(axis=1, keepdims=True)], axis=1)
+    wanted = have.sum(axis=0) * np.array([[0.8], [0.1], [0.1]])
+    assert have.min() > 0
+    assert ((have - wanted) ** 2 / wanted).sum() <= 1.25 * best + 3
+
+
+def test_two_groups_are_too_few() -> None:
+    with pytest.raises(DataError) as caught:
+        grouped(np.array([0, 1] * 10), np.array(["ann"] * 10 + ["bob"] * 10, object))
+    assert str(caught.value) == (
+        "data.groups: there are 2 group(s) (ann, bob), and train, test and validation need one "
+        "each; add groups, or leave data.groups out"
+    )
+
+
+def test_a_class_that_stands_in_two_groups_alone_is_named() -> None:
+    groups = np.repeat(np.arange(5), 10)
+    with pytest.raises(DataError) as caught:
+        grouped((groups > 2).astype(np.int64), groups)
+    assert str(caught.value) == (
+        "class 'class-1' stands in 2 of 5 groups, and train, test and validation need one each, "
+        "for a group is never divided; add groups that have it, or leave it out"
+    )
+
+
+def test_classes_that_get_in_each_other_s_way_are_named() -> None:
+    # a: groups 0 1 2; b: 0 1 3; c: 0 2 3; d: 1 2 3; four groups in three parts: two share one,
+    # and the class that stands in both of them and in one other lacks a part.
+    pairs = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 3), (2, 0), (2, 2), (2, 3), (3, 1)]
+    targets, groups = np.repeat(np.array([*pairs, (3, 2), (3, 3)]), 5, axis=0).T
+    with pytest.raises(DataError, match="no split of 4 groups was found in which every part has"):
+        grouped(targets, groups)
+
+
+def test_groups_of_labels_and_of_numbers_stay_together_too() -> None:
+    groups = np.repeat(np.arange(50), 4)
+    for task, targets in (
+        ("multi-label", some_labels(200, [0.3, 0.6])),
+        ("regression", np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)),
+    ):
+        found = assign(targets, ("a", "b"), Split(), task=task, groups=groups)  # type: ignore[arg-type]
+        assert [len(part) for part in parts(found)] == [160, 20, 20]
+        assert all((np.bincount(groups[part]) % 4 == 0).all() for part in parts(found))
+
+
+def test_numbers_that_go_with_their_group_are_split_by_group() -> None:
+    groups = np.repeat(np.arange(6), 20)
+    found = assign(
+        groups[:, None].astype(np.float32), ("pitch",), Split(), task="regression", groups=groups
+    )
+    assert [len(part) for part in parts(found)] == [80, 20, 20]

@@ -23,6 +23,7 @@ PREPARED = Prepared(
     outputs=("cat", "dog"),
     image_shape=(1, 8, 8),
     counts=((80, 10, 10), (80, 10, 10)),
+    totals=(160, 20, 20),
 )
 
 

@@ -56,7 +56,13 @@ def test_an_entered_study_is_read_back_as_it_was(storage: Storage) -> None:
     assert (row.state, row.note, row.trials, row.claimed) == (OPEN, "", 7, 0)
     assert (row.priority, row.wants_final, row.final_s) == (0, True, 0.0)
     assert (row.timeout_s, row.spent_s, row.time_left_s) == (3600.0, 0.0, 3600.0)
-    assert row.data_summary == {"outputs": ["cat", "dog"], "counts": [[80, 10, 10]] * 2}
+    assert row.data_summary == {
+        "task": "single-label",
+        "outputs": ["cat", "dog"],
+        "counts": [[80, 10, 10]] * 2,
+        "totals": [160, 20, 20],
+        "groups": [],
+    }
     assert storage.ledger.study("another") is None
 
 

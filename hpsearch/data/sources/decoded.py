@@ -32,7 +32,8 @@ def allocated(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.
 class Decoded:
     """Every image of a source: `(N, height, width, channels)` in uint8, and its targets.
 
-    Targets and `outputs` are those of `Labelled` and `SearchData`.
+    Targets, `outputs` and `symbols` are those of `Labelled` and `SearchData`. `groups` names the
+    group `(N,)` of every image; the images of one group must not straddle two splits.
     """
 
     images: NDArray[np.uint8]
@@ -41,6 +42,8 @@ class Decoded:
     official_test: NDArray[np.bool_] | None = None
     skipped: tuple[str, ...] = ()
     task: Task = "single-label"
+    groups: NDArray[Any] | None = None
+    symbols: int = 0
 
 
 @dataclass(frozen=True)

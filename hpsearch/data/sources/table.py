@@ -1,0 +1,26 @@
+"""A CSV that names image files, and what is to be learned of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpsearch.data.sources.decoded import Decoded, Progress, Source
+from hpsearch.data.sources.files import Listing, stamp_of, table_listing
+from hpsearch.data.sources.folder import decode_images
+from hpsearch.study.data import Data
+
+
+def _listing(data: Data, root: Path | None) -> Listing:
+    assert root is not None
+    return table_listing(data, root, "image")
+
+
+def stamp(data: Data, root: Path | None) -> str:
+    return stamp_of(_listing(data, root).paths, root)
+
+
+def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
+    return decode_images(_listing(data, root), data, scratch, progress)
+
+
+SOURCE = Source(stamp, decode)

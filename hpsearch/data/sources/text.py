@@ -1,0 +1,80 @@
+"""Texts as images: characters are channels, their position is the width, the height is 1.
+
+X. Zhang, J. Zhao and Y. LeCun, "Character-level convolutional networks for text classification",
+NeurIPS 2015. A text is kept as one byte a character, and becomes channels on the device: 0 and 1
+for each of 68 characters would take 68 times the memory and the way to the device.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpsearch.data.sources.columns import read_table
+from hpsearch.data.sources.decoded import Decoded, Progress, Source
+from hpsearch.data.sources.files import file_stamp, without_broken
+from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.errors import DataError
+from hpsearch.study.data import Data, Text
+
+UNICODE = 0x110000
+LEAST_KNOWN = 0.5  # share of visible characters that the alphabet has to have
+
+
+def stamp(data: Data, root: Path | None) -> str:
+    assert root is not None
+    return f"{root.resolve()} {file_stamp(root)}"
+
+
+def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
+    """Return texts as `(N, 1, length, 1)`: k for the k-th character of the alphabet, else 0."""
+    table = np.zeros(UNICODE, np.uint8)
+    table[[ord(character) for character in options.alphabet]] = range(1, len(options.alphabet) + 1)
+    lower = options.alphabet == options.alphabet.lower()
+    images = np.zeros((len(texts), 1, options.length, 1), np.uint8)
+    for image, text in zip(images, texts, strict=True):
+        kept = (text.lower() if lower else text)[: options.length]
+        points = np.frombuffer(kept.encode("utf-32-le", "replace"), np.uint32)
+        image[0, : len(points), 0] = table[points]
+    return images
+
+
+def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
+    assert root is not None
+    options = data.text or Text()
+    columns = read_table(root)
+    texts = columns.of(data.input_name(), "input")
+    targets, outputs = targets_of(columns, data)
+    groups = groups_of(columns, data)
+    images = symbols_of(texts.tolist(), options)
+    progress(len(texts), len(texts))
+    empty = np.flatnonzero(~images.any(axis=(1, 2, 3)))
+    broken = [(i, f"{root}: {columns.examples[i]}: {_lacks(texts[i])}") for i in empty.tolist()]
+    visible = sum(len("".join(text[: options.length].split())) for text in texts)
+    known = int((images > 0).sum()) / max(1, visible)
+    if visible and known < LEAST_KNOWN:
+        raise DataError(
+            f"{root}: data.text.alphabet holds {known:.0%} of the characters in column "
+            f"'{data.input_name()}'; write the alphabet of these texts, such as alphabet: "
+            f"'{_frequent(texts)}'"
+        )
+    symbols = len(options.alphabet)
+    decoded = Decoded(images, targets, outputs, task=data.task, groups=groups, symbols=symbols)
+    return without_broken(decoded, broken, data, "text")
+
+
+def _lacks(text: str) -> str:
+    return "holds no character of the alphabet" if text.strip() else "is empty"
+
+
+def _frequent(texts: NDArray[np.object_]) -> str:
+    """Return the 40 most frequent visible characters of the first texts, in lower case."""
+    found = Counter("".join("".join(texts[:1000]).lower().split()))
+    return "".join(character for character, _ in found.most_common(40))
+
+
+SOURCE = Source(stamp, decode)
