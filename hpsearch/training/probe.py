@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from hpsearch.data.batches import Resident, batches_in_epoch, resident
 from hpsearch.data.prepared import SearchData
@@ -52,7 +52,4 @@ def _now(device: torch.device) -> float:
 
 
 def _first(split: Resident, count: int) -> Resident:
-    def part(rows: Tensor) -> Tensor:
-        return rows[:count]
-
-    return Resident(part(split.images), part(split.targets), split.mean, split.scale)
+    return replace(split, images=split.images[:count], targets=split.targets[:count])
