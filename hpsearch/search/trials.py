@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
-import sys
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import optuna
 import torch
@@ -280,12 +277,3 @@ def is_out_of_memory(error: Exception) -> bool:
 def device_name(device: torch.device) -> str:
     """Return what a trial records of its device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def memory_bytes() -> int:
-    """Return how much memory of its own this process holds; 0 where the system does not say."""
-    if sys.platform != "linux":
-        return 0
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"RssAnon:\s+(\d+) kB", status)
-    return int(found.group(1)) * 1024 if found else 0

@@ -14,8 +14,9 @@ from hpsearch.data.prepared import find_prepared, load_search_data
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import DONE, STOPPED, Lease, Waiting
+from hpsearch.search.memory import MemoryWatch
 from hpsearch.search.storage import Storage
-from hpsearch.search.trials import TrialRunner, device_name, memory_bytes
+from hpsearch.search.trials import TrialRunner, device_name
 from hpsearch.search.worker_list import SEEN_EVERY_S
 from hpsearch.study.spec import StudySpec
 from hpsearch.training.precision import faster_precision
@@ -24,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1.0  # between looks at the ledger by a worker of one launch
 IDLE_POLL_S = 5.0  # by a worker of a pool, which may wait for days
-SETTLED_AFTER = 3  # trials, after which a worker's memory is what trials of this kind need
-GROWTH = 2.0  # times that memory, and ...
-GROWTH_BYTES = 2**30  # ... so much more: it is time for a fresh process
 
 
 @dataclass
@@ -46,13 +44,10 @@ class Worker:
     progressed: Callable[[], None] = lambda: None  # called when a trial begins or gets further
     only: str | None = None
     waits: bool = False
-    growth: float = GROWTH
-    growth_bytes: int = GROWTH_BYTES
+    memory: MemoryWatch = field(default_factory=MemoryWatch)
     _runners: dict[str, tuple[float, TrialRunner]] = field(default_factory=dict, init=False)
     _lacks: dict[str, str] = field(default_factory=dict, init=False)  # study -> why not here
     _seen_at: float = field(default=float("-inf"), init=False)
-    _trials: int = field(default=0, init=False)
-    _settled_bytes: int = field(default=0, init=False)
 
     def work(self) -> bool:
         """Run trials until there is nothing left to do, or `stopped()` turns true.
@@ -67,7 +62,7 @@ class Worker:
                 lease = self._next()
                 if lease is not None:
                     self._run(lease)
-                    if self._has_grown():
+                    if self.memory.has_grown():
                         return False
                 elif self._is_done():
                     return True
@@ -166,13 +161,3 @@ class Worker:
         ends = time.monotonic() + seconds
         while time.monotonic() < ends and not self.stopped():
             time.sleep(0.1)
-
-    def _has_grown(self) -> bool:
-        """Whether the memory of this process has grown far beyond what its first trials took."""
-        self._trials += 1
-        held = memory_bytes()
-        if self._trials <= SETTLED_AFTER:
-            self._settled_bytes = max(self._settled_bytes, held)
-            return False
-        limit = max(self._settled_bytes * self.growth, self._settled_bytes + self.growth_bytes)
-        return held > limit

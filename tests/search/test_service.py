@@ -28,6 +28,7 @@ from hpsearch.search import control, local_workers, worker_list
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import STOPPED
 from hpsearch.search.local_workers import LocalWorkers
+from hpsearch.search.memory import MemoryWatch
 from hpsearch.search.storage import Storage, open_storage
 from hpsearch.search.studies import read_stored_study
 from hpsearch.search.tables import leases
@@ -266,9 +267,8 @@ def test_a_worker_that_has_grown_asks_for_a_fresh_process(storage: Storage, tmp_
         stopped=lambda: False,
         progressed=hoarding,
         only="grows",
-        growth_bytes=10 * 2**20,
+        memory=MemoryWatch(growth=1.01, settled_after=3),
     )
-    worker.growth = 1.0
     assert worker.work() is False
     assert 3 < len(read_stored_study(storage, "grows").trials) < 8
 

@@ -1,0 +1,94 @@
+"""How long data takes to prepare, cold, beside decoding alone with Pillow on one core.
+
+    python tests/benchmarks/preparing.py --data DATA [--repeats 3]
+
+DATA holds `FashionMNIST/raw` and `flowers/CLASS/*.jpg`. Decoding alone opens every file as a
+picture and, for photos, scales its centre square to 64 x 64; Fashion-MNIST has no files of single
+pictures, so there every image passes through Pillow once, as torchvision hands it out. Preparing
+is all that `hpsearch` does before a study: decode, audit, split, write, fingerprint. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from torchvision import datasets
+
+from hpsearch.data.prepare import prepare
+from hpsearch.study.data import Data
+
+SIZE = 64
+
+
+def photos_alone(root: Path) -> int:
+    files = sorted((root / "flowers").glob("*/*.jpg"))
+    for file in files:
+        with Image.open(file) as opened:
+            np.asarray(ImageOps.fit(opened.convert("RGB"), (SIZE, SIZE)))
+    return len(files)
+
+
+def fashion_alone(root: Path) -> int:
+    count = 0
+    for train in (True, False):
+        for picture, _ in datasets.FashionMNIST(root, train=train):
+            np.asarray(picture)
+            count += 1
+    return count
+
+
+def prepared(data: Data) -> float:
+    """Prepare into an empty cache; return the seconds."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["HPSEARCH_CACHE"] = cache
+        began = time.perf_counter()
+        prepare(data)
+        return time.perf_counter() - began
+
+
+def timed(function: Callable[[Path], int], root: Path) -> float:
+    began = time.perf_counter()
+    function(root)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
+    cases = {
+        "fashion-mnist": (
+            fashion_alone,
+            Data(source="fashion-mnist", root=str(asked.data)),
+        ),
+        "flowers": (
+            photos_alone,
+            Data(source="folder", root=str(asked.data / "flowers"), image_size=SIZE),
+        ),
+    }
+    found = {}
+    for name, (alone, data) in cases.items():
+        times = [(timed(alone, asked.data), prepared(data)) for _ in range(asked.repeats)]
+        decoding, preparing = (statistics.median(column) for column in zip(*times, strict=True))
+        found[name] = {
+            "decoding_alone_s": round(decoding, 2),
+            "prepare_s": round(preparing, 2),
+            "ratio": round(decoding / preparing, 2),
+        }
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
