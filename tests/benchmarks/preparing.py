@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 from torchvision import datasets
+from training import unzipped
 
 from hpsearch.data.prepare import prepare
 from hpsearch.study.data import Data
@@ -39,10 +40,11 @@ def photos_alone(root: Path) -> int:
 
 def fashion_alone(root: Path) -> int:
     count = 0
-    for train in (True, False):
-        for picture, _ in datasets.FashionMNIST(root, train=train):
-            np.asarray(picture)
-            count += 1
+    with unzipped(root) as unpacked:
+        for train in (True, False):
+            for picture, _ in datasets.FashionMNIST(unpacked, train=train):
+                np.asarray(picture)
+                count += 1
     return count
 
 
