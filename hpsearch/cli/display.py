@@ -24,6 +24,7 @@ from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.url import shown_url
 from hpsearch.study.data import OUTPUTS
 from hpsearch.study.spec import StudySpec
+from hpsearch.study.tasks import WORDS, Metric, shown
 
 if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
@@ -88,6 +89,7 @@ class Display:
             f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
         say_skipped(prepared)
+        say_warnings(self._spec)
 
     def _searching(self, progress: Progress) -> None:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
@@ -97,7 +99,7 @@ class Display:
             self._seen = set(ended)
         for trial in progress.study.trials:
             if trial.number in ended - self._seen:
-                err.print(_ended_line(trial, progress.best))
+                err.print(_ended_line(self._spec.metric, trial, progress.best))
         self._seen |= ended
         if progress.state != self._state:
             self._state = progress.state
@@ -116,7 +118,7 @@ class Display:
         for trial in progress.running:
             epochs = epochs_of(trial)
             last = trial.intermediate_values.get(epochs)
-            score = "" if last is None else f", test {last:.4f}"
+            score = "" if last is None else f", test {shown(self._spec.metric, last)}"
             family = trial.params.get("family", "")
             rows.append(
                 Text(
@@ -186,10 +188,10 @@ def _storage_flag(storage: str) -> str:
     return f" --storage {shown_url(storage)}"
 
 
-def _ended_line(trial: Any, best: Any) -> str:
+def _ended_line(metric: Metric, trial: Any, best: Any) -> str:
     state = trial.state.name.lower()
     colour = {"complete": "green", "pruned": "yellow", "fail": "red"}[state]
-    score = "" if trial.value is None else f" test {trial.value:.4f}"
+    score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if best is not None and best.number == trial.number else ""
     reason = escape(f": {trial.user_attrs.get('reason', '')}") if state == "fail" else ""
     took = hours(trial.user_attrs.get("duration_s", 0.0))
@@ -200,7 +202,10 @@ def _ended_line(trial: Any, best: Any) -> str:
 
 
 def summary(p: Progress) -> str:
-    best = "none yet" if p.best is None else f"{p.best.value:.4f} (trial {p.best.number})"
+    best = "none yet"
+    if p.best is not None:
+        score = shown(p.study.spec.metric, p.best.value or 0.0)
+        best = f"{score} (trial {p.best.number})"
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
     return (
         f"{len(p.running)} running, {p.pruned} pruned, {p.complete} complete, {p.failed} failed; "
@@ -239,6 +244,12 @@ def say_skipped(prepared: Prepared) -> None:
         err.print(f"left out, broken: {escape(problem)}", style="yellow")
 
 
+def say_warnings(spec: StudySpec) -> None:
+    """Say what a study asks for that can have no effect."""
+    for warning in spec.warnings():
+        err.print(f"warning: {escape(warning)}", style="yellow")
+
+
 @contextmanager
 def decoding_display() -> Iterator[Callable[[int, int], None]]:
     """Show how far decoding has come."""
@@ -249,13 +260,15 @@ def decoding_display() -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def training_display(
     epochs: int,
+    metric: Metric,
 ) -> Iterator[tuple[Callable[[int, int], None], Callable[[dict[str, Any]], None]]]:
     """Show decoding, then a line for every epoch."""
 
     def epoch(numbers: dict[str, Any]) -> None:
         err.print(
             f"epoch {numbers['epoch']:>3} of {epochs}: train loss {numbers['train_loss']:.4f}, "
-            f"test loss {numbers['test_loss']:.4f}, test accuracy {numbers['test_metric']:.4f}, "
+            f"test loss {numbers['test_loss']:.4f}, test {WORDS[metric]} "
+            f"{shown(metric, numbers['test_metric'])}, "
             f"{numbers['duration_s']:.1f} s"
         )
 

@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from hpsearch.cli.display import estimate_words, say_skipped, summary
-from hpsearch.results.report import SHOWN, Report, Table, failure_lines, saved_line, sections
+from hpsearch.cli.display import estimate_words, say_skipped, say_warnings, summary
+from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
+from hpsearch.results.sections import Table
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.spec import StudySpec
+from hpsearch.study.tasks import WORDS, key_of, shown
 
 if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
@@ -66,7 +68,7 @@ def print_studies(standing: Standing, storage: str) -> None:
             str(p.complete),
             str(p.pruned),
             str(p.failed),
-            "-" if p.best is None else f"{p.best.value:.4f}",
+            "-" if p.best is None else shown(p.study.spec.metric, p.best.value or 0.0),
         )
         for p, _ in standing.studies
     ]
@@ -145,6 +147,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
     )
     say_skipped(prepared)
+    say_warnings(spec)
     for about_data in _data_tables(prepared):
         out.print(_table(about_data))
     for part, names in zip(("train", "test", "validation"), prepared.groups, strict=False):
@@ -154,7 +157,9 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     out.print(f"Searched: {escape(searched)}")
     out.print(f"\nThe first {len(checked.samples)} configurations:")
     columns = [config.model_dump() for config, _ in checked.samples]
-    table = [(n, *(_short(column[n]) for column in columns)) for n in SHOWN if n != "precision"]
+    names = [n for n in SHOWN if n != "precision"]
+    names += [n for n in spec.space.searched() if n not in names]
+    table = [(n, *(_short(column[n]) for column in columns)) for n in names]
     table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
     table.append(
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
@@ -187,9 +192,11 @@ def _short(value: object) -> str:
 
 def print_training(scores: dict[str, Any], exported: Exported, output: Path | None) -> None:
     """Print what a training came to, beside what was recorded."""
-    test, recorded = scores["test"]["accuracy"], scores["recorded_test_accuracy"]
-    low, high = scores["test"]["interval"]
-    out.print(f"test accuracy {test!r} (95 % interval {low:.4f} - {high:.4f})")
+    metric = exported.config.metric
+    key = key_of(metric)
+    test, recorded = scores["test"][key], scores[f"recorded_test_{key}"]
+    low, high = (shown(metric, bound) for bound in scores["test"]["interval"])
+    out.print(f"test {WORDS[metric]} {test!r} (95 % interval {low} - {high})")
     if recorded is None:
         out.print("the file records no score to compare with")
     elif scores["identical"]:

@@ -127,7 +127,7 @@ def train(
     from hpsearch.results.train import train_exported
 
     exported = read_exported(config_file)
-    with training_display(exported.config.epochs) as (decoding, epoch):
+    with training_display(exported.config.epochs, exported.config.metric) as (decoding, epoch):
         trained = train_exported(exported, data, device, output, decoding, epoch)
     if as_json:
         options.print_json(trained)
@@ -166,6 +166,7 @@ def check(
                 "fingerprint": prepared.fingerprint,
                 "skipped": prepared.skipped,
                 "estimate": asdict(checked.estimate),
+                "warnings": spec.warnings(),
                 "samples": [
                     {
                         "config": config.model_dump(mode="json"),

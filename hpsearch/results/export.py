@@ -15,9 +15,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from hpsearch.errors import NothingToChooseError, RunsFolderError, StudyNotFoundError
+from hpsearch.search.progress import epochs_of
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.file import read_yaml, validated
+from hpsearch.study.tasks import WORDS, Metric, key_of, shown
 
 PACKAGES = ("hpsearch", "torch", "torchvision", "optuna", "numpy", "pillow", "scikit-learn")
 
@@ -29,9 +31,14 @@ class Recorded(BaseModel):
 
     study: str
     trial: int
-    test_accuracy: float | None = None
+    state: str = "complete"
     epochs: int
     device: str = "cpu"
+
+    def test_score(self, metric: Metric) -> float | None:
+        """Return the score on **test**, which stands as `test_accuracy`, `test_mse` or the like."""
+        found: float | None = (self.model_extra or {}).get(f"test_{key_of(metric)}")
+        return found
 
 
 class Exported(BaseModel):
@@ -63,7 +70,7 @@ def chosen_trial(study: OpenStudy, number: int | None = None) -> FrozenTrial:
 def _nothing_to_choose(study: OpenStudy) -> str:
     epochs = study.spec.search.epochs
     name = study.spec.name
-    longest = max((len(t.intermediate_values) for t in study.trials), default=0)
+    longest = max((epochs_of(t) for t in study.trials), default=0)
     failed = study.in_state(TrialState.FAIL)
     if failed:
         reason = failed[-1].user_attrs.get("reason", "unknown")
@@ -77,6 +84,7 @@ def _nothing_to_choose(study: OpenStudy) -> str:
 
 def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None) -> str:
     """Return a trial's configuration as commented YAML; `final` adds the scores of the final."""
+    metric, key = study.spec.metric, key_of(study.spec.metric)
     config = CommentedMap(study.config(trial).model_dump(mode="json"))
     config["data"] = CommentedMap(config["data"])
     if "parameters" in trial.user_attrs:
@@ -87,22 +95,27 @@ def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | 
             "study": study.spec.name,
             "trial": trial.number,
             "state": trial.state.name.lower(),
-            "test_accuracy": trial.value,
-            "epochs": len(trial.intermediate_values),
+            f"test_{key}": trial.value,
+            "epochs": epochs_of(trial),
             "device": trial.user_attrs.get("device", "cpu"),
         }
     )
     if final is not None and final["trial"] == trial.number:
         low, high = final["validation"]["interval"]
-        recorded["validation_accuracy"] = final["validation"]["accuracy"]
+        recorded[f"validation_{key}"] = final["validation"][key]
         recorded.yaml_add_eol_comment(
-            f"95 % interval {low:.4f} to {high:.4f}, {final['validation']['images']} images",
-            "validation_accuracy",
+            f"95 % interval {shown(metric, low)} to {shown(metric, high)}, "
+            f"{final['validation']['images']} images",
+            f"validation_{key}",
         )
     document = CommentedMap(
         {"config": config, "recorded": recorded, "versions": CommentedMap(package_versions())}
     )
-    score = "not scored" if trial.value is None else f"test accuracy {trial.value:.4f}"
+    score = (
+        f"test {WORDS[metric]} {shown(metric, trial.value)}"
+        if trial.value is not None
+        else ("not scored")
+    )
     document.yaml_set_start_comment(
         f"Trial {trial.number} of study '{study.spec.name}': {score}.\n"
         "Train it again with: hpsearch train THIS_FILE\n"

@@ -6,36 +6,32 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
-
 from hpsearch.data.batches import resident
 from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
+from hpsearch.results.measured import interval, measured
 from hpsearch.results.weights import save_model
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
 from hpsearch.search.storage import open_storage
 from hpsearch.study.config import TrialConfig
-from hpsearch.training.loop import evaluate, logits_of, never, train
-
-CONFIDENCE = 0.95
+from hpsearch.study.tasks import key_of
+from hpsearch.training.loop import evaluate, never, outputs_of, train
+from hpsearch.training.state import Training
 
 
 def train_again(
     tell: Tell, config: TrialConfig, prepared: Path, device_name: str, weights: Path | None
 ) -> dict[str, Any]:
     """Train a configuration to its end, tell every epoch, save the weights; return all scores."""
-    _, _, scores = _trained(tell, config, load_search_data(prepared), device_name, weights)
+    _, scores = _trained(tell, config, load_search_data(prepared), device_name, weights)
     return scores
 
 
 def _trained(
     tell: Tell, config: TrialConfig, data: SearchData, device_name: str, weights: Path | None
-) -> tuple[Any, Any, dict[str, Any]]:
+) -> tuple[Training, dict[str, Any]]:
     device = device_named(device_name)
     curve = []
     for epoch, training in train(config, data, device):  # noqa: B007 - the last one is kept
@@ -46,18 +42,22 @@ def _trained(
     model = training.model
     if weights is not None:
         save_model(weights, model, config, data)
-    train_loss, train_accuracy = evaluate(model, resident(data.train, data, device), config)
+    task, key, result = training.task, key_of(config.metric), training.result
+    taught = evaluate(model, resident(data.train, data, device), config, task)
+    test = resident(data.test, data, device)
+    told = task.told(outputs_of(model, test, config))
     scores = {
         "curve": curve,
-        "train": {"images": len(data.train), "loss": train_loss, "accuracy": train_accuracy},
+        "epoch": result.number,
+        "train": {"images": len(data.train), "loss": taught[0], key: taught[1]},
         "test": {
             "images": len(data.test),
-            "loss": epoch.test_loss,
-            "accuracy": epoch.test_metric,
-            "interval": interval(round(epoch.test_metric * len(data.test)), len(data.test)),
+            "loss": result.test_loss,
+            key: result.test_metric,
+            "interval": interval(task.name, config.metric, told, test.targets),
         },
     }
-    return model, device, scores
+    return training, scores
 
 
 def run_final(
@@ -80,14 +80,13 @@ def run_final(
     storage = open_storage(storage_url, create=False, gives_up=never)  # found wrong now, not later
     try:
         data = load_search_data(prepared)
-        model, device, result = _trained(tell, config, data, device_name, weights)
+        training, result = _trained(tell, config, data, device_name, weights)
         if opening_id is None:
             who = f"{user_name()}@{socket.gethostname()}"
             opening_id = storage.openings.write(study, data.fingerprint, trial_number, who, why)
-        sealed = open_sealed(prepared)
-        logits = logits_of(model, resident(sealed, data, device), config)
-        probabilities = logits.double().softmax(1).cpu().numpy()
-        result["validation"] = measured(sealed.targets, probabilities, len(data.outputs))
+        sealed = resident(open_sealed(prepared), data, training.device)
+        outputs = outputs_of(training.model, sealed, config)
+        result["validation"] = measured(training.task, config, outputs, sealed.targets)
         result |= {
             "trial": trial_number,
             "outputs": data.outputs,
@@ -98,40 +97,3 @@ def run_final(
     finally:
         storage.close()
     return result
-
-
-def measured(
-    targets: NDArray[np.int64], probabilities: NDArray[np.float64], classes: int
-) -> dict[str, Any]:
-    """Return accuracy with its interval, loss, confusion matrix and per-class scores.
-
-    `targets` is `(N,)`, `probabilities` `(N, classes)`; row i of the confusion matrix holds the
-    images of class i, column j those that were called j.
-    """
-    called = probabilities.argmax(1)
-    hits = int((called == targets).sum())
-    labels = list(range(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        targets, called, labels=labels, zero_division=0
-    )
-    rows = zip(precision, recall, f1, support, strict=True)
-    return {
-        "images": len(targets),
-        "loss": float(log_loss(targets, probabilities, labels=labels)),
-        "accuracy": hits / len(targets),
-        "interval": interval(hits, len(targets)),
-        "confusion": confusion_matrix(targets, called, labels=labels).tolist(),
-        "per_class": [
-            {"precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
-            for p, r, f, n in rows
-        ],
-    }
-
-
-def interval(hits: int, images: int) -> tuple[float, float]:
-    """Return the Wilson score interval (95 %) of an accuracy of `hits` in `images`.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    found = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)

@@ -7,8 +7,9 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from hpsearch.results.report import Report, chosen, sections
-from hpsearch.search.progress import Progress
+from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.studies import OpenStudy
+from hpsearch.study.tasks import key_of
 
 
 def markdown(report: Report) -> str:
@@ -66,7 +67,7 @@ def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
-        "test_accuracy": trial.value,
+        f"test_{key_of(study.spec.metric)}": trial.value,
         "parameters": trial.user_attrs.get("parameters"),
         "config": study.config(trial).model_dump(mode="json"),
     }
@@ -85,8 +86,8 @@ def trials_csv(report: Report) -> str:
             {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
-                "test_accuracy": trial.value,
-                "epochs_run": len(trial.intermediate_values),
+                f"test_{key_of(study.spec.metric)}": trial.value,
+                "epochs_run": epochs_of(trial),
                 "duration_s": attrs.get("duration_s"),
                 "parameters": attrs.get("parameters"),
                 "forward_flops": attrs.get("forward_flops"),

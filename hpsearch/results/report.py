@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpsearch.results.details import learning, per_output
 from hpsearch.results.export import cost_line
+from hpsearch.results.sections import Section, Table
 from hpsearch.search.openings import Opening
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.data import OUTPUTS
+from hpsearch.study.tasks import MINIMISED, WORDS, Metric, key_of, rank, shown
 
 TOP = 5  # trials shown
-LARGEST_MATRIX = 20  # classes; a larger confusion matrix is in --json alone
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under a header; the first column is text, the others stand right."""
-
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report: a title, some lines, a table where there is one."""
-
-    title: str
-    lines: list[str] = field(default_factory=list)
-    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +56,10 @@ def last_result(openings: list[Opening]) -> dict[str, Any] | None:
 
 def sections(report: Report) -> list[Section]:
     """Return the report in the order in which a reader asks: how good, what, why, what else."""
-    parts = [_data(report), _scores(report), _choice(report), _search(report), _top(report)]
-    parts.append(_failures(report))
+    parts = [_data(report), _scores(report), _choice(report), _learning(report), _search(report)]
+    parts += [_top(report), _failures(report)]
     if report.final is not None:
-        parts += [_per_class(report.final), _confusion(report.final)]
+        parts += per_output(report.final)
     return [part for part in parts if part is not None]
 
 
@@ -100,7 +84,7 @@ def _choice(report: Report) -> Section | None:
     rows = [
         (name, _value(value), "searched" if name in searched else "fixed")
         for name, value in study.config(trial).model_dump().items()
-        if name in SHOWN
+        if name in SHOWN or name in searched
     ]
     wording = "Final choice" if report.final else "Best so far"
     title = f"{wording}: trial {trial.number}, {cost_line(trial)}"
@@ -126,6 +110,7 @@ SHOWN = (
     "label_smoothing",
     "flip",
     "shift",
+    "loss",
     "epochs",
     "precision",
 )
@@ -137,16 +122,26 @@ def chosen(report: Report) -> FrozenTrial | None:
     return next(t for t in report.study.trials if t.number == report.final["trial"])
 
 
+def _learning(report: Report) -> Section | None:
+    trial = chosen(report)
+    if trial is None or not trial.user_attrs.get("curve"):
+        return None
+    attrs = trial.user_attrs
+    title = f"Learning curve of trial {trial.number}"
+    return learning(title, attrs["curve"], report.study.spec.metric, attrs.get("best_epoch"))
+
+
 def _scores(report: Report) -> Section | None:
     trial = chosen(report)
     if trial is None or trial.value is None:
         return None
+    metric = report.study.spec.metric
     if report.final is None:
         return Section(
             "Scores",
             [
-                f"test accuracy {trial.value:.4f} (this split selected it, so expect less on new "
-                "images)",
+                f"test {WORDS[metric]} {shown(metric, trial.value)} (this split selected it, so "
+                "expect less on new images)",
                 "validation is still sealed; a launch without --no-final opens it once",
             ],
         )
@@ -159,11 +154,12 @@ def _scores(report: Report) -> Section | None:
     ):
         scores = final[split]
         low, high = scores.get("interval", (None, None))
-        bounds = "" if low is None or split == "train" else f"{low:.4f} - {high:.4f}"
+        known = low is not None and split != "train"
+        bounds = f"{shown(metric, low)} - {shown(metric, high)}" if known else ""
         rows.append(
             (
                 split,
-                f"{scores['accuracy']:.4f}",
+                shown(metric, scores[key_of(metric)]),
                 bounds,
                 f"{scores['loss']:.4f}",
                 str(scores["images"]),
@@ -172,19 +168,24 @@ def _scores(report: Report) -> Section | None:
         )
     return Section(
         "Scores of the final choice, trained again",
-        [_against_search(trial, final), *_seal_lines(report)],
-        Table(("split", "accuracy", "95 % interval", "loss", "images", "role"), rows),
+        [_against_search(metric, trial, final), *_seal_lines(report)],
+        Table(("split", WORDS[metric], "95 % interval", "loss", "images", "role"), rows),
     )
 
 
-def _against_search(trial: FrozenTrial, final: dict[str, Any]) -> str:
-    again, before = final["test"]["accuracy"], trial.value or 0.0
+def _against_search(metric: Metric, trial: FrozenTrial, final: dict[str, Any]) -> str:
+    again, before = final["test"][key_of(metric)], trial.value or 0.0
+    words = f"Trained again from its config: test {WORDS[metric]} {shown(metric, again)}"
     if again == before:
-        return f"Trained again from its config: test accuracy {again:.4f}, identical to the search"
+        return f"{words}, identical to the search"
     return (
-        f"Trained again from its config: test accuracy {again:.4f}, {again - before:+.4f} from "
-        f"the search ({before:.4f}); other hardware or versions round differently"
+        f"{words}, {_change(metric, again - before)} from the search ({shown(metric, before)}); "
+        "other hardware or versions round differently"
     )
+
+
+def _change(metric: Metric, difference: float) -> str:
+    return f"{difference:+.4g}" if metric in MINIMISED else f"{difference:+.4f}"
 
 
 def _seal_lines(report: Report) -> list[str]:
@@ -198,7 +199,8 @@ def _seal_lines(report: Report) -> list[str]:
     best = report.progress.best
     if report.final is not None and best is not None and best.number != report.final["trial"]:
         lines.append(
-            f"Trial {best.number} scored better on test since (test {best.value:.4f}); "
+            f"Trial {best.number} scored better on test since (test "
+            f"{shown(report.study.spec.metric, best.value or 0.0)}); "
             "'hpsearch launch STUDY.yaml --open-again' would measure it."
         )
     return lines
@@ -229,9 +231,12 @@ def _gain_line(report: Report) -> str | None:
         return None
     if report.study.spec.search.sampler.name == "grid":
         return None  # its first trial is a corner of the grid, not the default configuration
+    metric = report.study.spec.metric
+    by, words = _change(metric, choice.value - baseline.value), f"test {WORDS[metric]}"
+    what = f"changed {words} by {by}" if metric in MINIMISED else f"gained {by} {words}"
     return (
-        f"Tuning gained {choice.value - baseline.value:+.4f} test accuracy over the default "
-        f"configuration (trial {baseline.number}: {baseline.value:.4f})"
+        f"Tuning {what} over the default configuration (trial {baseline.number}: "
+        f"{shown(metric, baseline.value)})"
     )
 
 
@@ -255,8 +260,7 @@ def _top(report: Report) -> Section | None:
     study = report.study
     best = sorted(
         (t for t in study.sampled() if t.value is not None),
-        key=lambda t: t.value or 0,
-        reverse=True,
+        key=lambda t: rank(study.spec.metric, t.value or 0),
     )[:TOP]
     if not best:
         return None
@@ -266,7 +270,7 @@ def _top(report: Report) -> Section | None:
         rows.append(
             (
                 str(t.number),
-                f"{t.value:.4f}",
+                shown(study.spec.metric, t.value or 0),
                 t.state.name.lower(),
                 f"{epochs_of(t)}",
                 c.family,
@@ -276,7 +280,8 @@ def _top(report: Report) -> Section | None:
             )
         )
     header = ("trial", "test", "state", "epochs", "family", "filters", "units", "optimizer")
-    return Section(f"Best {len(best)} trials by test accuracy", [], Table(header, rows))
+    title = f"Best {len(best)} trials by test {WORDS[study.spec.metric]}"
+    return Section(title, [], Table(header, rows))
 
 
 def _failures(report: Report) -> Section | None:
@@ -291,27 +296,6 @@ def failure_lines(study: OpenStudy) -> list[str]:
         for t in study.trials
         if t.state.name == "FAIL"
     ]
-
-
-def _per_class(final: dict[str, Any]) -> Section:
-    rows = [
-        (name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", str(c["images"]))
-        for name, c in zip(final["outputs"], final["validation"]["per_class"], strict=True)
-    ]
-    header = ("class", "precision", "recall", "F1", "images")
-    return Section("Classes on validation", [], Table(header, rows))
-
-
-def _confusion(final: dict[str, Any]) -> Section | None:
-    names, matrix = final["outputs"], final["validation"]["confusion"]
-    if len(names) > LARGEST_MATRIX:
-        return None
-    header = ("is \\ called", *(str(i) for i in range(len(names))))
-    rows = [
-        (f"{i} {name}", *(str(n) if n else "." for n in row))
-        for i, (name, row) in enumerate(zip(names, matrix, strict=True))
-    ]
-    return Section("Confusion on validation", [], Table(header, rows))
 
 
 def _value(value: object) -> str:

@@ -12,6 +12,7 @@ from hpsearch.errors import DataError
 from hpsearch.results.export import Exported
 from hpsearch.results.final import train_again
 from hpsearch.search.processes import check_device_name, in_child
+from hpsearch.study.tasks import key_of
 
 
 def train_exported(
@@ -25,7 +26,7 @@ def train_exported(
     """Return the scores of an exported configuration trained again on the same data.
 
     On the same machine, with the same packages and thread count, `identical` is true: the test
-    accuracy is the recorded one to the last digit. Raises DataError where the data is not the same.
+    metric is the recorded one to the last digit. Raises DataError where the data is not the same.
     """
     check_device_name(device)
     config = exported.config
@@ -39,6 +40,9 @@ def train_exported(
     scores: dict[str, Any] = in_child(
         train_again, config, prepared.folder, device, weights, threads=config.threads, hear=epoch
     )
-    recorded = exported.recorded.test_accuracy
-    again = scores["curve"][exported.recorded.epochs - 1]["test_metric"]
-    return {**scores, "recorded_test_accuracy": recorded, "identical": again == recorded}
+    key, recorded = key_of(config.metric), exported.recorded.test_score(config.metric)
+    if exported.recorded.state == "complete":
+        again = scores["test"][key]
+    else:  # it was pruned, and its score is that of its last epoch
+        again = scores["curve"][exported.recorded.epochs - 1]["test_metric"]
+    return {**scores, f"recorded_test_{key}": recorded, "identical": again == recorded}

@@ -18,6 +18,7 @@ from hpsearch.models.families import build_model
 from hpsearch.models.head import ImageShape
 from hpsearch.results.export import write_whole
 from hpsearch.study.config import TrialConfig
+from hpsearch.training.tasks import target_statistics
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,29 @@ class TrainedModel:
     outputs: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return `(N, outputs)` probabilities of uint8 images `(N, height, width, channels)`.
 
-        Texts are given as `symbols_of` returns them: `(N, 1, length, 1)`.
+        Texts are given as `symbols_of` returns them: `(N, 1, length, 1)`. Probabilities of classes
+        add up to 1, those of labels stand for themselves. Raises HpsearchError for numbers.
         """
+        if self.config.task == "regression":
+            raise HpsearchError("this network tells numbers, not probabilities; use numbers()")
+        outputs = self._outputs(images)
+        return outputs.sigmoid() if self.config.task == "multi-label" else outputs.softmax(1)
+
+    def numbers(self, images: Tensor) -> Tensor:
+        """Return `(N, outputs)` numbers of a regression, in their own units."""
+        if self.config.task != "regression":
+            raise HpsearchError("this network tells no numbers; use probabilities()")
+        return self._outputs(images) * torch.tensor(self.target_std) + torch.tensor(
+            self.target_mean
+        )
+
+    def _outputs(self, images: Tensor) -> Tensor:
         mean, std = torch.tensor(self.mean), torch.tensor(self.std).clamp_min(1e-3)
         if self.config.data.source == "text":
             floats = palette(mean, std)[images[..., 0].int()]
@@ -42,8 +60,8 @@ class TrainedModel:
             floats = (images.float() - mean) / std
         self.model.eval()
         with torch.no_grad():
-            logits = self.model(floats.permute(0, 3, 1, 2))
-        return torch.softmax(logits, dim=1)
+            outputs: Tensor = self.model(floats.permute(0, 3, 1, 2))
+        return outputs
 
 
 def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchData) -> None:
@@ -52,12 +70,16 @@ def save_model(path: Path, model: nn.Module, config: TrialConfig, data: SearchDa
     Raises RunsFolderError where the file cannot be written; one that was there is left alone.
     """
     weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    units = target_statistics(data) if config.task == "regression" else ()
+    target_mean, target_std = (unit.tolist() for unit in units) if units else ([], [])
     metadata = {
         "config": config.model_dump_json(),
         "outputs": json.dumps(data.outputs),
         "mean": json.dumps(data.mean),
         "std": json.dumps(data.std),
         "image_shape": json.dumps(data.image_shape),
+        "target_mean": json.dumps(target_mean),
+        "target_std": json.dumps(target_std),
     }
     write_whole(path, save(weights, metadata))
 
@@ -80,4 +102,6 @@ def load_model(path: Path) -> TrainedModel:
         outputs,
         mean,
         std,
+        tuple(json.loads(metadata.get("target_mean", "[]"))),
+        tuple(json.loads(metadata.get("target_std", "[]"))),
     )

@@ -20,7 +20,7 @@ FAILURES_THAT_STOP = 3  # in a row, from the same cause
 
 
 def complete(storage: Storage, trial: Trial, lease: Lease, value: float) -> TrialState:
-    """End a trial with the test metric of its last epoch."""
+    """End a trial with the test metric of the epoch that counts."""
     return _end(storage, trial, lease, TrialState.COMPLETE, value)
 
 

@@ -15,8 +15,10 @@ from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.progress import epochs_of
 from hpsearch.search.trial_store import note
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.tasks import MINIMISED, WORDS, shown
 from hpsearch.training.loop import train
 from hpsearch.training.state import Epoch, State, Training, from_bytes, to_bytes
 
@@ -85,12 +87,19 @@ def objective(
     interrupted: Callable[[], bool],
     epoch_over: Callable[[], None],
 ) -> float:
-    """Return the **test** metric of a trial's last epoch; every epoch's is reported to the pruner.
+    """Return the **test** metric of the epoch that counts; every epoch's is reported to the pruner.
+
+    That is the last epoch, or the best one under early stopping. A trial that stops early is
+    complete, and is reported to stand still at its best value in all epochs that it was spared: the
+    median pruner compares trials by epoch, and one that trains on has to beat what others had by
+    then, not only those that needed as long.
 
     Goes on from what was saved of it, and calls `epoch_over()` when it has come further than ever
     before. Raises TrialPruned with a reason, and Interrupted when `interrupted()` turns true.
     """
-    reported = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
+    stored = trial.storage.get_trial(trial._trial_id)
+    trained = epochs_of(stored)  # reports beyond are of an early stop that nobody heard of
+    reported = {n: value for n, value in stored.intermediate_values.items() if n <= trained}
     for epoch, training in train(config, data, device, interrupted, saved.state):
         if reported.get(epoch.number) != epoch.test_metric:
             _record(trial, training.epochs[: epoch.number])
@@ -99,14 +108,24 @@ def objective(
         if epoch.number > len(reported):
             epoch_over()
             if trial.should_prune():
-                pruner = type(trial.study.pruner).__name__.removesuffix("Pruner").lower()
-                raise optuna.TrialPruned(
-                    f"test accuracy {epoch.test_metric:.4f} after epoch {epoch.number} was too "
-                    f"low for the {pruner} pruner"
-                )
+                raise optuna.TrialPruned(_too_weak(trial, config, epoch))
         if saved.epochs < epoch.number < config.epochs:
             saved.keep(training)
-    return epoch.test_metric
+    value = training.result.test_metric
+    if config.early_stopping is not None:
+        spared = range(epoch.number + 1, config.epochs + 1)
+        note(trial, {"best_epoch": training.result.number}, steps=dict.fromkeys(spared, value))
+    return value
+
+
+def _too_weak(trial: Trial, config: TrialConfig, epoch: Epoch) -> str:
+    """Return why a pruner stopped a trial."""
+    pruner = type(trial.study.pruner).__name__.removesuffix("Pruner").lower()
+    return (
+        f"test {WORDS[config.metric]} {shown(config.metric, epoch.test_metric)} after epoch "
+        f"{epoch.number} was too {'high' if config.metric in MINIMISED else 'low'} for the "
+        f"{pruner} pruner"
+    )
 
 
 def _record(trial: Trial, epochs: list[Epoch]) -> None:

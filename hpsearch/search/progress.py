@@ -71,8 +71,8 @@ def progress_of(storage: Storage, name: str) -> Progress:
 
 
 def epochs_of(trial: FrozenTrial) -> int:
-    """Return how many epochs a trial has reported."""
-    return len(trial.intermediate_values)
+    """Return how many epochs a trial has trained; one that stopped early reports on after that."""
+    return len(trial.user_attrs.get("curve", trial.intermediate_values))
 
 
 def _pruner_waits_for(study: OpenStudy, complete: int) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.data.prepared import Prepared
@@ -17,6 +16,7 @@ from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec, config_from
+from hpsearch.study.tasks import WORDS, direction, rank
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,18 @@ class OpenStudy:
         return [t for t in self.trials if t.state == state]
 
     def best(self) -> FrozenTrial | None:
-        """Return the complete trial with the highest test metric, None without a complete one.
+        """Return the complete trial with the best test metric, None without a complete one.
 
         Of equals the one with fewer parameters, then the earlier one.
         """
+        metric = self.spec.metric
         return min(
             self.in_state(TrialState.COMPLETE),
-            key=lambda t: (-(t.value or 0.0), t.user_attrs.get("parameters", 0), t.number),
+            key=lambda t: (
+                rank(metric, t.value or 0.0),
+                t.user_attrs.get("parameters", 0),
+                t.number,
+            ),
             default=None,
         )
 
@@ -102,7 +107,8 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
         row = storage.ledger.study(spec.name)
     if row is None:
         raise StudyNotFoundError(f"study '{spec.name}' was deleted while it was entered")
-    differences = _differences(row.identity, spec.identity())
+    # Read with today's defaults: what an earlier version could not yet ask for, it did not.
+    differences = _differences(StudySpec.model_validate(row.spec).identity(), spec.identity())
     if row.fingerprint != prepared.fingerprint and not any(
         d.startswith("data.") for d in differences
     ):
@@ -131,18 +137,21 @@ def _summary(prepared: Prepared) -> dict[str, Any]:
 
 def _enter_in_optuna(storage: Storage, spec: StudySpec) -> None:
     """Create Optuna's study, or take what a crash in the middle of entering left of it."""
+    way = direction(spec.metric)
     study = optuna.create_study(
-        storage=storage.optuna, study_name=spec.name, direction="maximize", load_if_exists=True
+        storage=storage.optuna, study_name=spec.name, direction=way, load_if_exists=True
     )
     foreign = any("slot" not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
-    if foreign or study.directions != [StudyDirection.MAXIMIZE]:
+    if foreign or [d.name.lower() for d in study.directions] != [way]:
         raise StudyMismatchError(
             f"{storage.shown} holds a study '{spec.name}' that hpsearch did not make; give yours "
             "another name"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names(["test accuracy"])  # the dashboard then says what it plots
+        study.set_metric_names(
+            [f"test {WORDS[spec.metric]}"]
+        )  # the dashboard then says what it plots
 
 
 def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -153,8 +153,8 @@ Axis = PlainAxis | ByFamily
 class Kind:
     """What values a hyperparameter may take at all; an annotation of the fields of `Space`.
 
-    `allowed` lists the names of a categorical one; numbers lie between `low` and `high`, and are
-    odd where `odd` says so.
+    `allowed` lists the names of a categorical one, `instead` what to write for names that people
+    know from elsewhere; numbers lie between `low` and `high`, and are odd where `odd` says so.
     """
 
     type: type[bool] | type[int] | type[float] | type[str]
@@ -162,6 +162,7 @@ class Kind:
     high: float = math.inf
     allowed: tuple[str, ...] = ()
     odd: bool = False
+    instead: tuple[tuple[str, str], ...] = ()
 
     def value(self, written: object) -> Value:
         """Return `written` as a value of this kind, or raise ValueError with what is wrong."""
@@ -184,8 +185,11 @@ class Kind:
     def _name(self, written: object) -> str:
         if written in self.allowed:
             return str(written)
-        close = get_close_matches(str(written), self.allowed, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(self.allowed)}"
+        hint = dict(self.instead).get(str(written).lower())
+        if hint is None:
+            close = get_close_matches(str(written), self.allowed, n=1)
+            names = ", ".join(self.allowed)
+            hint = f"did you mean '{close[0]}'?" if close else f"use one of {names}"
         raise ValueError(f"unknown value {written!r}; {hint}")
 
     def _number(self, written: object) -> int | float:

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from hpsearch.study import config
-from hpsearch.study.axes import FAMILY_NAMES, Axis, ByFamily, Choice, Fixed, Kind, PlainAxis, Value
+from hpsearch.study import config, tasks
+from hpsearch.study.axes import (
+    FAMILY_NAMES,
+    Axis,
+    ByFamily,
+    Choice,
+    Fixed,
+    FloatRange,
+    Kind,
+    PlainAxis,
+    Value,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -41,9 +51,13 @@ class Space(BaseModel):
     batch_size: Annotated[Axis, Kind(int, low=1, high=65536)] = Fixed(128)
     schedule: Annotated[Axis, Kind(str, allowed=get_args(config.Schedule))] = Fixed("one-cycle")
     patience: Annotated[Axis, Kind(int, low=0, high=1000)] = Fixed(2)
+    factor: Annotated[Axis, Kind(float, low=1e-4, high=0.99)] = Fixed(0.3)
     label_smoothing: Annotated[Axis, Kind(float, low=0, high=0.9)] = Fixed(0.0)
     flip: Annotated[Axis, Kind(bool)] = Fixed(False)
     shift: Annotated[Axis, Kind(int, low=0, high=64)] = Fixed(0)
+    loss: Annotated[
+        Axis, Kind(str, allowed=(tasks.AUTO, *get_args(tasks.Loss)), instead=tasks.OTHER_NAMES)
+    ] = Fixed(tasks.AUTO)
 
     @model_validator(mode="after")
     def _families_are_complete(self) -> Space:
@@ -67,6 +81,14 @@ class Space(BaseModel):
         if isinstance(axis, ByFamily):
             return f"{family}.{name}", axis.axes[str(family)]
         return name, axis
+
+    def values(self, name: str) -> set[Value]:
+        """Return every value that an axis may take, or the two ends of a continuous one."""
+        found: set[Value] = set()
+        for family in self.families():
+            axis = self.axis_of(name, family)[1]
+            found |= {axis.low, axis.high} if isinstance(axis, FloatRange) else set(axis.points())
+        return found
 
     def pick_all(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
         """Return a value for every axis: asked of a live trial, or read back from a stored one."""

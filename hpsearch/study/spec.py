@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Data, DataReference, Section
 from hpsearch.study.space import Space
+from hpsearch.study.tasks import (
+    AUTO,
+    Loss,
+    Metric,
+    default_loss,
+    default_metric,
+    loss_misfit,
+    metric_misfit,
+    smoothing_misfit,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -59,6 +69,21 @@ class Pruner(Section):
     reduction_factor: int = Field(3, ge=2)
 
 
+class EarlyStopping(Section):
+    """When a trial that overfits ends: `patience` epochs after its lowest test loss.
+
+    The rule is that of `hpsearch.training.overfitting`. With it a trial is worth the test metric of
+    its best epoch, whose weights are kept, whether it was stopped or not.
+    """
+
+    patience: int = Field(ge=1)
+
+
+def _patience(written: object) -> object:
+    number = isinstance(written, int) and not isinstance(written, bool)
+    return {"patience": written} if number else written
+
+
 def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
@@ -66,14 +91,17 @@ def _named(written: object) -> object:
 class Search(Section):
     """How the space is searched, and for how long.
 
-    `trials` counts all trials of the study, over every launch and worker. `timeout` bounds the
-    time in which anyone is at work on the study, the final training included. A trial that trains
-    for longer than `trial_timeout` is stopped, and so is one that hangs for `stall_timeout`.
+    `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
+    study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
+    study, the final training included. A trial that trains for longer than `trial_timeout` is
+    stopped, and so is one that hangs for `stall_timeout`.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
     pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
+    metric: Metric | None = None
     epochs: int = Field(10, ge=1)
+    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_patience)] = None
     trials: int = Field(50, ge=1)
     timeout: Duration | None = None
     trial_timeout: Duration | None = None
@@ -96,6 +124,53 @@ class StudySpec(Section):
             axis = self.space.continuous()[0]
             raise ValueError(f"search.sampler: grid needs lists or steps; {axis} is continuous")
         return self
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> StudySpec:
+        task, losses = self.data.task, {self.loss(value) for value in self.space.values("loss")}
+        found = [("space.loss", loss_misfit(task, loss)) for loss in sorted(losses)]
+        found.append(("search.metric", metric_misfit(task, self.metric)))
+        if max(float(value) for value in self.space.values("label_smoothing")) > 0:
+            found += [("space.label_smoothing", smoothing_misfit(loss)) for loss in sorted(losses)]
+        for key, wrong in found:
+            if wrong is not None:
+                raise ValueError(f"{key}: {wrong}")
+        return self
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that selects."""
+        return self.search.metric or default_metric(self.data.task)
+
+    def loss(self, picked: object) -> Loss:
+        """Return the loss that a value of the space's axis stands for."""
+        return default_loss(self.data.task) if picked == AUTO else cast(Loss, picked)
+
+    def warnings(self) -> list[str]:
+        """Return what can be meant, but seldom is: patience that outlasts every trial."""
+        found, epochs = [], self.search.epochs
+        waits = sorted(int(p) for p in self.space.values("patience"))
+        # The first epoch is always the best so far, and a rate that falls after the last is idle.
+        idle = [p for p in waits if p > epochs - 3]
+        plateau = "plateau" in self.space.values("schedule")
+        if plateau and idle:
+            found.append(
+                f"space.patience: {idle[0]} can never act: the plateau schedule lowers the rate "
+                f"after epoch {idle[0] + 2} at the earliest, and trials have {epochs} epochs"
+            )
+        if (early := self.search.early_stopping) is None:
+            return found
+        if early.patience > epochs - 2:
+            found.append(
+                f"search.early_stopping: patience {early.patience} can never act: it stops a trial "
+                f"after epoch {early.patience + 1} at the earliest, and trials have {epochs} epochs"
+            )
+        elif plateau and early.patience <= waits[-1]:
+            found.append(
+                f"search.early_stopping: patience {early.patience} stops a trial before the "
+                f"plateau schedule with patience {waits[-1]} lowers its rate; give it more"
+            )
+        return found
 
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.
@@ -137,8 +212,13 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
     """
     attrs = trial.user_attrs
     picked: dict[str, Any] = spec.space.pick_all(trial)
+    picked["loss"] = spec.loss(picked["loss"])
+    early = spec.search.early_stopping
     return TrialConfig(
         **picked,
+        task=spec.data.task,
+        metric=spec.metric,
+        early_stopping=None if early is None else early.patience,
         epochs=spec.search.epochs,
         seed=attrs["seed"],
         micro_batches=attrs.get("micro_batches", 1),

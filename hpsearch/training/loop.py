@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hpsearch.data.batches import Resident, batches_in_epoch, resident
 from hpsearch.data.prepared import SearchData
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.state import Epoch, State, Training, begin
+from hpsearch.training.tasks import LearningTask
 
 EVALUATION_BATCH = 500
 
@@ -44,7 +44,8 @@ def train(
     config trained again on the same device with the same threads gives the same numbers. `state`
     goes on with a training begun elsewhere: its epochs are yielded again from memory, and all that
     follows is as if it had never been interrupted. Raises Interrupted soon after `interrupted()`
-    turns true.
+    turns true. When all is yielded, the model has the weights of the epoch that counts: the last
+    one, or with early stopping the best, `training.result`.
     """
     train_split, test_split = (resident(s, data, device) for s in (data.train, data.test))
     batches = batches_in_epoch(len(train_split), config.batch_size)
@@ -54,6 +55,8 @@ def train(
         for epoch in tuple(training.epochs):
             yield epoch, training
     for number in range(len(training.epochs) + 1, config.epochs + 1):
+        if training.turned:
+            break
         started = time.perf_counter() - training.elapsed_s
         training.set_generator(epoch_seed(config.seed, number))
         training.model.train()
@@ -71,17 +74,18 @@ def train(
             if interrupted():
                 raise Interrupted(training.put_away(time.perf_counter() - started))
             step(training, config, images, targets)
-        logits = predict(training.model, test_split, config, interrupted)
-        if logits is None:
+        outputs = predict(training.model, test_split, config, interrupted)
+        if outputs is None:
             raise Interrupted(training.put_away(time.perf_counter() - started))
-        test_loss, test_metric = scores(logits, test_split.targets)
+        test_loss, test_metric = training.task.scores(outputs, test_split.targets)
         training.schedule.after_epoch(test_loss)
-        train_loss, train_metric = (training.sums / training.seen).tolist()
+        train_loss, train_metric = training.train_scores()
         epoch = Epoch(
             number, train_loss, train_metric, test_loss, test_metric, time.perf_counter() - started
         )
         training.end_epoch(epoch)
         yield epoch, training
+    training.take_result()
 
 
 def step(training: Training, config: TrialConfig, images: Tensor, targets: Tensor) -> None:
@@ -90,12 +94,10 @@ def step(training: Training, config: TrialConfig, images: Tensor, targets: Tenso
     parts = config.micro_batches
     for part, answers in zip(images.chunk(parts), targets.chunk(parts), strict=True):
         with autocast(config, images.device):
-            logits = training.model(part)  # (N, outputs)
-        loss = functional.cross_entropy(
-            logits.float(), answers, label_smoothing=config.label_smoothing
-        )
+            outputs = training.model(part).float()  # (N, outputs)
+        loss = training.task.loss(outputs, answers)
         (loss if parts == 1 else loss * (len(answers) / len(targets))).backward()  # type: ignore[no-untyped-call]
-        training.sums += torch.stack((loss.detach() * len(answers), right(logits, answers)))
+        training.note(loss.detach(), outputs.detach(), answers)
     training.optimizer.step()
     training.schedule.after_batch()
     training.seen += len(targets)
@@ -112,18 +114,13 @@ def autocast(config: TrialConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def right(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return how many of `(N, outputs)` logits have their maximum at the target, as a scalar."""
-    return (logits.argmax(1) == targets).sum()
-
-
 def predict(
     model: nn.Module,
     split: Resident,
     config: TrialConfig,
     interrupted: Callable[[], bool] = never,
 ) -> Tensor | None:
-    """Return the logits `(N, outputs)` of every image of a split, in fp32, in order.
+    """Return the outputs `(N, outputs)` for every image of a split, in fp32, in order.
 
     None where `interrupted()` turned true meanwhile.
     """
@@ -137,19 +134,15 @@ def predict(
     return torch.cat(parts)
 
 
-def scores(logits: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Return the mean cross-entropy (without label smoothing) and the accuracy of logits."""
-    loss = functional.cross_entropy(logits, targets).item()
-    return loss, right(logits, targets).item() / len(targets)
+def evaluate(
+    model: nn.Module, split: Resident, config: TrialConfig, task: LearningTask
+) -> tuple[float, float]:
+    """Return the loss (without label smoothing) and the metric on a split."""
+    return task.scores(outputs_of(model, split, config), split.targets)
 
 
-def evaluate(model: nn.Module, split: Resident, config: TrialConfig) -> tuple[float, float]:
-    """Return the mean cross-entropy (without label smoothing) and the accuracy on a split."""
-    return scores(logits_of(model, split, config), split.targets)
-
-
-def logits_of(model: nn.Module, split: Resident, config: TrialConfig) -> Tensor:
-    """Return the logits `(N, outputs)` of a split, whatever else happens."""
-    logits = predict(model, split, config)
-    assert logits is not None
-    return logits
+def outputs_of(model: nn.Module, split: Resident, config: TrialConfig) -> Tensor:
+    """Return the outputs `(N, outputs)` of a split, whatever else happens."""
+    outputs = predict(model, split, config)
+    assert outputs is not None
+    return outputs

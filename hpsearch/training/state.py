@@ -15,16 +15,19 @@ from hpsearch.data.prepared import SearchData
 from hpsearch.models.families import build_model
 from hpsearch.models.head import ImageShape
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.tasks import rank
+from hpsearch.training.overfitting import turning_point
 from hpsearch.training.schedules import RateSchedule, optimizer_for, schedule_for
+from hpsearch.training.tasks import LearningTask, check_outputs, task_for
 
 State = dict[str, Any]  # tensors and plain data, nothing that would have to be unpickled as code
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. `number` counts from 1; `test_metric` is the accuracy on **test**."""
+    """What one epoch came to. `number` counts from 1; `test_metric`, on **test**, selects."""
 
     number: int
     train_loss: float
@@ -45,24 +48,72 @@ class Training:
 
     The order of images and their augmentation are functions of seed and epoch, so the number of
     batches that are over says where they stand; only dropout's generator has a state to keep.
+
+    Under early stopping (`config.early_stopping`) `best` holds the weights of the epoch with the
+    best test metric, of equals the one with the lowest test loss, then the first.
     """
 
+    config: TrialConfig
+    task: LearningTask
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: RateSchedule
     device: torch.device
-    sums: Tensor  # (2,): loss and right answers of the epoch at hand
+    sums: Tensor  # (2,): loss and metric of the epoch at hand, each summed over images
+    told: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # what a metric needs whole
     epochs: list[Epoch] = field(default_factory=list)  # those that are over
     batches: int = 0  # of the epoch at hand that are over
     seen: int = 0  # images of the epoch at hand
     elapsed_s: float = 0.0  # spent on the epoch at hand before it was interrupted
     generator: Tensor | None = None  # state of dropout's, where an epoch was interrupted
+    best: dict[str, Tensor] | None = None
+
+    def note(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        """Add a batch to what the epoch at hand comes to; nothing waits for the device."""
+        metric = self.task.summed_metric(outputs, targets)
+        if metric is None:
+            self.told.append((outputs, targets))
+            metric = torch.zeros_like(loss)
+        self.sums += torch.stack((loss * len(targets), metric))
+
+    def train_scores(self) -> tuple[float, float]:
+        """Return the mean loss and the metric on train of the epoch at hand, while it learned."""
+        loss, metric = (self.sums / self.seen).tolist()
+        return loss, self.task.metric(*self._all_told()) if self.told else metric
+
+    def _all_told(self) -> tuple[Tensor, Tensor]:
+        outputs, targets = zip(*self.told, strict=True)
+        return torch.cat(outputs), torch.cat(targets)
 
     def end_epoch(self, epoch: Epoch) -> None:
         """Note an epoch that is over, and begin the next."""
         self.epochs.append(epoch)
+        if self.config.early_stopping is not None and self.result is epoch:
+            self.best = {n: tensor.clone() for n, tensor in self.model.state_dict().items()}
         self.sums.zero_()
+        self.told.clear()
         self.batches, self.seen, self.elapsed_s, self.generator = 0, 0, 0.0, None
+
+    @property
+    def result(self) -> Epoch:
+        """The epoch that counts: under early stopping the best one so far, else the last."""
+        if self.config.early_stopping is None:
+            return self.epochs[-1]
+        metric = self.config.metric
+        return min(self.epochs, key=lambda e: (_or_worst(rank(metric, e.test_metric)), e.test_loss))
+
+    @property
+    def turned(self) -> bool:
+        """Whether early stopping ends the training here."""
+        if self.config.early_stopping is None:
+            return False
+        train, test = [e.train_loss for e in self.epochs], [e.test_loss for e in self.epochs]
+        return turning_point(train, test, self.config.early_stopping) is not None
+
+    def take_result(self) -> None:
+        """Give the model the weights of the epoch that counts."""
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
 
     def set_generator(self, seed: int) -> None:
         """Set dropout's generator for the epoch at hand: to its seed, or to where it stopped."""
@@ -88,6 +139,8 @@ class Training:
             "batches": self.batches,
             "seen": self.seen,
             "sums": self.sums,
+            "told": self._all_told() if self.told else None,
+            "best": self.best,
             "elapsed_s": self.elapsed_s,
             "generator": self.generator,
         }
@@ -100,6 +153,8 @@ class Training:
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.batches, self.seen = state["batches"], state["seen"]
         self.sums.copy_(state["sums"])
+        self.told = [] if state["told"] is None else [state["told"]]
+        self.best = state["best"]
         self.elapsed_s = state["elapsed_s"]
         self.generator = state["generator"]
 
@@ -108,14 +163,16 @@ def begin(
     config: TrialConfig, data: SearchData, device: torch.device, batches_in_epoch: int
 ) -> Training:
     """Return a training of a configuration before its first batch."""
+    task = task_for(config, data, device)
     torch.manual_seed(config.seed)
     channels, height, width = data.image_shape
     model = build_model(config, ImageShape(channels, height, width), len(data.outputs))
+    check_outputs(model)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_for(config, model)
     schedule = schedule_for(config, optimizer, batches_in_epoch)
     sums = torch.zeros(2, device=device, dtype=torch.float64)
-    return Training(model, optimizer, schedule, device, sums)
+    return Training(config, task, model, optimizer, schedule, device, sums)
 
 
 def to_bytes(state: State) -> bytes:
@@ -146,6 +203,10 @@ def _check_sums(content: bytes) -> None:
         broken = parts.testzip()
     if broken is not None:
         raise zipfile.BadZipFile(f"{broken} is damaged")
+
+
+def _or_worst(number: float) -> float:
+    return math.inf if math.isnan(number) else number
 
 
 def _generator_state(device: torch.device) -> Tensor:

@@ -1,6 +1,7 @@
 """The training loop: repeatable, interruptible, and it learns."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -8,8 +9,8 @@ from made_trainings import BATCHES, CPU, Scores, after, config, scores_of
 
 from hpsearch.data.batches import resident
 from hpsearch.data.prepared import SearchData
-from hpsearch.study.config import TrialConfig
-from hpsearch.training.loop import Interrupted, evaluate, logits_of, train
+from hpsearch.study.config import Schedule, TrialConfig
+from hpsearch.training.loop import Interrupted, evaluate, outputs_of, train
 from hpsearch.training.state import Epoch
 
 
@@ -26,7 +27,7 @@ def test_every_family_and_optimizer_learns_stripes(
     assert curve(settings, stripes)[-1][3] >= 0.95
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "plateau", "constant"])
+@pytest.mark.parametrize("schedule", get_args(Schedule))
 def test_every_schedule_learns_stripes(schedule: str, stripes: SearchData) -> None:
     assert curve(config(schedule=schedule, dropout=0.0, epochs=6), stripes)[-1][3] >= 0.95
 
@@ -78,9 +79,9 @@ def test_a_rate_far_too_high_is_reported_as_diverged(stripes: SearchData) -> Non
 def test_the_last_epochs_metric_is_that_of_the_model_it_hands_over(stripes: SearchData) -> None:
     *_, (epoch, training) = train(config(), stripes, CPU)
     split = resident(stripes.test, stripes, CPU)
-    loss, accuracy = evaluate(training.model, split, config())
+    loss, accuracy = evaluate(training.model, split, config(), training.task)
     assert (loss, accuracy) == (epoch.test_loss, epoch.test_metric)
-    calls = logits_of(training.model, split, config()).argmax(1)
+    calls = outputs_of(training.model, split, config()).argmax(1)
     assert (calls == split.targets).double().mean().item() == accuracy
 
 

@@ -1,0 +1,142 @@
+"""What a network is worth on one split: scores, how sure they are, and where it errs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest, bootstrap
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from torch import Tensor
+
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.data import Task
+from hpsearch.study.tasks import TASKS, Metric, key_of
+from hpsearch.training.metrics import JUDGES, average_precisions, plain
+from hpsearch.training.tasks import LearningTask
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+NUMBERS_AT_ONCE = 2**22  # of resampled weights, so that memory stays small
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+Interval = tuple[float, float]
+
+
+def measured(
+    task: LearningTask, config: TrialConfig, outputs: Tensor, targets: Tensor
+) -> dict[str, Any]:
+    """Return all that is to be told of outputs `(N, outputs)` and targets, as plain data.
+
+    Number of images, loss, every metric of the task, the interval of the one that selects; and per
+    class precision, recall, F1 and the confusion matrix (row i holds the images of class i, column
+    j those that were called j), or per label the same scores and average precision, or per number
+    its errors and the quantiles of its residuals (told less true, in its own units).
+    """
+    outputs, targets = outputs.cpu(), targets.cpu()
+    task = task.on(torch.device("cpu"))
+    told = task.told(outputs)
+    details = {
+        "single-label": _of_classes,
+        "multi-label": _of_labels,
+        "regression": _of_numbers,
+    }[task.name]
+    return {
+        "images": len(targets),
+        "loss": float(task.test_loss(outputs, targets)),
+        **{key_of(m): _score(task.name, m, told, targets) for m in TASKS[task.name].metrics},
+        "interval": interval(task.name, config.metric, told, targets),
+        **details(told, targets),
+    }
+
+
+def _score(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> float:
+    return float(JUDGES[task, metric].whole(told, targets, plain(targets)))
+
+
+def interval(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> Interval:
+    """Return the 95 % interval of a metric: Wilson's for an accuracy, else a bootstrap's.
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927. The
+    percentile interval of 2,000 seeded resamples of the images: B. Efron, "Bootstrap methods:
+    another look at the jackknife", 1979.
+    """
+    if metric == "accuracy":
+        return wilson(int((told.argmax(1) == targets).sum()), len(targets))
+    return _bootstrapped(task, metric, told.cpu(), targets.cpu())
+
+
+def wilson(hits: int, images: int) -> Interval:
+    """Return the Wilson score interval (95 %) of an accuracy of `hits` in `images`."""
+    found = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _bootstrapped(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> Interval:
+    images = len(targets)
+    judge = JUDGES[task, metric].whole
+
+    def of_resamples(rows: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        """Return the metric of each resample `(B,)`; `rows` `(B, N)` says which images it has."""
+        drawn = torch.from_numpy(np.atleast_2d(rows))
+        weights = torch.zeros(drawn.shape, dtype=torch.float64)
+        weights.scatter_add_(1, drawn, torch.ones_like(weights))
+        scores: NDArray[np.float64] = judge(told, targets, weights).numpy()
+        return scores.reshape(rows.shape[:-1])
+
+    found = bootstrap(
+        (np.arange(images),),
+        of_resamples,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, NUMBERS_AT_ONCE // images),
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _of_classes(told: Tensor, targets: Tensor) -> dict[str, Any]:
+    called, true = told.argmax(1).numpy(), targets.numpy()
+    classes = list(range(told.shape[1]))
+    return {
+        "confusion": confusion_matrix(true, called, labels=classes).tolist(),
+        "per_class": _precision_and_recall(true, called, classes),
+    }
+
+
+def _of_labels(told: Tensor, targets: Tensor) -> dict[str, Any]:
+    rows = _precision_and_recall(targets.numpy() > 0.5, told.numpy() >= 0, None)
+    found = average_precisions(told, targets, plain(targets))[0].nan_to_num().tolist()
+    return {
+        "per_label": [
+            row | {"average_precision": precision}
+            for row, precision in zip(rows, found, strict=True)
+        ]
+    }
+
+
+def _precision_and_recall(
+    true: NDArray[Any], called: NDArray[Any], classes: list[int] | None
+) -> list[dict[str, Any]]:
+    scores = precision_recall_fscore_support(true, called, labels=classes, zero_division=0)
+    return [
+        {"precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
+        for p, r, f, n in zip(*scores, strict=True)
+    ]
+
+
+def _of_numbers(told: Tensor, targets: Tensor) -> dict[str, Any]:
+    rows = []
+    for output in range(told.shape[1]):
+        one, true = told[:, output : output + 1], targets[:, output : output + 1]
+        residuals = (one - true).double().numpy()
+        scores = {
+            key_of(m): _score("regression", m, one, true) for m in TASKS["regression"].metrics
+        }
+        found = np.quantile(residuals, QUANTILES).tolist()
+        rows.append(scores | {"residuals": dict(zip(map(str, QUANTILES), found, strict=True))})
+    return {"per_number": rows}
