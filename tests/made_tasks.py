@@ -1,4 +1,4 @@
-"""scikit-learn's digits as every task: which digit, which properties it has, how much ink it has."""
+"""scikit-learn's digits as every task: which digit, what is true of it, how much ink it has."""
 
 from __future__ import annotations
 

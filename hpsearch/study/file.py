@@ -64,7 +64,9 @@ def validated(model: type[Model], written: dict[str, Any], where: str) -> Model:
 def _line(model: type[BaseModel], written: Any, where: str, detail: ErrorDetails) -> str:
     loc = [part for part in detail["loc"] if part not in {"literal['official']", "float"}]
     key = ".".join(str(part) for part in loc)
-    row = _row(written, loc)
+    message = detail["msg"].removeprefix("Value error, ")
+    # A rule about several keys names the one to change first, in its words.
+    row = _row(written, loc or [*message.partition(":")[0].split(".")])
     place = f"{where}:{row}" if row else where
     if detail["type"] == "extra_forbidden":
         parent = ".".join(map(str, loc[:-1]))
@@ -74,7 +76,6 @@ def _line(model: type[BaseModel], written: Any, where: str, detail: ErrorDetails
         return f"{place}: {parent + ': ' if parent else ''}unknown key '{loc[-1]}'; {hint}"
     if detail["type"] == "missing":
         return f"{place}: {key} is missing"
-    message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "literal_error":
         allowed = str(detail["ctx"]["expected"])
         options = [word.strip(" '") for word in allowed.replace(" or ", ",").split(",")]

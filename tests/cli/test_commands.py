@@ -57,6 +57,15 @@ COMMANDS = (
 )  # fmt: skip
 
 
+def test_check_warns_of_patience_that_can_never_act(tmp_path: Path) -> None:
+    idle = STUDY.replace("layers: 1", "layers: 1, schedule: plateau, patience: 4")
+    (tmp_path / "idle.yaml").write_text(idle)
+    done = hpsearch(tmp_path, "check", "idle.yaml")
+    assert "warning: space.patience: 4 can never act" in done.stderr
+    assert "All is well" in done.stdout
+    assert json.loads(hpsearch(tmp_path, "check", "idle.yaml", "--json").stdout)["warnings"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) -> None:
     assert f"Example: hpsearch {command}" in hpsearch(tmp_path, command, "--help").stdout

@@ -1,4 +1,4 @@
-"""A metric that gets better downwards, and trials that stop early: what the search makes of them."""
+"""Metrics that get better downwards, and trials that stop early: what a search makes of them."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_a_study_file_says_in_one_line_what_does_not_fit(tmp_path: Any) -> None:
     with pytest.raises(StudyFileError) as caught:
         read_study(path)
     assert str(caught.value) == (
-        f"{path}: space.loss: huber does not fit a single-label task: it measures how far numbers "
+        f"{path}:3: space.loss: huber does not fit a single-label task: it measures how far numbers "
         "are apart; use cross-entropy or nll"
     )
 
@@ -221,9 +221,7 @@ def test_shares_have_four_decimals_and_errors_the_digits_they_need() -> None:
         ({"schedule": "plateau", "patience": 3}, {"early_stopping": 4, "epochs": 20}, []),
     ],
 )  # fmt: skip
-def test_patience_that_can_never_act_is_warned_of(
-    space: Any, search: Any, said: list[str]
-) -> None:
+def test_patience_that_can_never_act_is_warned_of(space: Any, search: Any, said: list[str]) -> None:
     warnings = study(space=space, **search).warnings()
     assert len(warnings) == len(said)
     for got, expected in zip(warnings, said, strict=True):

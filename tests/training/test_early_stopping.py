@@ -104,9 +104,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("where", STOPS)
-def test_a_stopped_training_is_the_same_after_interruptions(
-    where: str, noisy: SearchData
-) -> None:
+def test_a_stopped_training_is_the_same_after_interruptions(where: str, noisy: SearchData) -> None:
     curve, weights, _ = trained(asked(), noisy)
     state = None
     for asks in STOPS[where]:

@@ -194,9 +194,11 @@ def small(task: Task) -> SearchData:
 
 def loss_of(task: Task, loss: Loss, **changes: Any) -> float:
     outputs, targets = sample(task)
-    return task_for(settings(task, loss=loss, **changes), small(task), CPU).loss(
-        outputs, targets
-    ).item()
+    return (
+        task_for(settings(task, loss=loss, **changes), small(task), CPU)
+        .loss(outputs, targets)
+        .item()
+    )
 
 
 def test_nll_on_log_softmax_is_cross_entropy_and_bce_on_sigmoid_is_bce_with_logits() -> None:
@@ -211,9 +213,7 @@ def test_nll_on_log_softmax_is_cross_entropy_and_bce_on_sigmoid_is_bce_with_logi
         ("multi-label", "bce", "bce-with-logits"),
     ):
         weighted = loss_of(task, one, data=balanced("weights"))
-        assert weighted == pytest.approx(
-            loss_of(task, other, data=balanced("weights")), rel=1e-6
-        )
+        assert weighted == pytest.approx(loss_of(task, other, data=balanced("weights")), rel=1e-6)
         assert weighted != pytest.approx(loss_of(task, one), rel=1e-3)
 
 
@@ -320,5 +320,5 @@ def test_a_network_that_ends_in_what_its_loss_applies_is_refused(last: nn.Module
 
 
 def test_data_of_another_task_is_refused() -> None:
-    with pytest.raises(DataError, match="data is regression.*for a single-label task"):
+    with pytest.raises(DataError, match=r"data is regression.*for a single-label task"):
         next(train(settings("single-label"), digits_as("regression"), CPU))
