@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.results.details import learning, per_output
 from hpsearch.results.export import cost_line
@@ -219,6 +219,10 @@ def _search(report: Report) -> Section:
         f"{hours(duration_s)} of training",
         saved_line(p),
     ]
+    if spec.early_stopping is not None:
+        ended = p.study.in_state(TrialState.COMPLETE)
+        early = sum(epochs_of(trial) < spec.epochs for trial in ended)
+        lines.append(f"Early stopping ended {early} of {len(ended)} complete trial(s)")
     gain = _gain_line(report)
     return Section("Search", lines if gain is None else [*lines, gain])
 

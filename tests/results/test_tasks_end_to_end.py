@@ -155,6 +155,7 @@ def test_the_report_speaks_of_the_metric_that_selected(finished: Finished) -> No
     assert f"test {words} " in text and "identical to the search" in text
     assert f"Best 2 trials by test {words}" in text
     assert "over the default configuration (trial 0" in text
+    assert "Early stopping ended " in text
     assert table in text and "accuracy" not in text
     assert "Learning curve of trial" in text and "Early stopping: weights and score" in text
 

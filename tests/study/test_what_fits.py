@@ -143,8 +143,8 @@ def test_a_study_file_says_in_one_line_what_does_not_fit(tmp_path: Any) -> None:
     with pytest.raises(StudyFileError) as caught:
         read_study(path)
     assert str(caught.value) == (
-        f"{path}:3: space.loss: huber does not fit a single-label task: it measures how far numbers "
-        "are apart; use cross-entropy or nll"
+        f"{path}:3: space.loss: huber does not fit a single-label task: it measures how far "
+        "numbers are apart; use cross-entropy or nll"
     )
 
 
