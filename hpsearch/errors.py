@@ -47,3 +47,7 @@ class RunsFolderError(HpsearchError):
 
 class StudyStateError(HpsearchError):
     """A study is in a state in which what was asked of it makes no sense."""
+
+
+class WeightsError(HpsearchError):
+    """Pretrained weights are missing, or are not those of the network that wants them."""

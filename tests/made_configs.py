@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpsearch.study.config import TrialConfig
+from hpsearch.study.config import TrialConfig, has
 
 PLAIN: dict[str, Any] = {
     "family": "alexnet",
@@ -16,6 +16,16 @@ PLAIN: dict[str, Any] = {
     "activation": "relu",
     "pooling": "max",
     "batch_norm": True,
+    "convolutions": 2,
+    "reduction": 2,
+    "block": "basic",
+    "blocks": 1,
+    "squeeze": 4,
+    "squeeze_where": "all",
+    "backbone": "resnet18",
+    "unfreeze": "none",
+    "body_rate": 0.1,
+    "pretrained": {},
     "dropout": 0.1,
     "optimizer": "adamw",
     "learning_rate": 3e-3,
@@ -35,5 +45,7 @@ PLAIN: dict[str, Any] = {
 
 
 def config_with(**changes: Any) -> TrialConfig:
-    """Return a small configuration with some values replaced."""
-    return TrialConfig.model_validate({**PLAIN, **changes})
+    """Return a small configuration with some values replaced, without those of other families."""
+    values = {**PLAIN, **changes}
+    family = values["family"]
+    return TrialConfig.model_validate({k: v for k, v in values.items() if has(family, k)})

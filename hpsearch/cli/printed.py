@@ -157,9 +157,9 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     out.print(f"Searched: {escape(searched)}")
     out.print(f"\nThe first {len(checked.samples)} configurations:")
     columns = [config.model_dump() for config, _ in checked.samples]
-    listed = [n for n in SHOWN if n != "precision"]
+    listed = [n for n in SHOWN if n != "precision" and any(n in column for column in columns)]
     listed += [n for n in spec.space.searched() if n not in listed]
-    table = [(n, *(_short(column[n]) for column in columns)) for n in listed]
+    table = [(n, *(_short(column.get(n, "")) for column in columns)) for n in listed]
     table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
     table.append(
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))

@@ -11,12 +11,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hpsearch.models.head import ACTIVATIONS, Head, ImageShape, halved, pool, stem_stride
+from hpsearch.models.head import (
+    ACTIVATIONS,
+    Head,
+    ImageShape,
+    after_stem,
+    convolution,
+    normalisation,
+    pool,
+    pooled,
+    shrunk,
+    stem,
+)
 from hpsearch.study.config import TrialConfig
-
-# The head sees at most this many positions along each axis, as AlexNet's 6 x 6; a larger map is
-# averaged down, or its first matrix would hold nearly all parameters of the network.
-LARGEST_MAP = 7
 
 
 class AlexNet(nn.Module):
@@ -27,31 +34,21 @@ class AlexNet(nn.Module):
 
     def __init__(self, config: TrialConfig, shape: ImageShape, outputs: int) -> None:
         super().__init__()
-        stride = stem_stride(shape)
-        height, width = -(-shape.height // stride), -(-shape.width // stride)
+        size, filters, bias = after_stem(shape), config.filters, not config.batch_norm
         blocks: list[nn.Module] = []
-        channels = shape.channels
         for i in range(config.layers):
-            kernel = config.kernel_size + (2 if i == 0 else 0)
             blocks += [
-                nn.Conv2d(
-                    channels,
-                    config.filters,
-                    kernel,
-                    stride=stride if i == 0 else 1,
-                    padding=kernel // 2,
-                    bias=not config.batch_norm,
-                ),
-                pool(config.pooling, height, width),
-                nn.BatchNorm2d(config.filters) if config.batch_norm else nn.Identity(),
+                convolution(filters, filters, config.kernel_size, size, bias)
+                if i
+                else stem(shape, filters, config.kernel_size + 2, bias),
+                pool(config.pooling, *size),
+                normalisation(filters, config),
                 ACTIVATIONS[config.activation](),
             ]
-            height, width, channels = halved(height), halved(width), config.filters
-        out = (min(height, LARGEST_MAP), min(width, LARGEST_MAP))
-        if out != (height, width):
-            blocks.append(nn.AdaptiveAvgPool2d(out))
-        self.features = nn.Sequential(*blocks)
-        self.head = Head(config.filters * out[0] * out[1], outputs, config)
+            size = pooled(size)
+        average, size = shrunk(size)
+        self.features = nn.Sequential(*blocks, average)
+        self.head = Head(filters * size[0] * size[1], outputs, config)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.features(images)  # (N, filters, height / 2^layers, width / 2^layers)

@@ -6,16 +6,35 @@ from collections.abc import Callable
 
 from torch import nn
 
-from hpsearch.models import alexnet, resnet
+from hpsearch.data.prepared import SearchData
+from hpsearch.models import alexnet, googlenet, pretrained, resnet, senet, vgg
 from hpsearch.models.head import ImageShape
 from hpsearch.study.config import Family, TrialConfig
 
 FAMILIES: dict[Family, Callable[[TrialConfig, ImageShape, int], nn.Module]] = {
     "alexnet": alexnet.build,
+    "vgg": vgg.build,
+    "googlenet": googlenet.build,
     "resnet": resnet.build,
+    "senet": senet.build,
+    "pretrained": pretrained.build,
 }
 
 
 def build_model(config: TrialConfig, shape: ImageShape, outputs: int) -> nn.Module:
-    """Return a fresh network: `(N, channels, height, width)` in, logits `(N, outputs)` out."""
+    """Return a network: `(N, channels, height, width)` in, logits `(N, outputs)` out.
+
+    Its weights are random, a pretrained one's too: see `initial_model`.
+    """
     return FAMILIES[config.family](config, shape, outputs)
+
+
+def initial_model(config: TrialConfig, data: SearchData) -> nn.Module:
+    """Return the network of a configuration as its training begins, pretrained weights in place.
+
+    Raises WeightsError where those are missing.
+    """
+    model = build_model(config, ImageShape(*data.image_shape), len(data.outputs))
+    if isinstance(model, pretrained.PretrainedNet):
+        model.load(config, data.mean, data.std)
+    return model

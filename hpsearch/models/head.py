@@ -20,14 +20,22 @@ POOLINGS: dict[Pooling, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {
     "average": nn.AvgPool2d,
 }
 
+LARGEST_MAP = 7
+
 
 @dataclass(frozen=True)
 class ImageShape:
-    """The shape of one image: `channels` x `height` x `width`, in pixels."""
+    """The shape of one image: `channels` x `height` x `width`, in pixels.
+
+    A signal (text, a sensor) is an image of height 1.
+    """
 
     channels: int
     height: int
     width: int
+
+
+Size = tuple[int, int]  # height and width of a map
 
 
 def stem_stride(shape: ImageShape) -> int:
@@ -37,6 +45,44 @@ def stem_stride(shape: ImageShape) -> int:
     """
     side = min(shape.height, shape.width)
     return 1 if side < 64 else 2 if side < 160 else 4
+
+
+def after_stem(shape: ImageShape) -> Size:
+    """Return the size of the maps after a network's first convolution."""
+    stride = stem_stride(shape)
+    return -(-shape.height // stride), -(-shape.width // stride)
+
+
+def stem(shape: ImageShape, outputs: int, kernel: int, bias: bool) -> nn.Conv2d:
+    """Return a network's first convolution; it strides over large images, and skips no pixel."""
+    stride = stem_stride(shape)
+    kernel = max(kernel, 2 * stride - 1)
+    return convolution(shape.channels, outputs, kernel, (shape.height, shape.width), bias, stride)
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int, size: Size, bias: bool, stride: int = 1
+) -> nn.Conv2d:
+    """Return a convolution, padded so that its stride alone decides the size of its maps.
+
+    Along an axis of length 1 there is nothing to convolve: the kernel of a signal is `(1, kernel)`.
+    """
+    window = (kernel if size[0] > 1 else 1, kernel if size[1] > 1 else 1)
+    padding = (window[0] // 2, window[1] // 2)
+    return nn.Conv2d(inputs, outputs, window, stride=stride, padding=padding, bias=bias)
+
+
+def normalisation(channels: int, config: TrialConfig) -> nn.Module:
+    """Return batch normalisation where a configuration asks for it; its convolutions need no bias.
+
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015.
+    """
+    return nn.BatchNorm2d(channels) if config.batch_norm else nn.Identity()
+
+
+def pooled(size: Size) -> Size:
+    """Return the size of a map after one pooling (see `halved`)."""
+    return halved(size[0]), halved(size[1])
 
 
 def halved(size: int) -> int:
@@ -51,6 +97,25 @@ def pool(pooling: Pooling, height: int, width: int) -> nn.Module:
     """Return a pooling by 2 along every axis that is long enough (see `halved`)."""
     window = (2 if height >= 4 else 1, 2 if width >= 4 else 1)
     return nn.Identity() if window == (1, 1) else POOLINGS[pooling](window)
+
+
+def smoothing(pooling: Pooling, size: Size) -> nn.Module:
+    """Return a pooling over 3 positions along every axis that keeps a map's size."""
+    window = (3 if size[0] > 1 else 1, 3 if size[1] > 1 else 1)
+    padding = (window[0] // 2, window[1] // 2)
+    if pooling == "average":
+        return nn.AvgPool2d(window, stride=1, padding=padding, count_include_pad=False)
+    return nn.MaxPool2d(window, stride=1, padding=padding)
+
+
+def shrunk(size: Size) -> tuple[nn.Module, Size]:
+    """Return what averages a map down to what a head may see, and the size it then has.
+
+    At most 7 positions along each axis, as AlexNet's 6 and VGG's 7; the head's first matrix would
+    hold nearly all parameters of a network otherwise.
+    """
+    out = (min(size[0], LARGEST_MAP), min(size[1], LARGEST_MAP))
+    return (nn.Identity() if out == size else nn.AdaptiveAvgPool2d(out)), out
 
 
 class Head(nn.Module):

@@ -10,6 +10,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape
+from hpsearch.models.weights import check_weights
 from hpsearch.results.estimate import Estimate, estimate, sampled
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
@@ -36,6 +37,7 @@ def check(
     """Prepare the data, build the networks of the first trials, time some; raises what a launch
     would."""
     prepared = prepare(spec.data, data_root, progress)
+    check_weights(spec)
     shape, outputs = ImageShape(*prepared.image_shape), len(prepared.outputs)
     count = min(SAMPLES, spec.trial_budget())
     configs = sampled(spec, prepared.fingerprint, "fp32", count)

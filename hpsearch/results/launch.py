@@ -13,6 +13,7 @@ from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
 from hpsearch.errors import RunsFolderError, StudyNotFoundError, WorkerError
+from hpsearch.models.weights import check_weights
 from hpsearch.results.conclude import Finishing, conclude, write_results
 from hpsearch.results.estimate import Estimate, estimate, is_worth_it
 from hpsearch.results.queue import is_finished, open_study
@@ -83,6 +84,7 @@ def launch(
     _check_writable(folder)
     prepared = prepare(spec.data, data_root, watcher.decoding)
     watcher.prepared(prepared)
+    check_weights(spec)
     with interrupts_noted() as interrupted:
         storage = open_storage(storage_url, gives_up=interrupted)
         try:

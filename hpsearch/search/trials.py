@@ -16,8 +16,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState, create_trial
 
 from hpsearch.data.prepared import SearchData
-from hpsearch.models.cost import cost
+from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape
+from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search import endings
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.leases import HeldLease
@@ -87,7 +88,13 @@ class TrialRunner:
         saved: SavedTraining | None = None
         try:
             config = config_from(self.spec, self.data.fingerprint, trial)
-            self._note_cost(trial, config)
+            price = self._note_cost(trial, config)
+            room = device_memory_bytes(self.device, config.threads)
+            found = infeasible(price, config, self.spec.search.max_parameters, room)
+            if found is not None and found.in_parts:
+                return self._without_memory(trial, held, config)
+            if found is not None:
+                return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
             saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
             watched = _Watched(self, held, saved.load(self.device).trained_s)
 
@@ -190,9 +197,10 @@ class TrialRunner:
             "torch": version("torch"),
         }
 
-    def _note_cost(self, trial: Trial, config: TrialConfig) -> None:
+    def _note_cost(self, trial: Trial, config: TrialConfig) -> Cost:
         price = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
         note(trial, {"parameters": price.parameters, "forward_flops": price.forward_flops})
+        return price
 
     def _note_memory(self, trial: Trial) -> None:
         """Record what a trial took of a GPU, for whoever decides how many workers it holds."""

@@ -2,19 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from hpsearch.study.data import DataReference, Task
+from hpsearch.study.data import DataReference, Section, Task
 from hpsearch.study.tasks import Loss, Metric, loss_misfit, metric_misfit, smoothing_misfit
 
-Family = Literal["alexnet", "resnet"]
+Family = Literal["alexnet", "vgg", "googlenet", "resnet", "senet", "pretrained"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu"]
 Pooling = Literal["max", "average"]
 Schedule = Literal["one-cycle", "cosine", "plateau", "step", "constant"]
 Precision = Literal["fp32", "bf16"]
+Block = Literal["basic", "bottleneck"]
+SqueezeWhere = Literal["all", "last"]
+Unfreeze = Literal["none", "last", "all"]
+Backbone = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "convnext_tiny",
+]
+
+_ALL = frozenset(get_args(Family))
+_BUILT = _ALL - {"pretrained"}
+_RESIDUAL = frozenset({"resnet", "senet"})
+
+# The values that only some families have. All others mean something to each.
+OWN_VALUES: dict[str, frozenset[str]] = {
+    "filters": _BUILT,
+    "layers": _BUILT,
+    "pooling": _BUILT,
+    "batch_norm": _BUILT,
+    "kernel_size": _RESIDUAL | {"alexnet"},
+    "convolutions": frozenset({"vgg"}),
+    "reduction": frozenset({"googlenet"}),
+    "block": _RESIDUAL,
+    "blocks": _RESIDUAL,
+    "squeeze": frozenset({"senet"}),
+    "squeeze_where": frozenset({"senet"}),
+    "backbone": frozenset({"pretrained"}),
+    "unfreeze": frozenset({"pretrained"}),
+    "body_rate": frozenset({"pretrained"}),
+    "pretrained": frozenset({"pretrained"}),
+}
+
+# Own values that came later than their families: what a configuration without them means.
+_FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1}
+
+
+def has(family: object, name: str) -> bool:
+    """Whether a value of a configuration means something to a family."""
+    return family in OWN_VALUES.get(name, _ALL)
+
+
+class Pretrained(Section):
+    """Where the weights of pretrained networks come from.
+
+    `weights` is a file of torchvision's, or a folder of such files under torchvision's own names;
+    without it they lie in torch's own cache, and `download` may bring them there.
+    """
+
+    weights: str | None = None
+    download: bool = False
 
 
 def odd(size: int) -> int:
@@ -22,6 +86,11 @@ def odd(size: int) -> int:
     if size % 2 == 0:
         raise ValueError(f"{size} is even; use an odd number, such as {size + 1}")
     return size
+
+
+def _own(**limits: Any) -> Any:
+    """Return a field that only some families have: it is None in others, where nothing reads it."""
+    return Field(default=None, **limits)
 
 
 class TrialConfig(BaseModel):
@@ -33,6 +102,8 @@ class TrialConfig(BaseModel):
     batch normalisation then sees the parts. `early_stopping` is how many epochs the test loss may
     stay above its lowest while the train loss falls; then, or at the end, the weights of the epoch
     with the best test metric count. Without it all epochs are trained, and the last one counts.
+    batch normalisation then sees the parts. A value that its family does not have (`OWN_VALUES`)
+    is None, and is left out where a configuration is written down.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,14 +112,24 @@ class TrialConfig(BaseModel):
     loss: Loss = "cross-entropy"
     metric: Metric = "accuracy"
     family: Family
-    filters: int = Field(ge=1)
-    layers: int = Field(ge=1)
-    kernel_size: Annotated[int, Field(ge=1), AfterValidator(odd)]
+    filters: int = _own(ge=1)
+    layers: int = _own(ge=1)
+    kernel_size: Annotated[int, AfterValidator(odd)] = _own(ge=1)
     units1: int = Field(ge=1)
     units2: int = Field(ge=1)
     activation: Activation
-    pooling: Pooling
-    batch_norm: bool
+    pooling: Pooling = _own()
+    batch_norm: bool = _own()
+    convolutions: int = _own(ge=1)
+    reduction: int = _own(ge=1)
+    block: Block = _own()
+    blocks: int = _own(ge=1)
+    squeeze: int = _own(ge=1)
+    squeeze_where: SqueezeWhere = _own()
+    backbone: Backbone = _own()
+    unfreeze: Unfreeze = _own()
+    body_rate: float = _own(gt=0, le=1)
+    pretrained: Pretrained = _own()
     dropout: float = Field(ge=0, lt=1)
     optimizer: Optimizer
     learning_rate: float = Field(gt=0)
@@ -76,3 +157,25 @@ class TrialConfig(BaseModel):
         if wrong is not None:
             raise ValueError(wrong)
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, written: Any) -> Any:
+        if isinstance(written, dict):
+            family = written.get("family")
+            return {k: v for k, v in _FORMERLY.items() if has(family, k)} | written
+        return written
+
+    @model_validator(mode="after")
+    def _has_what_its_family_has(self) -> TrialConfig:
+        for name in OWN_VALUES:
+            given = getattr(self, name) is not None
+            if given and not has(self.family, name):
+                raise ValueError(f"{name}: {self.family} has no such value; leave it out")
+            if not given and has(self.family, name):
+                raise ValueError(f"{name} is missing, and {self.family} needs it")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_others_have(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in written(self).items() if has(self.family, name)}

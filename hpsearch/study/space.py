@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -21,6 +21,7 @@ from hpsearch.study.axes import (
     PlainAxis,
     Value,
 )
+from hpsearch.study.config import OWN_VALUES, has
 
 if TYPE_CHECKING:
     import optuna
@@ -30,7 +31,8 @@ class Space(BaseModel):
     """One axis per hyperparameter; an axis that the study file does not name holds its default.
 
     The defaults are a known-good configuration: moved to the nearest point of the space they are
-    the first trial of every study, so that tuning has something to beat.
+    the first trial of every study, so that tuning has something to beat. An axis that a family does
+    not have (`OWN_VALUES`) is neither sampled for it nor part of its defaults and its grid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -44,6 +46,15 @@ class Space(BaseModel):
     activation: Annotated[Axis, Kind(str, allowed=get_args(config.Activation))] = Fixed("gelu")
     pooling: Annotated[Axis, Kind(str, allowed=get_args(config.Pooling))] = Fixed("max")
     batch_norm: Annotated[Axis, Kind(bool)] = Fixed(True)
+    convolutions: Annotated[Axis, Kind(int, low=1, high=8)] = Fixed(2)
+    reduction: Annotated[Axis, Kind(int, low=1, high=64)] = Fixed(2)
+    block: Annotated[Axis, Kind(str, allowed=get_args(config.Block))] = Fixed("basic")
+    blocks: Annotated[Axis, Kind(int, low=1, high=48)] = Fixed(1)
+    squeeze: Annotated[Axis, Kind(int, low=1, high=256)] = Fixed(16)
+    squeeze_where: Annotated[Axis, Kind(str, allowed=get_args(config.SqueezeWhere))] = Fixed("all")
+    backbone: Annotated[Axis, Kind(str, allowed=get_args(config.Backbone))] = Fixed("resnet18")
+    unfreeze: Annotated[Axis, Kind(str, allowed=get_args(config.Unfreeze))] = Fixed("none")
+    body_rate: Annotated[Axis, Kind(float, low=1e-6, high=1)] = Fixed(0.1)
     dropout: Annotated[Axis, Kind(float, low=0, high=0.95)] = Fixed(0.1)
     optimizer: Annotated[Axis, Kind(str, allowed=get_args(config.Optimizer))] = Fixed("adamw")
     learning_rate: Annotated[Axis, Kind(float, low=1e-8, high=10)] = Fixed(3e-3)
@@ -63,12 +74,25 @@ class Space(BaseModel):
     def _families_are_complete(self) -> Space:
         if isinstance(self.family, ByFamily):
             raise ValueError("family: write one name or a list of names")
-        for name, axis in self:
-            if isinstance(axis, ByFamily):
-                missing = [str(f) for f in self.families() if f not in axis.axes]
-                if missing:
-                    raise ValueError(f"{name}: nothing is said for the family {missing[0]}")
+        for name in self.model_fields_set:
+            self._check_families(name, getattr(self, name))
         return self
+
+    def _check_families(self, name: str, axis: Axis) -> None:
+        """Raise ValueError where something is said for the wrong families, or not for all."""
+        having = [family for family in self.families() if has(family, name)]
+        if not having:
+            raise ValueError(
+                f"{name}: {_listed(self.families())} has no such axis, but "
+                f"{_listed(sorted(OWN_VALUES[name]))}; leave it out"
+            )
+        if isinstance(axis, ByFamily):
+            strange = [family for family in axis.axes if not has(family, name)]
+            if strange:
+                raise ValueError(f"{name}: {strange[0]} has no such axis; leave it out")
+            missing = [family for family in having if family not in axis.axes]
+            if missing:
+                raise ValueError(f"{name}: nothing is said for the family {missing[0]}")
 
     def families(self) -> tuple[Value, ...]:
         """Return the families that this space can yield."""
@@ -91,14 +115,21 @@ class Space(BaseModel):
         return found
 
     def pick_all(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
-        """Return a value for every axis: asked of a live trial, or read back from a stored one."""
+        """Return a value for every axis that the trial's family has.
+
+        Asked of a live trial, or read back from a stored one.
+        """
         family = self.axis_of("family", "")[1].pick("family", trial)
         picked: dict[str, Value] = {"family": family}
-        for name in type(self).model_fields:
+        for name in self.names(family):
             if name != "family":
                 stored_name, axis = self.axis_of(name, family)
                 picked[name] = axis.pick(stored_name, trial)
         return picked
+
+    def names(self, family: Value) -> list[str]:
+        """Return the names of the axes that a family has."""
+        return [name for name in type(self).model_fields if has(family, name)]
 
     def searched(self) -> dict[str, Axis]:
         """Return the axes that are not fixed."""
@@ -107,9 +138,9 @@ class Space(BaseModel):
     def default_params(self, family: Value) -> dict[str, Value]:
         """Return, as a trial stores them, the known-good defaults moved into this space."""
         params: dict[str, Value] = {}
-        for name, field in type(self).model_fields.items():
+        for name in self.names(family):
             stored_name, axis = self.axis_of(name, family)
-            wanted = family if name == "family" else field.default.value
+            wanted = family if name == "family" else type(self).model_fields[name].default.value
             if not isinstance(axis, Fixed):
                 params[stored_name] = axis.nearest(wanted)
         return params
@@ -130,7 +161,7 @@ class Space(BaseModel):
 
     def _grid_of(self, family: Value) -> list[tuple[str, tuple[Value, ...] | None]]:
         axes: list[tuple[str, tuple[Value, ...] | None]] = []
-        for name in type(self).model_fields:
+        for name in self.names(family):
             stored_name, axis = self.axis_of(name, family)
             if not isinstance(axis, Fixed):
                 axes.append((stored_name, (family,) if name == "family" else axis.points()))
@@ -142,11 +173,19 @@ class Space(BaseModel):
             {
                 name
                 for family in self.families()
-                for name in type(self).model_fields
+                for name in self.names(family)
                 if self.axis_of(name, family)[1].points() is None
             }
         )
 
     def notation(self) -> dict[str, Any]:
-        """Return the space in the notation of the study file, defaults included."""
-        return self.model_dump(mode="json")
+        """Return the space in the notation of the study file, defaults included.
+
+        Axes that none of its families has are left out.
+        """
+        written = self.model_dump(mode="json")
+        return {n: axis for n, axis in written.items() if any(has(f, n) for f in self.families())}
+
+
+def _listed(names: Iterable[Value]) -> str:
+    return " or ".join(map(str, names))

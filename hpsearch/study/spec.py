@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hpsearch.study.config import TrialConfig
+from hpsearch.study.config import Pretrained, TrialConfig, has
 from hpsearch.study.data import Data, DataReference, Section
 from hpsearch.study.space import Space
 from hpsearch.study.tasks import (
@@ -94,7 +94,8 @@ class Search(Section):
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
     study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
     study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`.
+    stopped, and so is one that hangs for `stall_timeout`. A network of more than `max_parameters`
+    is not trained, and the sampler is told so.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
@@ -106,6 +107,7 @@ class Search(Section):
     timeout: Duration | None = None
     trial_timeout: Duration | None = None
     stall_timeout: Duration = 600.0
+    max_parameters: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
@@ -117,6 +119,7 @@ class StudySpec(Section):
     data: Data
     space: Annotated[Space, PlainSerializer(lambda space: space.notation())] = Space()
     search: Search = Search()
+    pretrained: Pretrained = Pretrained()
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> StudySpec:
@@ -175,7 +178,8 @@ class StudySpec(Section):
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.
 
-        Budgets and the place of the data are left out: they may change between launches.
+        Budgets and the place of the data are left out: they may change between launches. So is
+        `max_parameters`, which decides what is trained, but not what a training comes to.
         """
         written = self.model_dump(mode="json")
         for section, key in (
@@ -185,6 +189,8 @@ class StudySpec(Section):
             ("search", "timeout"),
             ("search", "trial_timeout"),
             ("search", "stall_timeout"),
+            ("search", "max_parameters"),
+            ("pretrained", "download"),
         ):
             written[section].pop(key)
         return _flat(written)
@@ -214,6 +220,8 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
     picked: dict[str, Any] = spec.space.pick_all(trial)
     picked["loss"] = spec.loss(picked["loss"])
     early = spec.search.early_stopping
+    if has(picked["family"], "pretrained"):
+        picked["pretrained"] = spec.pretrained
     return TrialConfig(
         **picked,
         task=spec.data.task,

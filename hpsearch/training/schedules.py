@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from hpsearch.models.pretrained import PretrainedNet
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.optimizers import Adam, Sgd
 
@@ -20,21 +22,36 @@ SGD_MOMENTUM = 0.9
 
 
 def optimizer_for(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer of a configuration over all parameters of a model.
+    """Return the optimizer of a configuration over all parameters of a model that learn.
 
     Weight decay spares biases and normalisation (one-dimensional parameters), as is common
-    practice since "Bag of Tricks for Image Classification" (He et al., 2019).
+    practice since "Bag of Tricks for Image Classification" (He et al., 2019). A pretrained body
+    learns at `body_rate` times the learning rate.
     """
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    spared = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
     rate = config.learning_rate
+    groups: list[dict[str, Any]] = []
+    for factor, parameters in _by_rate(config, model):
+        decayed = [p for p in parameters if p.requires_grad and p.ndim > 1]
+        spared = [p for p in parameters if p.requires_grad and p.ndim <= 1]
+        groups += [
+            {"params": decayed, "weight_decay": config.weight_decay, "lr": rate * factor},
+            {"params": spared, "weight_decay": 0.0, "lr": rate * factor},
+        ]
     if config.optimizer == "sgd":
         return Sgd(groups, rate, SGD_MOMENTUM)
     return Adam(groups, rate, decoupled=config.optimizer == "adamw")
+
+
+def _by_rate(
+    config: TrialConfig, model: nn.Module
+) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    """Yield the parameters of a model with the factor of their learning rate."""
+    if isinstance(model, PretrainedNet):
+        yield 1.0, list(model.head.parameters())
+        if config.unfreeze != "none":
+            yield config.body_rate, list(model.body.parameters())
+    else:
+        yield 1.0, list(model.parameters())
 
 
 @dataclass
@@ -87,7 +104,7 @@ def schedule_for(
         return RateSchedule(
             lr_scheduler.OneCycleLR(
                 optimizer,
-                max_lr=config.learning_rate,
+                max_lr=[group["lr"] for group in optimizer.param_groups],
                 total_steps=total,
                 pct_start=ONE_CYCLE_WARMUP,
                 cycle_momentum=False,

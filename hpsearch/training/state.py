@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.data.prepared import SearchData
-from hpsearch.models.families import build_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.families import initial_model
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import rank
 from hpsearch.training.overfitting import turning_point
@@ -165,8 +164,7 @@ def begin(
     """Return a training of a configuration before its first batch."""
     task = task_for(config, data, device)
     torch.manual_seed(config.seed)
-    channels, height, width = data.image_shape
-    model = build_model(config, ImageShape(channels, height, width), len(data.outputs))
+    model = initial_model(config, data)
     check_outputs(model)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_for(config, model)

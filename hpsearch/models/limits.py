@@ -1,0 +1,77 @@
+"""What cannot be trained here, known before it is tried, so that the search can learn from it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hpsearch.models.cost import Cost
+from hpsearch.study.config import TrialConfig
+
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """Why a configuration cannot be trained: `what` it takes too much of, and a reason for people.
+
+    `in_parts` is whether it may be possible with batches in smaller parts.
+    """
+
+    what: str
+    reason: str
+    in_parts: bool = False
+
+
+def infeasible(
+    price: Cost, config: TrialConfig, max_parameters: int | None, memory_bytes: int | None
+) -> Infeasible | None:
+    """Return why a network of this cost cannot be trained within these limits, None if it can."""
+    if price.impossible is not None:
+        return Infeasible("maps", price.impossible)
+    if max_parameters is not None and price.parameters > max_parameters:
+        return Infeasible(
+            "parameters",
+            f"it has {price.parameters:,} parameters, more than search.max_parameters, "
+            f"{max_parameters:,}",
+        )
+    if memory_bytes is not None and price.memory_bytes > memory_bytes:
+        return Infeasible(
+            "memory",
+            f"it needs about {price.memory_bytes / 2**30:.1f} GiB of memory, and there are "
+            f"{memory_bytes / 2**30:.1f}",
+            in_parts=config.micro_batches == 1 and config.batch_size > 1,
+        )
+    return None
+
+
+def device_memory_bytes(device: torch.device, threads: int) -> int | None:
+    """Return the memory that a training with so many threads may take, None where it is unknown.
+
+    All of a GPU; of a machine's memory the share that its threads are of the processors, for that
+    many workers run beside it.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    total = machine_memory_bytes()
+    return None if total is None else total * threads // max(threads, os.cpu_count() or 1)
+
+
+def machine_memory_bytes() -> int | None:
+    """Return the memory of this machine, or of the container; None where the system hides it."""
+    known = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
+            known.append(int(path.read_text(encoding="ascii")))
+    return min(known, default=None)
