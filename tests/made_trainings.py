@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hpsearch.data.prepared import Labelled, SearchData
-from hpsearch.study.config import TrialConfig
+from hpsearch.study.config import TrialConfig, has
 from hpsearch.study.data import DataReference
 from hpsearch.training.state import Epoch
 
@@ -20,7 +20,7 @@ Scores = tuple[float, ...]
 
 
 def config(**changes: object) -> TrialConfig:
-    """Return a small configuration with some values replaced."""
+    """Return a small configuration with some values replaced, without those of other families."""
     values: dict[str, object] = {
         "family": "alexnet",
         "filters": 8,
@@ -31,6 +31,16 @@ def config(**changes: object) -> TrialConfig:
         "activation": "relu",
         "pooling": "max",
         "batch_norm": True,
+        "convolutions": 2,
+        "reduction": 2,
+        "block": "basic",
+        "blocks": 1,
+        "squeeze": 4,
+        "squeeze_where": "all",
+        "backbone": "resnet18",
+        "unfreeze": "none",
+        "body_rate": 0.1,
+        "pretrained": {},
         "dropout": 0.2,
         "optimizer": "adamw",
         "learning_rate": 0.01,
@@ -47,7 +57,9 @@ def config(**changes: object) -> TrialConfig:
         "threads": 1,
         "data": DataReference(source="digits", fingerprint="none"),
     }
-    return TrialConfig.model_validate(values | changes)
+    values |= changes
+    family = values["family"]
+    return TrialConfig.model_validate({k: v for k, v in values.items() if has(family, k)})
 
 
 def striped() -> SearchData:

@@ -104,13 +104,17 @@ def _pooled(module: nn.Module, given: Shape) -> Shape:
     return (*given[:2], *_windowed(module, given))
 
 
-def _averaged(module: nn.AdaptiveAvgPool2d, given: Shape) -> Shape:
+def _averaged(module: Any, given: Shape) -> Shape:
     size = module.output_size
-    return (*given[:2], *((size, size) if isinstance(size, int) else size))  # type: ignore[arg-type]
+    return (*given[:2], *((size, size) if isinstance(size, int) else size))
 
 
 def _linear(module: nn.Linear, given: Shape) -> Shape:
     return (*given[:-1], module.out_features)
+
+
+def _unchanged(module: Any, given: Shape) -> Shape:
+    return given
 
 
 RETURNS: dict[type[nn.Module], Callable[[Any, Shape], Shape]] = {
@@ -139,9 +143,10 @@ class _Walk:
 
     def through(self, model: nn.Module, shape: ImageShape) -> None:
         """Go through a network; it is of no use afterwards."""
+        module: Any
         for module in model.modules():
             if any(True for _ in module.children()):
-                module.to_empty(device="cpu", recurse=False)  # what it holds beside its layers
+                nn.Module.to_empty(module, device="cpu", recurse=False)  # beside its layers
             elif type(module).__name__ not in REARRANGES:
                 module.forward = partial(self._layer, module)
         try:
@@ -151,7 +156,7 @@ class _Walk:
             self.vanishes = str(error)
 
     def _layer(self, module: nn.Module, given: Tensor) -> Tensor:
-        shape = RETURNS.get(type(module), lambda _, given: given)(module, given.shape)
+        shape = RETURNS.get(type(module), _unchanged)(module, given.shape)
         same = isinstance(module, nn.Identity) or getattr(module, "inplace", False)
         returned = given if same else given.new_empty(shape)
         self.largest = max(self.largest, returned.numel())

@@ -38,7 +38,9 @@ class Inception(nn.Module):
     The 3 x 3 branch sees `inputs / reduction` filters, the 5 x 5 branch a quarter of those.
     """
 
-    def __init__(self, inputs: int, outputs: int, size: Size, config: TrialConfig, pooling: nn.Module) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: Size, config: TrialConfig, pooling: nn.Module
+    ) -> None:
         super().__init__()
         bias = not config.batch_norm
         self.one, self.five = max(1, outputs // 4), max(1, outputs // 8)

@@ -13,6 +13,8 @@ sees our normalised channels through the mean of its three colours' weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -62,9 +64,7 @@ class PretrainedNet(nn.Module):
         self.register_buffer("scale", torch.ones(COLOURS, 1, 1))
         self.register_buffer("shift", torch.zeros(COLOURS, 1, 1))
         self._frozen = [
-            module
-            for name, module in self.body.named_modules()
-            if not _learns(name, config)
+            module for name, module in self.body.named_modules() if not _learns(name, config)
         ]
         for name, parameter in self.body.named_parameters():
             parameter.requires_grad_(_learns(name, config))
@@ -123,14 +123,15 @@ def _behead(body: nn.Module) -> int:
     name = "fc" if hasattr(body, "fc") else "classifier"
     head = getattr(body, name)
     parts = list(head) if isinstance(head, nn.Sequential) else [head]
-    first = next(i for i, part in enumerate(parts) if isinstance(part, nn.Linear))
-    setattr(body, name, nn.Sequential(*(p for p in parts[:first] if not isinstance(p, nn.Dropout))))
-    features: int = parts[first].in_features
-    return features
+    first = next(part for part in parts if isinstance(part, nn.Linear))
+    before = parts[: parts.index(first)]
+    setattr(body, name, nn.Sequential(*(p for p in before if not isinstance(p, nn.Dropout))))
+    return first.in_features
 
 
 def _stem_name(body: nn.Module) -> str:
-    return next(name for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
+    named: Iterator[tuple[str, nn.Module]] = body.named_modules()
+    return next(name for name, module in named if isinstance(module, nn.Conv2d))
 
 
 def _resize_stem(body: nn.Module, channels: int) -> None:

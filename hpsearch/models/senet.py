@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hpsearch.models.head import ImageShape
+from hpsearch.models.head import ACTIVATIONS, ImageShape
 from hpsearch.models.resnet import ResNet
 from hpsearch.study.config import TrialConfig
 
@@ -18,14 +18,15 @@ from hpsearch.study.config import TrialConfig
 class SqueezeExcitation(nn.Module):
     """Weighs each filter by what all filters show: `(N, C, H, W) -> (N, C, H, W)`.
 
-    The same as torchvision's `ops.SqueezeExcitation`, whose import costs a worker a second.
+    The same as torchvision's `ops.SqueezeExcitation`, whose import costs a worker a second. The
+    paper's ReLU is the network's own activation here: of few squeezed numbers all may be dead.
     """
 
-    def __init__(self, channels: int, squeezed: int) -> None:
+    def __init__(self, channels: int, squeezed: int, activation: type[nn.Module]) -> None:
         super().__init__()
         self.weigh = nn.Sequential(
             nn.Linear(channels, squeezed),
-            nn.ReLU(),
+            activation(),
             nn.Linear(squeezed, channels),
             nn.Sigmoid(),
         )
@@ -41,6 +42,7 @@ def build(config: TrialConfig, shape: ImageShape, outputs: int) -> nn.Module:
     def ending(stage: int, filters: int) -> list[nn.Module]:
         if config.squeeze_where == "last" and stage < config.layers - 1:
             return []
-        return [SqueezeExcitation(filters, max(1, filters // config.squeeze))]
+        squeezed = max(1, filters // config.squeeze)
+        return [SqueezeExcitation(filters, squeezed, ACTIVATIONS[config.activation])]
 
     return ResNet(config, shape, outputs, ending)

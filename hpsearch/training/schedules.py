@@ -42,9 +42,7 @@ def optimizer_for(config: TrialConfig, model: nn.Module) -> torch.optim.Optimize
     return Adam(groups, rate, decoupled=config.optimizer == "adamw")
 
 
-def _by_rate(
-    config: TrialConfig, model: nn.Module
-) -> Iterator[tuple[float, list[nn.Parameter]]]:
+def _by_rate(config: TrialConfig, model: nn.Module) -> Iterator[tuple[float, list[nn.Parameter]]]:
     """Yield the parameters of a model with the factor of their learning rate."""
     if isinstance(model, PretrainedNet):
         yield 1.0, list(model.head.parameters())

@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from torchvision.models import get_model_weights
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -172,7 +173,9 @@ def test_check_shows_the_split_and_three_configurations(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists(), "a check leaves nothing behind"
 
 
-@pytest.mark.parametrize("name", ["fashion-mnist.yaml", "filters-units.yaml", "flowers.yaml"])
+@pytest.mark.parametrize(
+    "name", ["fashion-mnist.yaml", "filters-units.yaml", "flowers.yaml", "families.yaml"]
+)
 def test_every_study_that_is_shipped_passes_its_check(
     name: str, tmp_path: Path, shared_data: Path
 ) -> None:
@@ -200,6 +203,23 @@ def test_spoken_digits_are_checked_with_the_speakers_that_are_held_out(
     assert "images 48 x 64, 1 channel(s)" in shown
     held_out = [line for line in shown.splitlines() if line.startswith("Groups by speaker in ")]
     assert [line.split(": ")[1][0] for line in held_out] == ["4", "1", "1"]
+
+
+def test_a_study_of_pretrained_networks_is_told_of_missing_weights_by_its_check(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    text = (ROOT / "studies" / "flowers-pretrained.yaml").read_text()
+    (tmp_path / "flowers.yaml").write_text(text.replace("download: true", "download: false"))
+    arguments = ("check", "flowers.yaml", "--data", str(shared_data))
+    assert "put resnet18-" in hpsearch(tmp_path, *arguments, code=1).stderr
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    for name in ("resnet18", "resnet34"):  # a check finds them, and does not read them
+        (cache / get_model_weights(name).DEFAULT.url.rsplit("/", 1)[1]).touch()
+    shown = hpsearch(tmp_path, *arguments).stdout
+    assert "All is well" in shown
+    assert "resnet18" in shown and "kernel_size" not in shown
 
 
 BAD_FILES = {

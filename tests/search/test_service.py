@@ -76,7 +76,7 @@ def work_here(storage: Storage, study: str, place: Path, **options: Any) -> None
 def test_a_trial_that_needs_too_much_memory_is_infeasible_and_teaches_the_sampler(
     storage: Storage, tmp_path: Path
 ) -> None:
-    space = {"batch_size": [16, 1439], "filters": 2048, "kernel_size": 15, "layers": 8}
+    space = {"batch_size": [16, 1439], "filters": 1024, "kernel_size": 7, "layers": 4}
     spec = digits_spec("huge", space=space, trials=1, epochs=1)
     opened(storage, spec)
     code = "import sys, test_service; test_service.with_little_memory(*sys.argv[1:])"
@@ -90,6 +90,31 @@ def test_a_trial_that_needs_too_much_memory_is_infeasible_and_teaches_the_sample
     assert trial.user_attrs["micro_batches"] > 1, "smaller parts were tried before"
     assert "out of memory" in trial.user_attrs["reason"]
     assert trial.constraints == {"memory": 1.0}
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("what", "space", "search", "says"),
+    [
+        ("memory", {"filters": 2048, "kernel_size": 15, "layers": 8}, {}, "GiB of memory, and"),
+        ("parameters", {"filters": 64}, {"max_parameters": 9_000}, "more than search.max_param"),
+    ],
+)
+def test_what_cannot_be_trained_is_known_before_and_teaches_the_sampler(
+    what: str, space: Any, search: Any, says: str, storage: Storage, tmp_path: Path
+) -> None:
+    spec = digits_spec(what, space={"batch_size": [16, 32], **space}, trials=2, epochs=1, **search)
+    opened(storage, spec)
+    work_here(storage, what, tmp_path)
+    trials = read_stored_study(storage, what).trials
+    assert len(trials) == 2
+    for trial in trials:
+        assert trial.state == TrialState.PRUNED
+        assert says in trial.user_attrs["reason"]
+        assert trial.constraints == {what: 1.0}
+        assert trial.user_attrs["parameters"] > 9_000
+        assert trial.user_attrs["forward_flops"] > 10_000
+        assert "curve" not in trial.user_attrs, "nothing was trained"
 
 
 def with_little_memory(url: str, place: str) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from hpsearch.study import config
 from hpsearch.study.axes import FAMILY_NAMES, Choice, Fixed, FloatRange, IntRange
+from hpsearch.study.config import OWN_VALUES, has
 from hpsearch.study.space import Space
 
 WHOLE = {
@@ -22,10 +23,15 @@ WHOLE = {
     "units1": (1, 8192),
     "units2": (1, 8192),
     "batch_size": (1, 65536),
+    "convolutions": (1, 8),
+    "reduction": (1, 64),
+    "blocks": (1, 48),
+    "squeeze": (1, 256),
     "patience": (0, 1000),
     "shift": (0, 64),
 }
 REAL = {
+    "body_rate": ("1e-6", "1"),
     "dropout": ("0", "0.95"),
     "learning_rate": ("1e-8", "10"),
     "weight_decay": ("0", "10"),
@@ -34,6 +40,10 @@ REAL = {
 NAMES = {
     "activation": get_args(config.Activation),
     "pooling": get_args(config.Pooling),
+    "block": get_args(config.Block),
+    "squeeze_where": get_args(config.SqueezeWhere),
+    "backbone": get_args(config.Backbone),
+    "unfreeze": get_args(config.Unfreeze),
     "optimizer": get_args(config.Optimizer),
     "schedule": get_args(config.Schedule),
 }
@@ -102,16 +112,22 @@ def axes(name: str, finite: bool) -> st.SearchStrategy[Any]:
         plain = st.booleans() | lists(st.booleans())
     else:
         plain = st.sampled_from(NAMES[name]) | lists(st.sampled_from(NAMES[name]))
-    return plain | st.fixed_dictionaries(dict.fromkeys(FAMILY_NAMES, plain))
+    having = sorted(OWN_VALUES.get(name, FAMILY_NAMES))
+    return plain | st.fixed_dictionaries(dict.fromkeys(having, plain))
 
 
 @st.composite
 def spaces(draw: st.DrawFn, finite: bool = False) -> dict[str, Any]:
     """Draw the `space` section of a study file; the grid of a `finite` one is small."""
-    names = [*WHOLE, *REAL, *NAMES, *SWITCHES, "kernel_size"]
+    families = draw(st.sampled_from(FAMILY_NAMES) | lists(st.sampled_from(FAMILY_NAMES)))
+    searched = [families] if isinstance(families, str) else families
+    names = [
+        name
+        for name in (*WHOLE, *REAL, *NAMES, *SWITCHES, "kernel_size")
+        if any(has(family, name) for family in searched)
+    ]
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=3 if finite else 8))
     written = {name: draw(axes(name, finite)) for name in chosen}
-    families = draw(st.sampled_from(FAMILY_NAMES) | lists(st.sampled_from(FAMILY_NAMES)))
     return {"family": families, **written}
 
 
@@ -128,7 +144,7 @@ def test_a_stored_trial_gives_the_values_that_the_live_one_gave(
     trial = study.ask()
     picked = space.pick_all(trial)
     assert space.pick_all(study.trials[0]) == picked
-    assert set(picked) == set(Space.model_fields)
+    assert set(picked) == {n for n in Space.model_fields if has(picked["family"], n)}
     for name, value in picked.items():
         _, axis = space.axis_of(name, picked["family"])
         assert lies_in(axis, value), f"{name}: {value} is not in {axis}"
@@ -283,6 +299,81 @@ def test_the_family_cannot_depend_on_the_family() -> None:
 def test_every_value_of_a_trial_config_that_training_needs_has_an_axis() -> None:
     told_elsewhere = {
         "task", "metric", "epochs", "early_stopping", "seed", "micro_batches", "precision",
-        "threads", "data",
+        "threads", "data", "pretrained",
     }  # fmt: skip
     assert set(Space.model_fields) == set(config.TrialConfig.model_fields) - told_elsewhere
+
+
+# Axes that only some families have
+
+
+def test_an_axis_that_a_family_does_not_have_is_not_sampled_for_it() -> None:
+    space = Space.model_validate(
+        {
+            "family": ["alexnet", "vgg", "senet", "pretrained"],
+            "filters": {"alexnet": [16, 32], "vgg": 8, "senet": [4, 8]},
+            "convolutions": [1, 2],
+            "squeeze": {"low": 2, "high": 16, "log": True},
+            "backbone": ["resnet18", "resnet34"],
+            "dropout": [0.0, 0.5],
+        }
+    )
+    sampled = {
+        "alexnet": {"alexnet.filters"},
+        "vgg": {"convolutions"},
+        "senet": {"senet.filters", "squeeze"},
+        "pretrained": {"backbone"},
+    }
+    for family, own in sampled.items():
+        study = new_study()
+        study.enqueue_trial({"family": family})
+        trial = study.ask()
+        space.pick_all(trial)
+        assert set(trial.params) == {"family", "dropout"} | own
+        assert set(space.default_params(family)) == {"family", "dropout"} | own
+
+
+def test_a_grid_has_no_points_that_differ_in_what_their_family_does_not_have() -> None:
+    space = Space.model_validate(
+        {
+            "family": ["alexnet", "vgg", "resnet"],
+            "convolutions": [1, 2, 3],
+            "block": ["basic", "bottleneck"],
+            "blocks": [1, 2],
+        }
+    )
+    assert space.grid_size() == 1 + 3 + 2 * 2
+    assert {"family": "alexnet"} in list(space.grid())
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ({"convolutions": 2}, "convolutions: alexnet has no such axis, but vgg; leave it out"),
+        (
+            {"family": ["vgg", "googlenet"], "kernel_size": 3},
+            "kernel_size: vgg or googlenet has no",
+        ),
+        (
+            {"family": ["resnet", "vgg"], "blocks": {"resnet": 1, "vgg": 2}},
+            "blocks: vgg has no such axis; leave it out",
+        ),
+        (
+            {"family": ["resnet", "senet", "vgg"], "blocks": {"resnet": 1}},
+            "blocks: nothing is said for the family senet",
+        ),
+    ],
+    ids=str,
+)
+def test_an_axis_of_other_families_is_an_error_that_says_whose_it_is(
+    written: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Space.model_validate(written)
+
+
+def test_a_space_written_down_leaves_out_what_its_families_do_not_have() -> None:
+    notation = Space.model_validate({"family": ["alexnet", "vgg"]}).notation()
+    assert notation["convolutions"] == 2
+    assert notation["kernel_size"] == 3
+    assert not {"blocks", "squeeze", "backbone"} & notation.keys()

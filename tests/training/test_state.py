@@ -64,13 +64,18 @@ def assert_same(got: Trained, expected: Trained) -> None:
         assert torch.equal(got[1][name], weight), name
 
 
-@pytest.mark.parametrize("family", get_args(Family))
+@pytest.mark.parametrize("family", sorted(set(get_args(Family)) - {"pretrained"}))
+def test_a_training_of_any_family_goes_on_as_exactly(family: str, stripes: SearchData) -> None:
+    settings = config(family=family)
+    assert_same(disturbed(settings, stripes, ALL_STOPS), undisturbed(settings, stripes))
+
+
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
 @pytest.mark.parametrize("schedule", get_args(Schedule))
 def test_a_training_interrupted_again_and_again_ends_as_if_undisturbed(
-    family: str, optimizer: str, schedule: str, stripes: SearchData
+    optimizer: str, schedule: str, stripes: SearchData
 ) -> None:
-    settings = config(family=family, optimizer=optimizer, schedule=schedule)
+    settings = config(optimizer=optimizer, schedule=schedule)
     assert_same(disturbed(settings, stripes, ALL_STOPS), undisturbed(settings, stripes))
 
 

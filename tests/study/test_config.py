@@ -1,0 +1,54 @@
+"""The configuration of a trial: what its family has, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from made_configs import PLAIN, config_with
+from pydantic import ValidationError
+
+from hpsearch.study.axes import FAMILY_NAMES
+from hpsearch.study.config import OWN_VALUES, TrialConfig, has
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_configuration_is_written_with_the_values_of_its_family_and_read_again(
+    family: str,
+) -> None:
+    config = config_with(family=family)
+    written = config.model_dump(mode="json")
+    assert set(written) == {name for name in TrialConfig.model_fields if has(family, name)}
+    assert TrialConfig.model_validate(written) == config
+    assert TrialConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(("family", "name"), [("vgg", "kernel_size"), ("pretrained", "filters")])
+def test_a_value_that_a_family_does_not_have_is_refused(family: str, name: str) -> None:
+    written = config_with(family=family).model_dump() | {name: 3}
+    with pytest.raises(ValidationError, match=f"{name}: {family} has no such value; leave it out"):
+        TrialConfig.model_validate(written)
+
+
+@pytest.mark.parametrize("name", sorted(n for n in OWN_VALUES if has("senet", n)))
+def test_a_value_that_a_family_needs_is_missed(name: str) -> None:
+    written = config_with(family="senet").model_dump()
+    del written[name]
+    if name in ("block", "blocks"):  # they came later: what was exported before can be read
+        assert TrialConfig.model_validate(written).block == "basic"
+        return
+    with pytest.raises(ValidationError, match=f"{name} is missing, and senet needs it"):
+        TrialConfig.model_validate(written)
+
+
+def test_a_resnet_exported_before_there_were_blocks_has_one_basic_block_a_stage() -> None:
+    written: dict[str, Any] = config_with(family="resnet").model_dump()
+    del written["block"], written["blocks"]
+    assert TrialConfig.model_validate(written) == config_with(
+        family="resnet", block="basic", blocks=1
+    )
+    assert "blocks" not in config_with(family="alexnet").model_dump()
+
+
+def test_the_plain_values_are_those_of_a_configuration() -> None:
+    assert set(PLAIN) <= set(TrialConfig.model_fields)
