@@ -165,6 +165,8 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
     )
     out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
+    for line in checked.refused:
+        out.print(escape(line), style="yellow")
     out.print(estimate_words(checked.estimate))
     out.print(f"All is well. Start it with: hpsearch launch {study_file}")
 

@@ -10,6 +10,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape
+from hpsearch.models.limits import infeasible, machine_memory_bytes
 from hpsearch.models.weights import check_weights
 from hpsearch.results.estimate import Estimate, estimate, sampled
 from hpsearch.study.config import TrialConfig
@@ -20,10 +21,14 @@ SAMPLES = 3
 
 @dataclass(frozen=True)
 class Checked:
-    """A study that can be launched: its data, what some of its trials would be, what it costs."""
+    """A study that can be launched: its data, what some of its trials would be, what it costs.
+
+    `refused` says which of those would not be trained, and why.
+    """
 
     prepared: Prepared
     samples: list[tuple[TrialConfig, Cost]]
+    refused: list[str]
     estimate: Estimate
 
 
@@ -42,4 +47,9 @@ def check(
     count = min(SAMPLES, spec.trial_budget())
     configs = sampled(spec, prepared.fingerprint, "fp32", count)
     samples = [(config, cost(config, shape, outputs)) for config in configs]
-    return Checked(prepared, samples, estimate(spec, prepared, workers, device))
+    refused = []
+    for i, (config, price) in enumerate(samples):
+        found = infeasible(price, config, spec.search.max_parameters, machine_memory_bytes())
+        if found is not None:
+            refused.append(f"configuration {i} would not be trained: {found.reason}")
+    return Checked(prepared, samples, refused, estimate(spec, prepared, workers, device))

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import torch
 
-from hpsearch.data.prepared import Prepared, load_search_data
+from hpsearch.data.prepared import Prepared, SearchData, load_search_data
+from hpsearch.errors import HpsearchError
 from hpsearch.models.cost import cost
 from hpsearch.models.head import ImageShape
+from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search.processes import Tell, cores, device_named, in_child
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for
 from hpsearch.study.config import TrialConfig
@@ -155,12 +158,34 @@ def _probe(
     spec = StudySpec.model_validate_json(written)
     data, device = load_search_data(prepared), device_named(device_name)
     precision = faster_precision(spec.search.precision, data, device)
-    configs = sampled(spec, data.fingerprint, precision)
-    shape, outputs = ImageShape(*data.image_shape), len(data.outputs)
-    configs.sort(key=lambda config: cost(config, shape, outputs).forward_flops)
+    configs = _feasible(spec, sampled(spec, data.fingerprint, precision), data, device)
     count = max(PROBED, of)
     middles = [configs[(2 * i + 1) * len(configs) // (2 * count)] for i in range(count)]
     return [epoch_s(config, data, device) for config in middles[number::of]]
+
+
+def _feasible(
+    spec: StudySpec, configs: list[TrialConfig], data: SearchData, device: torch.device
+) -> list[TrialConfig]:
+    """Return those configurations that would be trained, from the cheapest to the dearest.
+
+    Raises HpsearchError with a reason where there is none.
+    """
+    shape, outputs = ImageShape(*data.image_shape), len(data.outputs)
+    room = device_memory_bytes(device, threads=1)
+    prices = [cost(config, shape, outputs) for config in configs]
+    refused = [
+        infeasible(price, config, spec.search.max_parameters, room)
+        for price, config in zip(prices, configs, strict=True)
+    ]
+    if None not in refused:
+        assert refused[0] is not None
+        raise HpsearchError(
+            f"none of {len(configs)} configurations of this space can be trained; the first: "
+            f"{refused[0].reason}"
+        )
+    kept = [i for i, reason in enumerate(refused) if reason is None]
+    return [configs[i] for i in sorted(kept, key=lambda i: prices[i].forward_flops)]
 
 
 def sampled(

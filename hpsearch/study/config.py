@@ -61,8 +61,8 @@ OWN_VALUES: dict[str, frozenset[str]] = {
     "pretrained": frozenset({"pretrained"}),
 }
 
-# Own values that came later than their families: what a configuration without them means.
-_FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1}
+# Own values that came later than their families, and what it means where they are not named.
+FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1}
 
 
 def has(family: object, name: str) -> bool:
@@ -163,7 +163,7 @@ class TrialConfig(BaseModel):
     def _of_an_earlier_version(cls, written: Any) -> Any:
         if isinstance(written, dict):
             family = written.get("family")
-            return {k: v for k, v in _FORMERLY.items() if has(family, k)} | written
+            return {k: v for k, v in FORMERLY.items() if has(family, k)} | written
         return written
 
     @model_validator(mode="after")

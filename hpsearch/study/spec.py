@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from hpsearch.study.config import Pretrained, TrialConfig, has
+from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data, DataReference, Section
 from hpsearch.study.space import Space
 from hpsearch.study.tasks import (
@@ -193,6 +193,9 @@ class StudySpec(Section):
             ("pretrained", "download"),
         ):
             written[section].pop(key)
+        for name, value in FORMERLY.items():  # as in studies of before there was that axis
+            if written["space"].get(name) == value:
+                del written["space"][name]
         return _flat(written)
 
     def trial_budget(self) -> int:

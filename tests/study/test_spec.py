@@ -114,6 +114,7 @@ def test_the_identity_is_flat_and_can_be_stored_as_json() -> None:
     [
         ("search", {"trials": 1000}),
         ("search", {"timeout": None}),
+        ("search", {"max_parameters": 1_000_000}),
         ("data", {"root": "elsewhere"}),
         ("data", {"download": False}),
     ],
@@ -125,6 +126,41 @@ def test_budgets_and_the_place_of_the_data_may_change_between_launches(
     changed = spec_with(section, **changes)
     assert changed != StudySpec.model_validate(FULL)
     assert changed.identity() == StudySpec.model_validate(FULL).identity()
+
+
+def test_weights_change_the_identity_and_how_they_get_here_does_not() -> None:
+    plain = StudySpec.model_validate(FULL)
+    fetched, other = (
+        StudySpec.model_validate({**FULL, "pretrained": written})
+        for written in ({"download": True}, {"weights": "mine.pth"})
+    )
+    assert fetched.identity() == plain.identity()
+    assert other.identity()["pretrained.weights"] == "mine.pth"
+
+
+def test_a_study_of_before_there_were_blocks_is_the_same_study() -> None:
+    identity = StudySpec.model_validate(FULL).identity()
+    assert not {"space.block", "space.blocks"} & identity.keys()
+    assert spec_with("space", blocks=1, block="basic").identity() == identity
+    assert spec_with("space", blocks=[1, 2]).identity()["space.blocks"] == [1, 2]
+
+
+def test_weights_are_told_to_the_trials_that_need_them() -> None:
+    written = {
+        "name": "photos",
+        "data": {"source": "digits"},
+        "space": {"family": ["alexnet", "pretrained"]},
+        "pretrained": {"weights": "mine.pth"},
+    }
+    spec, study = StudySpec.model_validate(written), optuna.create_study()
+    for family in ("alexnet", "pretrained"):
+        study.enqueue_trial({"family": family})
+        trial = study.ask()
+        for name, value in (("seed", 0), ("precision", "fp32"), ("threads", 1)):
+            trial.set_user_attr(name, value)
+        config = config_from(spec, "abc", trial)
+        told = config.pretrained.weights if family == "pretrained" else config.pretrained
+        assert told == ("mine.pth" if family == "pretrained" else None)
 
 
 @pytest.mark.parametrize(
