@@ -80,7 +80,7 @@ def trials_csv(report: Report) -> str:
     study = report.study
     rows = []
     for trial in study.sampled():
-        config = study.config(trial).model_dump(mode="json", exclude={"data"})
+        config = study.config(trial).model_dump(mode="json", exclude={"data", "pretrained"})
         attrs = trial.user_attrs
         rows.append(
             {
@@ -96,4 +96,5 @@ def trials_csv(report: Report) -> str:
                 **config,
             }
         )
-    return str(pd.DataFrame(rows).to_csv(index=False))
+    table = pd.DataFrame(rows).convert_dtypes()  # counts stay whole where some families have none
+    return str(table.to_csv(index=False))
