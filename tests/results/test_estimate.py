@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hpsearch.data.prepare import prepare
+from hpsearch.errors import HpsearchError
 from hpsearch.results.estimate import epochs_left, estimate, is_worth_it, reckoned
 from hpsearch.study.spec import StudySpec
 
@@ -78,3 +79,9 @@ def test_only_a_long_study_is_timed_before_it_is_launched() -> None:
     prepared = prepare(spec_of().data)
     assert not is_worth_it(spec_of(), prepared)
     assert is_worth_it(spec_of(trials=5000, epochs=100), prepared)
+
+
+def test_a_space_of_which_nothing_can_be_trained_is_refused_with_a_reason() -> None:
+    spec = spec_of(max_parameters=10)
+    with pytest.raises(HpsearchError, match=r"none of 64 .*more than search\.max_parameters"):
+        estimate(spec, prepare(spec.data), workers=1)
