@@ -75,7 +75,8 @@ def point(family: str, seed: int) -> TrialConfig:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     own = {"pretrained": {}} if has(family, "pretrained") else {}
     told = {n: PLAIN[n] for n in ("epochs", "seed", "precision", "threads", "data")}
-    return TrialConfig(**space.pick_all(study.ask()), **own, **told)
+    picked = space.pick_all(study.ask()) | {"loss": "cross-entropy"}
+    return TrialConfig(**picked, **own, **told)
 
 
 def noise(config: TrialConfig, shape: ImageShape) -> SearchData:
