@@ -16,6 +16,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from hpsearch.data import sealed
+from hpsearch.data.audit import audited
 from hpsearch.data.prepared import Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import digits, folder, torchvision_sets
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
@@ -33,7 +34,7 @@ SOURCES: dict[SourceName, Source] = {
     ),
 }
 
-FORMAT = 2  # of the files below; another number leaves older caches alone
+FORMAT = 3  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 LOCK_TIMEOUT_S = 3600.0
 
@@ -112,6 +113,7 @@ def _make(
     try:
         decoded = source.decode(data, root, scratch, progress)
         assignment = assign(decoded.targets, decoded.outputs, data.split, decoded.official_test)
+        assignment = audited(decoded, assignment, data, scratch, cache / f"{key}.copies.png")
         _write(scratch, decoded, assignment)
         (scratch / "decoded.npy").unlink(missing_ok=True)
         shutil.rmtree(cache / key, ignore_errors=True)

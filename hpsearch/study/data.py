@@ -18,6 +18,7 @@ SourceName = Literal[
     "folder",
 ]
 Task = Literal["single-label", "multi-label", "regression"]
+Duplicates = Literal["together", "refuse", "allow"]
 WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder"}
 
 
@@ -60,13 +61,16 @@ class Split(Section):
 class Data(Section):
     """Where images come from, how they are decoded (`image_size` in pixels), how they are split.
 
-    `root` only says where the data lies; the fingerprint of its content says what it is.
+    `root` only says where the data lies; the fingerprint of its content says what it is. Copies of
+    one image in several splits are moved `together` into train, or the data is refused, or they are
+    allowed to stay.
     """
 
     source: SourceName
     root: str | None = None
     image_size: int | None = Field(None, ge=8, le=224)
     on_broken: Literal["error", "skip"] = "error"
+    duplicates: Duplicates = "together"
     download: bool = False
     split: Split = Split()
 

@@ -20,6 +20,7 @@ IDX_PARTS = {
     "kmnist": ("KMNIST/raw", "", "train", "t10k"),
     "emnist": ("EMNIST/raw", "emnist-balanced-", "train", "test"),
 }
+BICUBIC = Image.Resampling.BICUBIC
 Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -137,3 +138,14 @@ def write_svhn(root: Path, train: Made, official_test: Made) -> Path:
         content = {"X": images.transpose(1, 2, 3, 0), "y": matlab}
         savemat(root / f"{name}_32x32.mat", content, do_compression=True)
     return root
+
+
+def scenes(count: int, *shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Return `count` different pictures of `shape` (height, width, channels), smooth as photos."""
+    small = noise(count, 8, 8, shape[2], seed=seed)
+    pictures = [
+        np.asarray(Image.fromarray(image[..., i]).resize((shape[1], shape[0]), BICUBIC))
+        for image in small
+        for i in range(shape[2])
+    ]
+    return np.stack(pictures).reshape(count, shape[2], *shape[:2]).transpose(0, 2, 3, 1).copy()

@@ -141,7 +141,9 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     kept = np.array([i for i in range(len(listing)) if i not in left_out], dtype=np.int64)
     targets = np.array([number for _, number in listing], dtype=np.int64)
     skipped = tuple(problem for _, problem in broken)
-    return Decoded(images[kept] if broken else images, targets[kept], classes, skipped=skipped)
+    names = [str(listing[i][0].relative_to(root or ".")) for i in kept]
+    kept_images = images[kept] if broken else images
+    return Decoded(kept_images, targets[kept], classes, skipped=skipped, names=names)
 
 
 SOURCE = Source(stamp, decode)
