@@ -208,12 +208,15 @@ def _blank_finding(found: Audited, place: Path) -> Finding | None:
 
 def blank(images: NDArray[np.uint8]) -> Ints:
     """Return the rows of images that are one even colour."""
-    found = []
-    for start in range(0, len(images), 1024):
-        part = images[start : start + 1024]
-        levels = part.max(axis=(1, 2)).astype(np.int64) - part.min(axis=(1, 2))
-        found.append(start + np.flatnonzero(levels.max(axis=1) < BLANK_LEVELS))
-    return np.concatenate(found)
+
+    def even(some: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        levels = some.max(axis=(1, 2)).astype(np.int64) - some.min(axis=(1, 2))
+        return np.asarray(levels.max(axis=1) < BLANK_LEVELS)
+
+    # Of a few pixels first: nearly all images are ruled out by them.
+    likely = np.flatnonzero(even(images[:, ::7, ::7]))
+    found = [likely[start : start + 1024] for start in range(0, len(likely), 1024)]
+    return np.concatenate([likely[:0], *(rows[even(images[rows])] for rows in found)])
 
 
 def _groups_finding(found: Audited) -> Finding | None:
