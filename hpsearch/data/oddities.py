@@ -154,8 +154,9 @@ def _contradicting_finding(found: Audited, place: Path) -> Finding | None:
     targets = found.decoded.targets.reshape(len(found.before), -1)
     one, other = (targets[pairs[:, i]] for i in (0, 1))
     if found.decoded.task == "regression":
+        # A number may well tell apart what is nearly alike, such as an angle: exact copies only.
         near = SAME_NUMBER * targets.std(axis=0)
-        differ = (np.abs(one - other) > near).any(axis=1)
+        differ = (np.abs(one - other) > near).any(axis=1) & found.copies.exact
     else:
         differ = (one != other).any(axis=1)
     if not differ.any():
