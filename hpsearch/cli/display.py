@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpsearch.data.findings import read_audit
 from hpsearch.results.report import hours
 from hpsearch.search.defaults import DEFAULT_STORAGE
 from hpsearch.search.ledger import DONE, OPEN, PAUSED
@@ -87,6 +88,7 @@ class Display:
             f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
         say_skipped(prepared)
+        say_audit(prepared)
 
     def _searching(self, progress: Progress) -> None:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
@@ -216,6 +218,15 @@ def _bar(label: str, done: int, of: int) -> RenderableType:
 def say_skipped(prepared: Prepared) -> None:
     for problem in prepared.skipped:
         err.print(f"left out, broken: {escape(problem)}", style="yellow")
+
+
+def say_audit(prepared: Prepared) -> None:
+    """Say what is odd in the data, a line each; 'check' shows it."""
+    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
+    for finding in told:
+        err.print(f"data: {escape(finding.says)}", style="yellow")
+    if told:
+        err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")
 
 
 @contextmanager

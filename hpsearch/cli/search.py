@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,6 +158,7 @@ def check(study_file: StudyFile, data: DataRoot = None, as_json: AsJson = False)
                 "image_shape": prepared.image_shape,
                 "fingerprint": prepared.fingerprint,
                 "skipped": prepared.skipped,
+                "audit": asdict(checked.audit) | {"folder": str(prepared.folder)},
                 "samples": [
                     {
                         "config": config.model_dump(mode="json"),

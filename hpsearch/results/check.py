@@ -8,6 +8,7 @@ from pathlib import Path
 
 import optuna
 
+from hpsearch.data.findings import Audit, read_audit
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
@@ -22,9 +23,10 @@ SAMPLES = 3
 
 @dataclass(frozen=True)
 class Checked:
-    """A study that can be launched: its data, and what some of its trials would be."""
+    """A study that can be launched: its data, what is odd in it, what some trials would be."""
 
     prepared: Prepared
+    audit: Audit
     samples: list[tuple[TrialConfig, Cost]]
 
 
@@ -49,4 +51,4 @@ def check(
             (config, cost(config, ImageShape(*prepared.image_shape), len(prepared.outputs)))
         )
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return Checked(prepared, samples)
+    return Checked(prepared, read_audit(prepared.folder), samples)

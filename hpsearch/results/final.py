@@ -8,21 +8,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from hpsearch.data.batches import resident
 from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
+from hpsearch.results.intervals import wilson_interval
 from hpsearch.results.weights import save_model
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
 from hpsearch.search.storage import open_storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.loop import evaluate, logits_of, never, train
-
-CONFIDENCE = 0.95
 
 
 def train_again(
@@ -129,9 +127,6 @@ def measured(
 
 
 def interval(hits: int, images: int) -> tuple[float, float]:
-    """Return the Wilson score interval (95 %) of an accuracy of `hits` in `images`.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    found = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
+    """Return the Wilson score interval (95 %) of an accuracy of `hits` in `images`."""
+    low, high = wilson_interval(hits, images)
+    return float(low), float(high)
