@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpsearch.data.findings import read_audit
 from hpsearch.results.report import hours
 from hpsearch.search.defaults import DEFAULT_STORAGE
 from hpsearch.search.ledger import DONE, OPEN, PAUSED
@@ -90,6 +91,7 @@ class Display:
         )
         say_skipped(prepared)
         say_warnings(self._spec)
+        say_audit(prepared)
 
     def _searching(self, progress: Progress) -> None:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
@@ -248,6 +250,15 @@ def say_warnings(spec: StudySpec) -> None:
     """Say what a study asks for that can have no effect."""
     for warning in spec.warnings():
         err.print(f"warning: {escape(warning)}", style="yellow")
+
+
+def say_audit(prepared: Prepared) -> None:
+    """Say what is odd in the data, a line each; 'check' shows it."""
+    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
+    for finding in told:
+        err.print(f"data: {escape(finding.says)}", style="yellow")
+    if told:
+        err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")
 
 
 @contextmanager

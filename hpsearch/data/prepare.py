@@ -16,6 +16,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from hpsearch.data import sealed
+from hpsearch.data.audit import audited
 from hpsearch.data.prepared import Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
@@ -133,6 +134,10 @@ def _make(
             decoded.task,
             decoded.groups,
         )
+        assignment = audited(
+            decoded, assignment, data, scratch, cache / f"{key}.copies.png",
+            decoded.groups, pictures=not decoded.symbols,
+        )  # fmt: skip
         _write(scratch, decoded, assignment)
         (scratch / "decoded.npy").unlink(missing_ok=True)
         shutil.rmtree(cache / key, ignore_errors=True)
