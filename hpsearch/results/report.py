@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.results.details import learning, per_output
 from hpsearch.results.export import cost_line
 from hpsearch.results.sections import Section, Table
+from hpsearch.search.confirm import choice
 from hpsearch.search.openings import Opening
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
@@ -127,7 +128,7 @@ SHOWN = (
 
 def chosen(report: Report) -> FrozenTrial | None:
     if report.final is None:
-        return report.progress.best
+        return choice(report.study)
     return next(t for t in report.study.trials if t.number == report.final["trial"])
 
 
@@ -205,7 +206,7 @@ def _seal_lines(report: Report) -> list[str]:
             f"Other studies of this storage opened the same data {report.openings_by_others} "
             "time(s): choosing between studies by validation makes it optimistic."
         )
-    best = report.progress.best
+    best = choice(report.study)
     if report.final is not None and best is not None and best.number != report.final["trial"]:
         lines.append(
             f"Trial {best.number} scored better on test since (test "

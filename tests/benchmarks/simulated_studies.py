@@ -30,7 +30,7 @@ from simulated import (  # noqa: E402
 
 from hpsearch.results.intervals import wilson_interval  # noqa: E402
 from hpsearch.results.optimism import accuracy_optimism, expected_optimism  # noqa: E402
-from hpsearch.results.ties import seed_variance  # noqa: E402
+from hpsearch.search.ties import seed_variance  # noqa: E402
 
 SEED_SD = 0.003
 
