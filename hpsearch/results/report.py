@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.results.confirm import confirm_section
 from hpsearch.results.details import learning, per_output
 from hpsearch.results.export import cost_line
 from hpsearch.results.sections import Section, Table
@@ -58,6 +59,7 @@ def last_result(openings: list[Opening]) -> dict[str, Any] | None:
 def sections(report: Report) -> list[Section]:
     """Return the report in the order in which a reader asks: how good, what, why, what else."""
     parts = [_data(report), _scores(report), _choice(report), _learning(report), _search(report)]
+    parts.insert(2, confirm_section(report.study))
     parts += [_top(report), _failures(report)]
     if report.final is not None:
         parts += per_output(report.final)

@@ -63,6 +63,19 @@ class Confirmations:
         return [Confirmation(r.trial_number, r.repeat, json.loads(r.result)) for r in rows]
 
     @patient
+    def running(self, study: str) -> list[tuple[int, int]]:
+        """Return of which trials' slots workers train which repeats now."""
+        query = select(leases.c.slot).where(
+            leases.c.study == study,
+            leases.c.slot <= CONFIRM_SLOT,
+            ~leases.c.done,
+            leases.c.expires_at >= now_s(),
+        )
+        with reading(self.engine) as connection:
+            slots = connection.execute(query.order_by(leases.c.slot.desc())).scalars().all()
+        return [confirmed_by(slot) for slot in slots]
+
+    @patient
     def claim(self, study: str, slot: int, worker: str) -> Lease | None:
         """Return the lease on a training, None while another holds it, or where it has ended."""
         mine = and_(leases.c.study == study, leases.c.slot == slot)
