@@ -116,6 +116,9 @@ class Display:
 
     def _picture(self, progress: Progress) -> RenderableType:
         rows: list[RenderableType] = [_bar("trials", progress.finished, progress.budget)]
+        confirm = progress.confirm
+        if confirm is not None and confirm.has_begun:
+            rows.append(_bar("confirm: trainings", confirm.ended, confirm.of))
         rows.append(Text.from_markup(summary(progress)))
         for trial in progress.running:
             epochs = epochs_of(trial)
@@ -208,10 +211,13 @@ def summary(p: Progress) -> str:
     if p.best is not None:
         score = shown(p.study.spec.metric, p.best.value or 0.0)
         best = f"{score} (trial {p.best.number})"
+    confirm = ""
+    if p.confirm is not None and p.confirm.has_begun:
+        confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
     return (
         f"{len(p.running)} running, {p.pruned} pruned, {p.complete} complete, {p.failed} failed; "
-        f"best test {best}" + ("" if p.state == DONE else f"; time left {left}")
+        f"best test {best}{confirm}" + ("" if p.state == DONE else f"; time left {left}")
     )
 
 

@@ -110,6 +110,8 @@ def print_status(stand: Stand) -> None:
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
             f"worker {trial.user_attrs.get('worker', '?')}"
         )
+    for number, seed in p.confirm.running if p.confirm is not None else ():
+        out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
     if stand.checkpoint_bytes:
         out.print(f"Checkpoints: {stand.checkpoint_bytes / 1e6:,.1f} MB")
     if p.pruner_waits_for:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from hpsearch.results.ties import image_variance_of_hits, seed_variance
+from hpsearch.search.ties import image_variance_of_hits, seed_variance
 
 REACH = 10  # times the noise: a score further below the best was no rival of it
 PLACES = 60  # of the mixture that the scores are drawn from

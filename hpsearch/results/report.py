@@ -7,9 +7,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.results.confirm import confirm_section
 from hpsearch.results.details import learning, per_output
 from hpsearch.results.export import cost_line
 from hpsearch.results.sections import Section, Table
+from hpsearch.search.confirm import choice
 from hpsearch.search.openings import Opening
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
@@ -57,6 +59,7 @@ def last_result(openings: list[Opening]) -> dict[str, Any] | None:
 def sections(report: Report) -> list[Section]:
     """Return the report in the order in which a reader asks: how good, what, why, what else."""
     parts = [_data(report), _scores(report), _choice(report), _learning(report), _search(report)]
+    parts.insert(2, confirm_section(report.study))
     parts += [_top(report), _failures(report)]
     if report.final is not None:
         parts += per_output(report.final)
@@ -127,7 +130,7 @@ SHOWN = (
 
 def chosen(report: Report) -> FrozenTrial | None:
     if report.final is None:
-        return report.progress.best
+        return choice(report.study)
     return next(t for t in report.study.trials if t.number == report.final["trial"])
 
 
@@ -205,7 +208,7 @@ def _seal_lines(report: Report) -> list[str]:
             f"Other studies of this storage opened the same data {report.openings_by_others} "
             "time(s): choosing between studies by validation makes it optimistic."
         )
-    best = report.progress.best
+    best = choice(report.study)
     if report.final is not None and best is not None and best.number != report.final["trial"]:
         lines.append(
             f"Trial {best.number} scored better on test since (test "

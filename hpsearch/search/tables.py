@@ -23,7 +23,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from hpsearch.errors import StorageError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _tables = MetaData()
 
@@ -48,17 +48,20 @@ studies = Table(
     Column("spent_s", Float, nullable=False),  # time in which anyone was at work on it
     Column("ticked_at", Float),  # up to when that was reckoned
     Column("final_s", Float, nullable=False),  # what the final training is expected to take
+    Column("confirm_s", Float, nullable=False),  # what is kept of the timeout to confirm
+    Column("confirm_due", Boolean, nullable=False),  # whether finalists are to be trained again
     Column("created_at", Float, nullable=False),
     Column("edition", Float, nullable=False),  # when it was made or last launched
 )
 
-FINAL_SLOT = -1  # the lease on a study's final; those on trials count from 0
+FINAL_SLOT = -1  # the lease on a study's final; those on trials count from 0, those on ...
+CONFIRM_SLOT = -2  # ... finalists that are trained again from here down
 
 leases = Table(
     "hpsearch_leases",
     _tables,
     Column("study", ForeignKey("hpsearch_studies.name", ondelete="CASCADE"), primary_key=True),
-    Column("slot", Integer, primary_key=True),  # 0 ... trials - 1
+    Column("slot", Integer, primary_key=True),  # 0 ... trials - 1, or below 0
     Column("trial_id", Integer),  # Optuna's id, once the trial exists
     Column("worker", String(200), nullable=False),
     Column("expires_at", Float, nullable=False),
@@ -67,6 +70,19 @@ leases = Table(
     Column("attempts", Integer, nullable=False),  # since an epoch of it was last over
     Column("done", Boolean, nullable=False),
     Index("hpsearch_leases_open", "study", "done"),
+)
+
+# Finalists trained again. They are no trials of Optuna's: those would teach its sampler that a
+# configuration was tried more often than it was proposed, and could become its best trial.
+confirmations = Table(
+    "hpsearch_confirmations",
+    _tables,
+    Column("study", ForeignKey("hpsearch_studies.name", ondelete="CASCADE"), primary_key=True),
+    Column("slot", Integer, primary_key=True),  # of its lease
+    Column("trial_number", Integer, nullable=False),  # whose configuration it was
+    Column("repeat", Integer, nullable=False),  # 0 ... seeds - 1
+    Column("result", Text, nullable=False),  # JSON
+    Column("ended_at", Float, nullable=False),
 )
 
 workers = Table(

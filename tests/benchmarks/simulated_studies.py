@@ -30,7 +30,7 @@ from simulated import (
 
 from hpsearch.results.intervals import wilson_interval
 from hpsearch.results.optimism import accuracy_optimism, expected_optimism
-from hpsearch.results.ties import seed_variance
+from hpsearch.search.ties import seed_variance
 
 SEED_SD = 0.003
 

@@ -19,7 +19,7 @@ from simulated import (
 
 from hpsearch.results.intervals import wilson_interval
 from hpsearch.results.optimism import accuracy_optimism, expected_optimism, noise_of_hits
-from hpsearch.results.ties import image_variance_of_hits, out_of_the_race, seed_variance, told_apart
+from hpsearch.search.ties import image_variance_of_hits, out_of_the_race, seed_variance, told_apart
 
 KINDS = (tailed, improving, equal, of_two_kinds, on_a_plateau, narrow)
 IMAGES = 1000
