@@ -130,7 +130,8 @@ class Display:
         return Group(*rows)
 
     def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
-        words = f"final: trial {trial} again, epoch"
+        which = "the default configuration" if epoch.get("baseline") else f"trial {trial} again"
+        words = f"final: {which}, epoch"
         if self._interactive:
             self._live.update(_bar(words, epoch["epoch"], self._spec.search.epochs))
         elif epoch["epoch"] == 1:

@@ -22,6 +22,8 @@ def markdown(report: Report) -> str:
             aligned = ["---", *["---:"] * (len(part.table.header) - 1)]
             out += ["", _row(part.table.header), _row(tuple(aligned))]
             out += [_row(row) for row in part.table.rows]
+        if part.picture is not None:
+            out += ["", f"![{part.title}]({part.picture})"]
         out.append("")
     return "\n".join(out)
 
@@ -46,6 +48,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "chosen": None if choice is None else trial_json(p.study, choice),
         "openings": report.openings,
         "openings_by_others": report.openings_by_others,
+        "openings_in_all": report.seal.times,
         "final": report.final,
     }
 

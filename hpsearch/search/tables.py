@@ -17,13 +17,15 @@ from sqlalchemy import (
     Text,
     insert,
     select,
+    text,
+    update,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from hpsearch.errors import StorageError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _tables = MetaData()
 
@@ -90,6 +92,7 @@ openings = Table(
     Column("study", String(100), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("trial_number", Integer, nullable=False),
+    Column("config", Text),  # JSON, None in those of before schema version 3
     Column("who", String(200), nullable=False),
     Column("why", Text, nullable=False),
     Column("opened_at", Float, nullable=False),
@@ -126,6 +129,9 @@ def create_ledger(engine: Engine) -> None:
         version = connection.execute(select(versions.c.version)).scalar()
         if version is None:
             connection.execute(insert(versions).values(version=SCHEMA_VERSION))
+        elif version == 2:  # brought up to date, for openings must not be lost
+            connection.execute(text("ALTER TABLE hpsearch_openings ADD COLUMN config TEXT"))
+            connection.execute(update(versions).values(version=SCHEMA_VERSION))
         elif version != SCHEMA_VERSION:
             raise StorageError(
                 f"the ledger has schema version {version}, this hpsearch knows {SCHEMA_VERSION}; "
