@@ -12,6 +12,8 @@ from typing import Any
 from hpsearch.errors import SealError
 from hpsearch.search.openings import Opening
 from hpsearch.search.storage import Storage
+from hpsearch.search.studies import OpenStudy
+from hpsearch.study.tasks import WORDS, Metric, key_of, shown
 
 
 @dataclass(frozen=True)
@@ -109,3 +111,44 @@ def _by_whom(seal: Seal) -> str:
         counts = Counter(o.study for o in openings)
         parts += [f"{n} by study '{study}'{whose}" for study, n in counts.items()]
     return ", ".join(parts)
+
+
+def config_words(opening: Opening) -> str:
+    """Return what tells an opening's configuration from others; nothing where it is unknown."""
+    config = opening.config or (opening.result or {}).get("config")
+    if config is None:
+        return ""
+    size = config.get("backbone") or f"{config.get('layers')} x {config.get('filters')} filters"
+    return (
+        f": {config['family']}, {size}, {config['optimizer']} {config['learning_rate']:.3g}, "
+        f"seed {config['seed']}"
+    )
+
+
+def result_words(opening: Opening) -> list[str]:
+    """Return what an opening showed, a line for each network that it measured."""
+    result = opening.result
+    if result is None:
+        return ["none: the measurement did not end"]
+    metric: Metric = (result.get("config") or {}).get("metric", "accuracy")
+    lines = [_score_words(metric, result["validation"], "")]
+    beside = result.get("baseline")
+    if beside is not None and "validation" in beside:
+        what = f"default configuration, trial {beside['trial']}: "
+        lines.append(_score_words(metric, beside["validation"], what))
+    return lines
+
+
+def _score_words(metric: Metric, scores: dict[str, Any], what: str) -> str:
+    bounds = scores.get("interval")
+    known = f" (95 % interval {' - '.join(shown(metric, b) for b in bounds)})" if bounds else ""
+    return f"{what}validation {WORDS[metric]} {shown(metric, scores[key_of(metric)])}{known}"
+
+
+def history_json(study: OpenStudy, seal: Seal) -> dict[str, Any]:
+    """Return the record of openings as plain data for scripts."""
+    return {
+        "study": study.spec.name,
+        "fingerprint": study.fingerprint,
+        "openings": [vars(opening) | {"whose": whose} for opening, whose in seal.history()],
+    }
