@@ -1,4 +1,4 @@
-"""Commands that look at a storage: status, report, audit, export, dashboard. None of them loads torch."""
+"""Commands that look at a storage: status, report, audit, export, dashboard; without torch."""
 
 from __future__ import annotations
 

@@ -122,15 +122,19 @@ def _now_postgres(element: object, compiler: object, **options: object) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
+FROM_2_TO_3 = ("ALTER TABLE hpsearch_openings ADD COLUMN config TEXT",)
+
+
 def create_ledger(engine: Engine) -> None:
-    """Create the tables where they are missing; refuse those of a newer hpsearch."""
+    """Create the tables where they are missing; bring those of version 2 up to date."""
     _tables.create_all(engine)
     with engine.begin() as connection:
         version = connection.execute(select(versions.c.version)).scalar()
         if version is None:
             connection.execute(insert(versions).values(version=SCHEMA_VERSION))
         elif version == 2:  # brought up to date, for openings must not be lost
-            connection.execute(text("ALTER TABLE hpsearch_openings ADD COLUMN config TEXT"))
+            for statement in FROM_2_TO_3:
+                connection.execute(text(statement))
             connection.execute(update(versions).values(version=SCHEMA_VERSION))
         elif version != SCHEMA_VERSION:
             raise StorageError(

@@ -13,7 +13,7 @@ from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.data.sources.text import symbols_of
 from hpsearch.results.weights import load_model, save_model
 from hpsearch.study.data import DataReference, Text
-from hpsearch.training.loop import logits_of, train
+from hpsearch.training.loop import outputs_of, train
 
 OPTIONS = Text(length=12, alphabet="abcdef")
 
@@ -32,5 +32,5 @@ def test_a_saved_model_of_texts_is_asked_with_symbols(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(path, training.model, settings, data)
     said = load_model(path).probabilities(torch.from_numpy(symbols_of(texts, OPTIONS)))
-    logits = logits_of(training.model, resident(part, data, CPU), settings)
+    logits = outputs_of(training.model, resident(part, data, CPU), settings)
     torch.testing.assert_close(said, logits.softmax(1), atol=1e-5, rtol=1e-4)
