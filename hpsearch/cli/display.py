@@ -135,7 +135,8 @@ class Display:
         return Group(*rows)
 
     def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
-        words = f"final: trial {trial} again, epoch"
+        which = "the default configuration" if epoch.get("baseline") else f"trial {trial} again"
+        words = f"final: {which}, epoch"
         if self._interactive:
             self._live.update(_bar(words, epoch["epoch"], self._spec.search.epochs))
         elif epoch["epoch"] == 1:
@@ -282,12 +283,12 @@ def training_display(
     """Show decoding, then a line for every epoch."""
 
     def epoch(numbers: dict[str, Any]) -> None:
-        err.print(
-            f"epoch {numbers['epoch']:>3} of {epochs}: train loss {numbers['train_loss']:.4f}, "
-            f"test loss {numbers['test_loss']:.4f}, test {WORDS[metric]} "
-            f"{shown(metric, numbers['test_metric'])}, "
-            f"{numbers['duration_s']:.1f} s"
-        )
+        parts = [f"train loss {numbers['train_loss']:.4f}"]
+        if numbers["test_loss"] is not None:  # test was not taught
+            score = shown(metric, numbers["test_metric"])
+            parts += [f"test loss {numbers['test_loss']:.4f}", f"test {WORDS[metric]} {score}"]
+        parts.append(f"{numbers['duration_s']:.1f} s")
+        err.print(f"epoch {numbers['epoch']:>3} of {epochs}: {', '.join(parts)}")
 
     with decoding_display() as decoding:
         yield decoding, epoch

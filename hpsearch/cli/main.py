@@ -1,7 +1,7 @@
 """The command line: reads arguments, calls one function, prints its result.
 
 Results go to stdout, words on the way to stderr. A command imports its room when it runs, so that
-`--help`, `status`, `report`, `export` and `dashboard` answer without loading torch.
+`--help`, `status`, `report`, `audit`, `export` and `dashboard` answer without loading torch.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (search.launch, "launch studies/digits.yaml --trials 30 --timeout 30m"),
     (stored.status, "status digits"),
     (stored.report, "report digits --json"),
+    (stored.audit, "audit digits"),
     (stored.export, "export digits --trial 7 -o trial-7.yaml"),
     (search.train, "train runs/digits/best.yaml -o model.safetensors"),
     (stored.dashboard, "dashboard --port 8080"),

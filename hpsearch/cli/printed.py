@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from rich.text import Text
 
 from hpsearch.cli.display import estimate_words, say_skipped, say_warnings, summary
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
+from hpsearch.results.seal import Seal, config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
+from hpsearch.results.worth import bounds_text
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import WORDS, key_of, shown
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from hpsearch.results.check import Checked
     from hpsearch.results.export import Exported
     from hpsearch.results.status import Stand, Standing
+    from hpsearch.search.studies import OpenStudy
     from hpsearch.search.worker_list import ListedWorker
 
 out = Console(highlight=False)
@@ -142,6 +146,21 @@ def _print_failures(p: Progress) -> None:
             out.print(f"  {escape(line)}", style="dim")
 
 
+def print_history(study: OpenStudy, seal: Seal) -> None:
+    """Print every opening of the validation split of a study's data."""
+    out.print(f"Study [b]{study.spec.name}[/b], data with fingerprint {study.fingerprint[:12]}")
+    for line in seal_lines(seal):
+        out.print(escape(line))
+    for opening, whose in seal.history():
+        when = datetime.fromtimestamp(opening.opened_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        out.print(f"\n{when}  by {escape(opening.who)}", style="bold")
+        out.print(f"  study     {opening.study} ({whose})")
+        out.print(f"  trial     {opening.trial_number}{escape(config_words(opening))}")
+        out.print(f"  why       {escape(opening.why)}")
+        for result in result_words(opening):
+            out.print(f"  result    {escape(result)}")
+
+
 def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     """Print what a study would train on, and what some of its trials would be."""
     prepared = checked.prepared
@@ -222,17 +241,35 @@ def print_training(scores: dict[str, Any], exported: Exported, output: Path | No
     """Print what a training came to, beside what was recorded."""
     metric = exported.config.metric
     key = key_of(metric)
-    test, recorded = scores["test"][key], scores[f"recorded_test_{key}"]
-    low, high = (shown(metric, bound) for bound in scores["test"]["interval"])
-    out.print(f"test {WORDS[metric]} {test!r} (95 % interval {low} - {high})")
+    recorded, verdict = scores[f"recorded_test_{key}"], scores["verdict"]
+    if scores["test"] is None:
+        out.print("trained on train and test, as the exported weights were: no test score is left")
+    else:
+        bounds = bounds_text(metric, scores["test"]["interval"])
+        words = f" (95 % interval {bounds})" if bounds else ""
+        out.print(f"test {WORDS[metric]} {scores['test'][key]!r}{words}")
     if recorded is None:
         out.print("the file records no score to compare with")
-    elif scores["identical"]:
+    elif verdict == "identical":
         out.print(f"identical to the recorded {recorded!r}", style="green")
-    else:
-        out.print(
-            f"recorded was {recorded!r}; packages, hardware or thread count differ from then",
-            style="yellow",
-        )
+    elif verdict is not None:
+        _print_verdict(scores, recorded)
     if output is not None:
         out.print(f"weights in {output}")
+
+
+def _print_verdict(scores: dict[str, Any], recorded: float) -> None:
+    """Print what a score that is not the recorded one may come from."""
+    because = " and ".join(scores["because"])
+    chance = f"trainings may differ by {scores['noise']:.4g} by chance, from {scores['noise_of']}"
+    if scores["verdict"] == "within seed noise":
+        out.print(f"within seed noise: recorded was {recorded!r}, and {chance}", style="green")
+        if because:
+            out.print(f"what differs: {escape(because)}", style="yellow")
+        return
+    unknown = (
+        "of nothing that is recorded: another processor, operations that are not deterministic "
+        "on this device, or a file that was edited"
+    )
+    out.print(f"differs, because {escape(because or unknown)}", style="red")
+    out.print(f"recorded was {recorded!r}, and {chance}")

@@ -119,21 +119,26 @@ def train(
     ] = None,
     data: DataRoot = None,
     device: Device = "auto",
+    compare: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where the score differs beyond noise.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train from an exported file alone, and compare with the score recorded in it."""
     from hpsearch.cli.display import training_display
     from hpsearch.cli.printed import print_training
     from hpsearch.results.export import read_exported
-    from hpsearch.results.train import train_exported
+    from hpsearch.results.train import DIFFERS, train_exported
 
     exported = read_exported(config_file)
     with training_display(exported.config.epochs, exported.config.metric) as (decoding, epoch):
-        trained = train_exported(exported, data, device, output, decoding, epoch)
+        trained = train_exported(exported, data, device, output, decoding, epoch, compare)
     if as_json:
         options.print_json(trained)
     else:
         print_training(trained, exported, output)
+    if compare and trained["verdict"] == DIFFERS:
+        raise typer.Exit(1)
 
 
 def check(

@@ -1,4 +1,4 @@
-"""Commands that look at a storage: status, report, export, dashboard. None of them loads torch."""
+"""Commands that look at a storage: status, report, audit, export, dashboard; without torch."""
 
 from __future__ import annotations
 
@@ -60,6 +60,26 @@ def report(
         options.print_json(report_json(made))
     else:
         print_report(made)
+
+
+def audit(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+    """Show who opened the validation split of a study's data, when, for what, and what it showed.
+
+    Openings by other studies of the same data, and by deleted ones, are in it.
+    """
+    from hpsearch.cli.printed import print_history
+    from hpsearch.results.seal import history_json, seal_of
+    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.search.studies import read_stored_study
+
+    opened = open_storage(storage, create=False)
+    with storage_errors(opened):
+        stored = read_stored_study(opened, options.name_of(study))
+        seal = seal_of(opened, stored.spec.name)
+    if as_json:
+        options.print_json(history_json(stored, seal))
+    else:
+        print_history(stored, seal)
 
 
 def export(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import NothingToChooseError, SealError
+from hpsearch.errors import NothingToChooseError
 from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
 from hpsearch.results.final import run_final
 from hpsearch.results.formats import markdown, trials_csv
-from hpsearch.results.report import Report, last_result
+from hpsearch.results.report import Report
+from hpsearch.results.seal import seal_of
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.leases import HeldLease
 from hpsearch.search.ledger import DONE
@@ -65,18 +66,11 @@ def _measure(
 ) -> bool:
     study = read_stored_study(storage, name)
     trial = chosen_trial(study)
-    mine = [o for o in storage.openings.of(study.fingerprint) if o.study == name]
-    result = last_result(mine)
+    seal = seal_of(storage, name)
+    result = seal.result
     if result is not None and (result["trial"] == trial.number or not open_again):
         return False  # measured already; a better trial since is named by the report
-    unfinished = next((o for o in mine if o.result is None), None)
-    if unfinished is not None and unfinished.trial_number != trial.number and not open_again:
-        raise SealError(
-            f"validation was opened for trial {unfinished.trial_number} and not measured to the "
-            f"end; the choice is trial {trial.number} now. --open-again opens it a second time, "
-            "and the report will say so"
-        )
-    same = unfinished is not None and unfinished.trial_number == trial.number
+    unfinished = seal.to_go_on_with(trial.number, open_again)
     config = study.config(trial)
     in_child(
         run_final,
@@ -87,8 +81,8 @@ def _measure(
         prepared,
         device,
         folder / "model.safetensors",
-        "final choice" if not mine else "asked for with --open-again",
-        unfinished.id if same and unfinished else None,
+        "asked for with --open-again" if seal.mine or seal.deleted else "final choice",
+        None if unfinished is None else unfinished.id,
         threads=config.threads,
         hear=lambda epoch: finishing(trial.number, epoch),
         interrupted=interrupted,

@@ -11,6 +11,8 @@ from hpsearch.study.tasks import WORDS, Metric, shown
 from hpsearch.training.overfitting import turning_point
 
 LARGEST_MATRIX = 20  # classes; a larger confusion matrix is in --json alone
+CLEARLY = 2  # times the error by chance
+MISTAKES = 10  # listed; all that are kept are in --json
 QUANTILES = {"0.05": "5 %", "0.25": "25 %", "0.5": "median", "0.75": "75 %", "0.95": "95 %"}
 
 Curve = Sequence[dict[str, Any]]  # the epochs of a trial as it records them
@@ -77,6 +79,59 @@ def per_output(final: dict[str, Any]) -> list[Section]:
         return [_per_label(names, found["per_label"])]
     matrix = [] if len(names) > LARGEST_MATRIX else [_confusion(names, found["confusion"])]
     return [_per_class(names, found["per_class"]), *matrix]
+
+
+def calibrated(final: dict[str, Any]) -> Section | None:
+    """Return whether confidences mean what they say; None of numbers, which have none."""
+    found = final.get("calibration")
+    if found is None:
+        return None
+    error, chance = found["error"], found["by_chance"]
+    lines = [
+        f"Expected calibration error {error:.4f}; perfect probabilities of as many answers would "
+        f"show {chance:.4f} by chance alone."
+    ]
+    if error > CLEARLY * chance:
+        lines.append("Confidences are not what they say: do not take them for probabilities.")
+    if found["temperature"] is not None:
+        lines.append(
+            f"Divided by the temperature {found['temperature']:.3f}, fitted on test, it is "
+            f"{found['mended']['error']:.4f}; the exported model does so."
+        )
+    rows = [
+        (
+            f"{b['low']:.2f} - {b['high']:.2f}",
+            str(b["answers"]),
+            f"{b['confidence']:.3f}",
+            f"{b['right']:.3f}",
+        )
+        for b in found["bins"]
+    ]
+    header = ("confidence", "answers", "mean confidence", "right")
+    return Section("Calibration on validation", lines, Table(header, rows))
+
+
+def mistaken(metric: Metric, final: dict[str, Any]) -> Section | None:
+    """Return what was told wrong with the most confidence, or the largest errors of numbers."""
+    found = final.get("mistakes")
+    if not found:
+        return None
+    numbers, text = "per_number" in final["validation"], "text" in found[0]
+    title = "Largest errors" if numbers else "Most confident mistakes"
+    rows = [
+        (
+            str(m["image"]),
+            m["is"],
+            m["told"],
+            *(() if m["confidence"] is None else (f"{m['confidence']:.2%}",)),
+            *((m["text"],) if text else ()),
+        )
+        for m in found[:MISTAKES]
+    ]
+    header = ("image", "is", "told", *(() if numbers else ("sure",)), *(("text",) if text else ()))
+    picture = None if text else "mistakes.png"
+    where = [] if text else ["Their pictures are in mistakes.png, beside the weights."]
+    return Section(f"{title} on validation", where, Table(header, rows), picture)
 
 
 def _per_class(names: list[str], scores: list[dict[str, Any]]) -> Section:

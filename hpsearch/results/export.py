@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict
@@ -26,7 +26,11 @@ PACKAGES = ("hpsearch", "torch", "torchvision", "optuna", "numpy", "pillow", "sc
 
 
 class Recorded(BaseModel):
-    """What the exported training scored, and where."""
+    """What the exported training scored, and where.
+
+    `seed_sd` is the standard deviation of the test score between `seeds` trainings that differed in
+    nothing but their seed, where there were any.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -35,6 +39,8 @@ class Recorded(BaseModel):
     state: str = "complete"
     epochs: int
     device: str = "cpu"
+    seeds: int | None = None
+    seed_sd: float | None = None
 
     def test_score(self, metric: Metric) -> float | None:
         """Return the score on **test**, which stands as `test_accuracy`, `test_mse` or the like."""
@@ -43,11 +49,12 @@ class Recorded(BaseModel):
 
 
 class Exported(BaseModel):
-    """The content of an exported file."""
+    """The content of an exported file. `train_on` is what the exported weights were taught with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: TrialConfig
+    train_on: Literal["train", "train+test"] = "train"
     recorded: Recorded
     versions: dict[str, str] = {}
 
@@ -85,33 +92,25 @@ def _nothing_to_choose(study: OpenStudy) -> str:
 
 def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None) -> str:
     """Return a trial's configuration as commented YAML; `final` adds the scores of the final."""
-    metric, key = study.spec.metric, key_of(study.spec.metric)
+    metric = study.spec.metric
+    if final is not None and final["trial"] != trial.number:
+        final = None  # of another choice
     config = CommentedMap(study.config(trial).model_dump(mode="json"))
     config["data"] = CommentedMap(config["data"])
     if "parameters" in trial.user_attrs:
         config.yaml_add_eol_comment(cost_line(trial), "family")
     config.yaml_add_eol_comment("where the data lay; --data names another place", "data")
-    recorded = CommentedMap(
+    train_on = "train" if final is None else final.get("train_on", "train")
+    document = CommentedMap(
         {
-            "study": study.spec.name,
-            "trial": trial.number,
-            "state": trial.state.name.lower(),
-            f"test_{key}": trial.value,
-            "epochs": epochs_of(trial),
-            "device": trial.user_attrs.get("device", "cpu"),
+            "config": config,
+            "train_on": train_on,
+            "recorded": _recorded(study, trial, final),
+            "versions": CommentedMap(_versions(trial, final)),
         }
     )
-    if final is not None and final["trial"] == trial.number:
-        low, high = final["validation"]["interval"]
-        recorded[f"validation_{key}"] = final["validation"][key]
-        recorded.yaml_add_eol_comment(
-            f"95 % interval {shown(metric, low)} to {shown(metric, high)}, "
-            f"{final['validation']['images']} images",
-            f"validation_{key}",
-        )
-    document = CommentedMap(
-        {"config": config, "recorded": recorded, "versions": CommentedMap(package_versions())}
-    )
+    if train_on != "train":
+        document.yaml_add_eol_comment("the weights; the test score is of train alone", "train_on")
     score = (
         f"test {WORDS[metric]} {shown(metric, trial.value)}"
         if trial.value is not None
@@ -119,13 +118,52 @@ def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | 
     )
     document.yaml_set_start_comment(
         f"Trial {trial.number} of study '{study.spec.name}': {score}.\n"
-        "Train it again with: hpsearch train THIS_FILE\n"
+        "Train it again with: hpsearch train THIS_FILE (--check compares with what is recorded)\n"
         "test selected this configuration; validation was sealed until it was chosen."
     )
     text = StringIO()
     yaml = YAML()
     yaml.dump(document, text)
     return text.getvalue()
+
+
+def _recorded(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None) -> CommentedMap:
+    """Return the scores that a training of the file should give, and where it gave them.
+
+    Those of the final where test was not taught in it: score, device and versions then belong to
+    one training.
+    """
+    key = key_of(study.spec.metric)
+    test = None if final is None else final["test"]
+    device = trial.user_attrs.get("device", "cpu")
+    recorded = CommentedMap(
+        {
+            "study": study.spec.name,
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            f"test_{key}": trial.value if test is None else test[key],
+            "epochs": epochs_of(trial),
+            "device": device if test is None or final is None else final.get("device", device),
+        }
+    )
+    if final is None:
+        return recorded
+    validation = final["validation"]
+    recorded[f"validation_{key}"] = validation[key]
+    recorded["validation_interval"] = validation["interval"]
+    recorded["validation_images"] = validation["images"]
+    recorded.yaml_add_eol_comment("95 %", "validation_interval")
+    if final.get("confirm") is not None:
+        recorded |= {name: final["confirm"][name] for name in ("seeds", "seed_sd")}
+    return recorded
+
+
+def _versions(trial: FrozenTrial, final: dict[str, Any] | None) -> dict[str, str]:
+    """Return the versions that the recorded score was computed with, as far as they are known."""
+    if final is not None and final["test"] is not None and "versions" in final:
+        return dict(final["versions"])
+    worker = trial.user_attrs.get("torch")
+    return package_versions() | ({} if worker is None else {"torch": worker})
 
 
 def cost_line(trial: FrozenTrial) -> str:

@@ -2,62 +2,112 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import socket
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor
 
 from hpsearch.data.batches import resident
-from hpsearch.data.prepared import SearchData, load_search_data
+from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
-from hpsearch.results.measured import interval, measured
-from hpsearch.results.weights import save_model
+from hpsearch.results.baseline import baseline_of
+from hpsearch.results.calibration import calibration, temperature
+from hpsearch.results.export import package_versions
+from hpsearch.results.measured import gained, interval, measured
+from hpsearch.results.mistakes import SHEET, worst_mistakes, write_mistakes
+from hpsearch.results.optimism import accuracy_optimism, expected_optimism
+from hpsearch.results.weights import probabilities_of, save_model
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
 from hpsearch.search.storage import open_storage
+from hpsearch.search.studies import OpenStudy, read_stored_study
+from hpsearch.search.trials import device_name as name_of_device
 from hpsearch.study.config import TrialConfig
-from hpsearch.study.tasks import key_of
+from hpsearch.study.spec import Final
+from hpsearch.study.tasks import MINIMISED, key_of
 from hpsearch.training.loop import evaluate, never, outputs_of, train
 from hpsearch.training.state import Training
 
+TrainOn = Literal["train", "train+test"]
+NORMAL_95 = 3.92  # standard deviations across the 95 % interval of a normal score
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training and its scores; `test_told` is None where test was taught, too."""
+
+    config: TrialConfig
+    training: Training
+    scores: dict[str, Any]
+    test_told: Tensor | None
+
 
 def train_again(
-    tell: Tell, config: TrialConfig, prepared: Path, device_name: str, weights: Path | None
+    tell: Tell,
+    config: TrialConfig,
+    prepared: Path,
+    device_name: str,
+    weights: Path | None,
+    train_on: TrainOn = "train",
 ) -> dict[str, Any]:
     """Train a configuration to its end, tell every epoch, save the weights; return all scores."""
-    _, scores = _trained(tell, config, load_search_data(prepared), device_name, weights)
-    return scores
+    data = load_search_data(prepared)
+    trained = _trained(tell, config, data, device_name, train_on)
+    if weights is not None:
+        save_model(weights, trained.training.model, config, data)
+    return trained.scores
 
 
 def _trained(
-    tell: Tell, config: TrialConfig, data: SearchData, device_name: str, weights: Path | None
-) -> tuple[Training, dict[str, Any]]:
-    device = device_named(device_name)
+    tell: Tell, config: TrialConfig, data: SearchData, device_name: str, train_on: TrainOn
+) -> Trained:
+    device, alone = device_named(device_name), train_on == "train"
+    taught = data if alone else _with_test_taught(data)
     curve = []
-    for epoch, training in train(config, data, device):  # noqa: B007 - the last one is kept
+    for epoch, training in train(config, taught, device):  # noqa: B007 - the last one is kept
         curve.append(recorded(epoch))
+        if not alone:  # of images that it was taught
+            curve[-1] |= {"test_loss": None, "test_metric": None}
         tell(curve[-1])
     if epoch.diverged:
         raise HpsearchError("the training diverged: its loss is no finite number any more")
-    model = training.model
-    if weights is not None:
-        save_model(weights, model, config, data)
     task, key, result = training.task, key_of(config.metric), training.result
-    taught = evaluate(model, resident(data.train, data, device), config, task)
-    test = resident(data.test, data, device)
-    told = task.told(outputs_of(model, test, config))
-    scores = {
+    learned = evaluate(training.model, resident(taught.train, taught, device), config, task)
+    scores: dict[str, Any] = {
         "curve": curve,
         "epoch": result.number,
-        "train": {"images": len(data.train), "loss": taught[0], key: taught[1]},
-        "test": {
-            "images": len(data.test),
-            "loss": result.test_loss,
-            key: result.test_metric,
-            "interval": interval(task.name, config.metric, told, test.targets),
-        },
+        "train_on": train_on,
+        "device": name_of_device(device),
+        "versions": package_versions(),
+        "train": {"images": len(taught.train), "loss": learned[0], key: learned[1]},
+        "test": None,
     }
-    return training, scores
+    if not alone:
+        return Trained(config, training, scores, None)
+    test = resident(data.test, data, device)
+    told = task.told(outputs_of(training.model, test, config))
+    scores["test"] = {
+        "images": len(data.test),
+        "loss": result.test_loss,
+        key: result.test_metric,
+        "interval": interval(task.name, config.metric, told, test.targets),
+    }
+    return Trained(config, training, scores, told)
+
+
+def _with_test_taught(data: SearchData) -> SearchData:
+    """Return data whose train split holds test, too; it is normalised as train alone is."""
+    parts = (data.train, data.test)
+    images = np.concatenate([part.images for part in parts])
+    targets = np.concatenate([part.targets for part in parts])
+    return dataclasses.replace(data, train=Labelled(images, targets))
 
 
 def run_final(
@@ -74,22 +124,35 @@ def run_final(
 ) -> dict[str, Any]:
     """Train the choice again, save it, and measure it on validation; return all that was found.
 
-    The ledger hears of the opening before a validation image is read. `opening_id` continues an
-    opening whose measurement did not end. Runs in a process of its own.
+    What else is asked of the final stands in the study: with a baseline, two networks are trained
+    before the seal is opened, once for both. The ledger hears of the opening before a validation
+    image is read. `opening_id` continues an opening whose measurement did not end. Runs in a
+    process of its own.
     """
     storage = open_storage(storage_url, create=False, gives_up=never)  # found wrong now, not later
     try:
-        data = load_search_data(prepared)
-        training, result = _trained(tell, config, data, device_name, weights)
+        stored, data = read_stored_study(storage, study), load_search_data(prepared)
+        asked = stored.spec.final
+        choice = _trained(tell, config, data, device_name, asked.train_on)
+        heat = _temperature(asked, choice, data)
+        save_model(weights, choice.training.model, config, data, heat)
+        beside = baseline_of(stored) if asked.baseline else None
+        if beside is not None and beside.number == trial_number:
+            beside = None
+        baseline = _baseline(tell, stored, beside, data, device_name, asked.train_on)
         if opening_id is None:
             who = f"{user_name()}@{socket.gethostname()}"
-            opening_id = storage.openings.write(study, data.fingerprint, trial_number, who, why)
-        sealed = resident(open_sealed(prepared), data, training.device)
-        outputs = outputs_of(training.model, sealed, config)
-        result["validation"] = measured(training.task, config, outputs, sealed.targets)
+            if isinstance(baseline, Trained) and beside is not None:
+                why += f"; beside it the default configuration, trial {beside.number}"
+            opening_id = storage.openings.write(
+                study, data.fingerprint, trial_number, who, why, config.model_dump(mode="json")
+            )
+        sealed = open_sealed(prepared)
+        result = choice.scores | {"trial": trial_number, "outputs": data.outputs}
+        result |= _judged(choice, sealed, data, heat, weights.parent / SHEET)
+        result["search"] = _search(stored, choice, len(data.test))
+        result["baseline"] = _compared(baseline, beside, choice, sealed, data)
         result |= {
-            "trial": trial_number,
-            "outputs": data.outputs,
             "config": config.model_dump(),
             "weights": f"{socket.gethostname()}:{weights.absolute()}",
         }
@@ -97,3 +160,123 @@ def run_final(
     finally:
         storage.close()
     return result
+
+
+def _temperature(asked: Final, choice: Trained, data: SearchData) -> float | None:
+    """Return the temperature fitted on **test**, None where none is asked for."""
+    if not asked.temperature or choice.test_told is None:
+        return None
+    return temperature(choice.test_told.cpu().numpy(), np.asarray(data.test.targets))
+
+
+def _baseline(
+    tell: Tell,
+    study: OpenStudy,
+    trial: FrozenTrial | None,
+    data: SearchData,
+    device_name: str,
+    train_on: TrainOn,
+) -> Trained | str | None:
+    """Return the default configuration trained, or why it could not be; None without one."""
+    if trial is None:
+        return None
+
+    def tell_which(epoch: Any) -> None:
+        tell(epoch | {"baseline": True})
+
+    try:
+        return _trained(tell_which, study.config(trial), data, device_name, train_on)
+    except HpsearchError as error:  # the choice is not to suffer from it
+        return str(error)
+
+
+def _validation_told(trained: Trained, sealed: Labelled, data: SearchData) -> tuple[Tensor, Tensor]:
+    split = resident(sealed, data, trained.training.device)
+    return outputs_of(trained.training.model, split, trained.config), split.targets
+
+
+def _judged(
+    choice: Trained, sealed: Labelled, data: SearchData, heat: float | None, sheet: Path
+) -> dict[str, Any]:
+    """Return what validation says of the choice; pictures of its mistakes are written beside."""
+    config, task = choice.config, choice.training.task
+    outputs, targets = _validation_told(choice, sealed, data)
+    found = measured(task, config, outputs, targets)
+    found["outputs_sha256"] = digest(outputs)
+    told = task.told(outputs).cpu().numpy()
+    result: dict[str, Any] = {"validation": found}
+    if config.task != "regression":
+        result["calibration"] = _calibration(config, told, np.asarray(sealed.targets), heat)
+    result["mistakes"] = worst_mistakes(config, told, sealed, data, heat or 1.0)
+    if not data.symbols:
+        write_mistakes(sheet, sealed, result["mistakes"])
+    return result
+
+
+def digest(outputs: Tensor) -> str:
+    """Return what tells outputs from others that differ in a single bit."""
+    return hashlib.sha256(outputs.cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+def _calibration(
+    config: TrialConfig, logits: np.ndarray[Any, Any], targets: Any, heat: float | None
+) -> dict[str, Any]:
+    plain = calibration(probabilities_of(config.task, logits, 1.0), targets)
+    found = dataclasses.asdict(plain) | {"temperature": heat}
+    if heat is not None:
+        mended = calibration(probabilities_of(config.task, logits, heat), targets)
+        found["mended"] = {"error": mended.error, "by_chance": mended.by_chance}
+    return found
+
+
+def _compared(
+    baseline: Trained | str | None,
+    trial: FrozenTrial | None,
+    choice: Trained,
+    sealed: Labelled,
+    data: SearchData,
+) -> dict[str, Any] | None:
+    """Return what validation says of the baseline, and what the choice gained over it."""
+    if baseline is None or trial is None:
+        return None
+    if isinstance(baseline, str):
+        return {"trial": trial.number, "failed": baseline}
+    config, task = baseline.config, baseline.training.task
+    outputs, targets = _validation_told(baseline, sealed, data)
+    found = measured(task, config, outputs, targets)
+    mine = choice.training.task.told(_validation_told(choice, sealed, data)[0])
+    gain, bounds = gained(task.name, config.metric, mine, task.told(outputs), targets)
+    kept = ("images", "loss", key_of(config.metric), "interval")
+    return {
+        "trial": trial.number,
+        "test": baseline.scores["test"],
+        "validation": {name: found[name] for name in kept},
+        "gain": gain,
+        "gain_interval": bounds,
+        "curve": baseline.scores["curve"],
+    }
+
+
+def _search(study: OpenStudy, choice: Trained, images: int) -> dict[str, Any]:
+    """Return what the search's best score was, and by how much luck is expected to have lifted it.
+
+    The luck with test images alone: that with seeds is known of configurations that were trained
+    more than once.
+    """
+    metric, best = choice.config.metric, study.best()
+    scores = np.array([t.value for t in study.in_state(TrialState.COMPLETE)], np.float64)
+    if best is None:
+        return {"complete": 0, "best": None, "trial": None, "optimism": None}
+    optimism: float | None = None
+    if metric == "accuracy":
+        optimism = accuracy_optimism(scores, 0.0, images)
+    elif choice.scores["test"] is not None and choice.scores["test"]["interval"] is not None:
+        low, high = choice.scores["test"]["interval"]
+        upward = -scores if metric in MINIMISED else scores
+        optimism = float(expected_optimism(upward, (high - low) / NORMAL_95))
+    return {
+        "complete": len(scores),
+        "best": best.value,
+        "trial": best.number,
+        "optimism": optimism,
+    }

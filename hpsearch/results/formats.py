@@ -23,6 +23,8 @@ def markdown(report: Report) -> str:
             aligned = ["---", *["---:"] * (len(part.table.header) - 1)]
             out += ["", _row(part.table.header), _row(tuple(aligned))]
             out += [_row(row) for row in part.table.rows]
+        if part.picture is not None:
+            out += ["", f"![{part.title}]({part.picture})"]
         out.append("")
     return "\n".join(out)
 
@@ -48,6 +50,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "confirm": confirm_json(p.study),
         "openings": report.openings,
         "openings_by_others": report.openings_by_others,
+        "openings_in_all": report.seal.times,
         "final": report.final,
     }
 

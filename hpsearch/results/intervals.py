@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 CORRECTED = 2000  # images; of more, the correction is small, and costs a score without each
 SCORED = 0.9  # of the resamples, at least
-BATCH_VALUES = 1 << 24  # of resampled values at a time
+BATCH_VALUES = 1 << 22  # of resampled values at a time
 
 # From columns with resamples in front, `(R, N, ...)` each, to the score of every resample `(R,)`.
 Metric = Callable[..., NDArray[np.float64]]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
+from hpsearch.results.intervals import bootstrap_interval, wilson_interval
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Metric, key_of
 from hpsearch.training.metrics import JUDGES, average_precisions, plain
 from hpsearch.training.tasks import LearningTask
 
-CONFIDENCE = 0.95
-RESAMPLES = 2000
-NUMBERS_AT_ONCE = 2**22  # of resampled weights, so that memory stays small
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 Interval = tuple[float, float]
@@ -56,48 +54,51 @@ def _score(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> float:
     return float(JUDGES[task, metric].whole(told, targets, plain(targets)))
 
 
-def interval(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> Interval:
+def interval(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> Interval | None:
     """Return the 95 % interval of a metric: Wilson's for an accuracy, else a bootstrap's.
 
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927. The
-    percentile interval of 2,000 seeded resamples of the images: B. Efron, "Bootstrap methods:
-    another look at the jackknife", 1979. Where nothing at all was told wrong, resamples say the
-    same, and that interval has no width.
+    None where the images do not tell how sure a score is, as where nothing at all was told wrong.
     """
     if metric == "accuracy":
-        return wilson(int((told.argmax(1) == targets).sum()), len(targets))
-    return _bootstrapped(task, metric, told.cpu(), targets.cpu())
+        low, high = wilson_interval(int((told.argmax(1) == targets).sum()), len(targets))
+        return float(low), float(high)
+    score = _of_resamples(task, metric, told.cpu(), targets.cpu())
+    return bootstrap_interval(score, np.arange(len(targets)))
 
 
-def wilson(hits: int, images: int) -> Interval:
-    """Return the Wilson score interval (95 %) of an accuracy of `hits` in `images`."""
-    found = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
+def gained(
+    task: Task, metric: Metric, told: Tensor, instead: Tensor, targets: Tensor
+) -> tuple[float, Interval | None]:
+    """Return by how much one network's score is above another's, and the interval of that.
+
+    Of the same images: what they have in common falls out of the difference.
+    """
+    one, other = (_of_resamples(task, metric, t.cpu(), targets.cpu()) for t in (told, instead))
+
+    def difference(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return one(rows) - other(rows)
+
+    images = np.arange(len(targets))
+    return float(difference(images[None])[0]), bootstrap_interval(difference, images)
 
 
-def _bootstrapped(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> Interval:
-    images = len(targets)
+def _of_resamples(
+    task: Task, metric: Metric, told: Tensor, targets: Tensor
+) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+    """Return what gives a metric of resamples `(B,)`; `rows` `(B, N)` says which images each has.
+
+    Images are weighed, not copied: a resample is as cheap as its weights.
+    """
     judge = JUDGES[task, metric].whole
 
-    def of_resamples(rows: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-        """Return the metric of each resample `(B,)`; `rows` `(B, N)` says which images it has."""
-        drawn = torch.from_numpy(np.atleast_2d(rows))
-        weights = torch.zeros(drawn.shape, dtype=torch.float64)
-        weights.scatter_add_(1, drawn, torch.ones_like(weights))
+    def score(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        drawn = torch.from_numpy(rows)
+        weights = torch.zeros(len(rows), len(targets), dtype=torch.float64)
+        weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
         scores: NDArray[np.float64] = judge(told, targets, weights).numpy()
-        return scores.reshape(rows.shape[:-1])
+        return scores
 
-    found = bootstrap(
-        (np.arange(images),),
-        of_resamples,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, NUMBERS_AT_ONCE // images),
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    return score
 
 
 def _of_classes(told: Tensor, targets: Tensor) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.results.baseline import baseline_of
 from hpsearch.results.confirm import confirm_section
-from hpsearch.results.details import learning, per_output
+from hpsearch.results.details import calibrated, learning, mistaken, per_output
 from hpsearch.results.export import cost_line
+from hpsearch.results.seal import Seal, seal_lines, seal_of
 from hpsearch.results.sections import Section, Table
+from hpsearch.results.worth import bounds_text, cost_lines, worth
 from hpsearch.search.confirm import choice
-from hpsearch.search.openings import Opening
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
@@ -24,13 +26,26 @@ TOP = 5  # trials shown
 
 @dataclass(frozen=True)
 class Report:
-    """All that is known of a study. `final` is None while validation is sealed."""
+    """All that is known of a study, and of the openings of its data's validation split."""
 
     progress: Progress
     storage: str
-    final: dict[str, Any] | None
-    openings: int  # of this data's validation split, by this study
-    openings_by_others: int
+    seal: Seal
+
+    @property
+    def final(self) -> dict[str, Any] | None:
+        """What this study's last opening showed, None while it has measured nothing."""
+        return self.seal.result
+
+    @property
+    def openings(self) -> int:
+        """Openings of this data's validation split by this study."""
+        return len(self.seal.mine)
+
+    @property
+    def openings_by_others(self) -> int:
+        """Openings by others, and by studies that are deleted, of this name, too."""
+        return self.seal.times - len(self.seal.mine)
 
     @property
     def study(self) -> OpenStudy:
@@ -39,30 +54,18 @@ class Report:
 
 def make_report(storage: Storage, name: str) -> Report:
     """Return the report of a stored study."""
-    progress = progress_of(storage, name)
-    openings = storage.openings.of(progress.study.fingerprint)
-    mine = [opening for opening in openings if opening.study == name]
-    return Report(
-        progress=progress,
-        storage=storage.shown,
-        final=last_result(mine),
-        openings=len(mine),
-        openings_by_others=len(openings) - len(mine),
-    )
-
-
-def last_result(openings: list[Opening]) -> dict[str, Any] | None:
-    """Return what the newest opening that was measured to its end showed."""
-    return next((o.result for o in reversed(openings) if o.result is not None), None)
+    return Report(progress_of(storage, name), storage.shown, seal_of(storage, name))
 
 
 def sections(report: Report) -> list[Section]:
     """Return the report in the order in which a reader asks: how good, what, why, what else."""
-    parts = [_data(report), _scores(report), _choice(report), _learning(report), _search(report)]
-    parts.insert(2, confirm_section(report.study))
-    parts += [_top(report), _failures(report)]
-    if report.final is not None:
-        parts += per_output(report.final)
+    final, metric = report.final, report.study.spec.metric
+    parts = [_data(report), _scores(report), confirm_section(report.study)]
+    if final is not None:
+        parts.append(_worth(report, final))
+    parts += [_choice(report), _learning(report), _search(report), _top(report), _failures(report)]
+    if final is not None:
+        parts += [calibrated(final), *per_output(final), mistaken(metric, final)]
     return [part for part in parts if part is not None]
 
 
@@ -144,48 +147,57 @@ def _learning(report: Report) -> Section | None:
 
 
 def _scores(report: Report) -> Section | None:
-    trial = chosen(report)
+    trial, final, metric = chosen(report), report.final, report.study.spec.metric
     if trial is None or trial.value is None:
         return None
-    metric = report.study.spec.metric
-    if report.final is None:
-        return Section(
-            "Scores",
-            [
-                f"test {WORDS[metric]} {shown(metric, trial.value)} (this split selected it, so "
-                "expect less on new images)",
-                "validation is still sealed; a launch without --no-final opens it once",
-            ],
+    if final is None:
+        selected = (
+            f"test {WORDS[metric]} {shown(metric, trial.value)} (this split selected it, so expect "
+            "less on new images)"
         )
-    final = report.final
-    rows = []
-    for split, role in (
-        ("train", "taught it"),
-        ("test", "selected it"),
-        ("validation", "judged it, once" if report.openings == 1 else "judged it"),
-    ):
-        scores = final[split]
-        low, high = scores.get("interval", (None, None))
-        known = low is not None and split != "train"
-        bounds = f"{shown(metric, low)} - {shown(metric, high)}" if known else ""
-        rows.append(
-            (
-                split,
-                shown(metric, scores[key_of(metric)]),
-                bounds,
-                f"{scores['loss']:.4f}",
-                str(scores["images"]),
-                role,
-            )
-        )
-    return Section(
-        "Scores of the final choice, trained again",
-        [_against_search(metric, trial, final), *_seal_lines(report)],
-        Table(("split", WORDS[metric], "95 % interval", "loss", "images", "role"), rows),
+        return Section("Scores", [selected, *seal_lines(report.seal)])
+    both = final.get("train_on") == "train+test"
+    once = report.seal.times == 1
+    rows = [_row(metric, final["train"], "train + test" if both else "train", "taught it")]
+    if final["test"] is not None:
+        rows.append(_row(metric, final["test"], "test", "selected it"))
+    judged = "judged it, once" if once else "judged it"
+    rows.append(_row(metric, final["validation"], "validation", judged))
+    lines = [
+        _against_search(metric, trial, final),
+        *seal_lines(report.seal),
+        *_better_since(report),
+    ]
+    header = ("split", WORDS[metric], "95 % interval", "loss", "images", "role")
+    return Section("Scores of the final choice, trained again", lines, Table(header, rows))
+
+
+def _row(metric: Metric, scores: dict[str, Any], split: str, role: str) -> tuple[str, ...]:
+    return (
+        split,
+        shown(metric, scores[key_of(metric)]),
+        bounds_text(metric, scores.get("interval")),
+        f"{scores['loss']:.4f}",
+        str(scores["images"]),
+        role,
     )
 
 
+def _worth(report: Report, final: dict[str, Any]) -> Section:
+    part = worth(report.study.spec.metric, final, report.seal.times == 1)
+    baseline = baseline_of(report.study)
+    lines = part.lines + cost_lines(report.study.trials, final)
+    if baseline is not None and baseline.number == final["trial"]:
+        lines.append("The choice is the default configuration: the search found nothing better.")
+    return Section(part.title, lines, part.table)
+
+
 def _against_search(metric: Metric, trial: FrozenTrial, final: dict[str, Any]) -> str:
+    if final["test"] is None:
+        return (
+            "Trained on train and test: no test score is left to compare with the search "
+            f"({shown(metric, trial.value or 0.0)})"
+        )
     again, before = final["test"][key_of(metric)], trial.value or 0.0
     words = f"Trained again from its config: test {WORDS[metric]} {shown(metric, again)}"
     if again == before:
@@ -200,14 +212,8 @@ def _change(metric: Metric, difference: float) -> str:
     return f"{difference:+.4g}" if metric in MINIMISED else f"{difference:+.4f}"
 
 
-def _seal_lines(report: Report) -> list[str]:
-    times = "once" if report.openings == 1 else f"{report.openings} times: its score is optimistic"
-    lines = [f"Validation was opened {times} by this study."]
-    if report.openings_by_others:
-        lines.append(
-            f"Other studies of this storage opened the same data {report.openings_by_others} "
-            "time(s): choosing between studies by validation makes it optimistic."
-        )
+def _better_since(report: Report) -> list[str]:
+    lines = []
     best = choice(report.study)
     if report.final is not None and best is not None and best.number != report.final["trial"]:
         lines.append(
@@ -241,12 +247,10 @@ def _search(report: Report) -> Section:
 
 def _gain_line(report: Report) -> str | None:
     """Return in words whether tuning was worth it; None where there is nothing to compare."""
-    trials, choice = report.study.trials, chosen(report)
-    baseline = next((t for t in trials if t.user_attrs.get("slot") == 0), None)
+    choice = chosen(report)
+    baseline = baseline_of(report.study)
     if baseline is None or baseline.value is None or choice is None or choice.value is None:
         return None
-    if report.study.spec.search.sampler.name == "grid":
-        return None  # its first trial is a corner of the grid, not the default configuration
     metric = report.study.spec.metric
     by, words = _change(metric, choice.value - baseline.value), f"test {WORDS[metric]}"
     what = f"changed {words} by {by}" if metric in MINIMISED else f"gained {by} {words}"

@@ -16,8 +16,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: a title, some lines, a table where there is one."""
+    """A part of the report: a title, some lines, a table and a picture where there is one."""
 
     title: str
     lines: list[str] = field(default_factory=list)
     table: Table | None = None
+    picture: str | None = None  # the file beside the report

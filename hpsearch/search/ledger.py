@@ -55,6 +55,7 @@ class StudyRow:
     time_left_s: float | None  # None without a timeout
     final_s: float
     confirm_due: bool
+    created_at: float
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ class Ledger:
             time_left_s=row.left,
             final_s=row.final_s,
             confirm_due=row.confirm_due,
+            created_at=row.created_at,
         )
 
     @patient
@@ -283,6 +285,11 @@ class Ledger:
     def set_state(self, name: str, state: str, note: str = "") -> bool:
         """Set the state of a study; `note` says why. False where there is no such study."""
         return self._update_study(name, state=state, note=note)
+
+    @patient
+    def set_spec(self, name: str, spec: str) -> None:
+        """Keep a study's spec, changed in what may change after its search."""
+        self._update_study(name, spec=spec)
 
     @patient
     def close_budget(self, name: str) -> None:

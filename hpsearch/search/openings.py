@@ -21,10 +21,11 @@ class Opening:
     study: str
     fingerprint: str
     trial_number: int
+    config: dict[str, Any] | None  # of that trial; None where it was not recorded
     who: str
     why: str
-    opened_at: float
-    result: dict[str, Any] | None
+    opened_at: float  # seconds since 1970, by the database's clock
+    result: dict[str, Any] | None  # None where the measurement did not end
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,25 @@ class Openings:
                 .order_by(openings.c.id)
             ).all()
         return [
-            Opening(**row._asdict() | {"result": row.result and json.loads(row.result)})
+            Opening(
+                **row._asdict()
+                | {
+                    "config": row.config and json.loads(row.config),
+                    "result": row.result and json.loads(row.result),
+                }
+            )
             for row in rows
         ]
 
-    def write(self, study: str, fingerprint: str, trial_number: int, who: str, why: str) -> int:
+    def write(
+        self,
+        study: str,
+        fingerprint: str,
+        trial_number: int,
+        who: str,
+        why: str,
+        config: Mapping[str, Any] | None = None,
+    ) -> int:
         """Write that the seal is about to be opened; returns the id of the entry.
 
         Not tried again by itself: a second row would be a second opening.
@@ -60,6 +75,7 @@ class Openings:
                     study=study,
                     fingerprint=fingerprint,
                     trial_number=trial_number,
+                    config=None if config is None else json.dumps(config),
                     who=who,
                     why=why,
                     opened_at=now_s(),

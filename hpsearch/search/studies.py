@@ -128,6 +128,10 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "two cannot be compared:\n  " + "\n  ".join(differences) + "\nGive the study a new "
             "name, or put these back as they were"
         )
+    stored = StudySpec.model_validate(row.spec)
+    if stored.final != spec.final:  # of a search that is over, too
+        asked = stored.model_copy(update={"final": spec.final})
+        storage.ledger.set_spec(spec.name, asked.model_dump_json())
 
 
 def _summary(prepared: Prepared) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from sqlalchemy import (
     Text,
     insert,
     select,
+    text,
+    update,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -106,6 +108,7 @@ openings = Table(
     Column("study", String(100), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("trial_number", Integer, nullable=False),
+    Column("config", Text),  # JSON, None in those of before schema version 3
     Column("who", String(200), nullable=False),
     Column("why", Text, nullable=False),
     Column("opened_at", Float, nullable=False),
@@ -135,13 +138,24 @@ def _now_postgres(element: object, compiler: object, **options: object) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
+FROM_2_TO_3 = (
+    "ALTER TABLE hpsearch_openings ADD COLUMN config TEXT",
+    "ALTER TABLE hpsearch_studies ADD COLUMN confirm_s FLOAT NOT NULL DEFAULT 0",
+    "ALTER TABLE hpsearch_studies ADD COLUMN confirm_due BOOLEAN NOT NULL DEFAULT FALSE",
+)
+
+
 def create_ledger(engine: Engine) -> None:
-    """Create the tables where they are missing; refuse those of a newer hpsearch."""
+    """Create the tables where they are missing; bring those of version 2 up to date."""
     _tables.create_all(engine)
     with engine.begin() as connection:
         version = connection.execute(select(versions.c.version)).scalar()
         if version is None:
             connection.execute(insert(versions).values(version=SCHEMA_VERSION))
+        elif version == 2:  # brought up to date, for openings must not be lost
+            for statement in FROM_2_TO_3:
+                connection.execute(text(statement))
+            connection.execute(update(versions).values(version=SCHEMA_VERSION))
         elif version != SCHEMA_VERSION:
             raise StorageError(
                 f"the ledger has schema version {version}, this hpsearch knows {SCHEMA_VERSION}; "

@@ -135,6 +135,19 @@ class Search(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
+class Final(Section):
+    """How the choice is trained for validation to judge, and what is measured beside it.
+
+    With `train_on: train+test` no test image is left to check the training on. `baseline` trains
+    the default configuration too, so that one opening tells what tuning gained. `temperature` is
+    fitted on **test**, and makes probabilities mean what they say.
+    """
+
+    train_on: Literal["train", "train+test"] = "train"
+    baseline: bool = True
+    temperature: bool = False
+
+
 class StudySpec(Section):
     """A whole study: what its user wrote, every default filled in."""
 
@@ -144,6 +157,7 @@ class StudySpec(Section):
     search: Search = Search()
     pretrained: Pretrained = Pretrained()
     confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
+    final: Final = Final()
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> StudySpec:
@@ -162,6 +176,27 @@ class StudySpec(Section):
         for key, wrong in found:
             if wrong is not None:
                 raise ValueError(f"{key}: {wrong}")
+        return self
+
+    @model_validator(mode="after")
+    def _final_can_be_trained(self) -> StudySpec:
+        if self.final.temperature and self.data.task == "regression":
+            raise ValueError(
+                "final.temperature: it is for probabilities, and a regression has none; leave it "
+                "out"
+            )
+        if self.final.train_on == "train":
+            return self
+        for asked, what in (
+            (self.final.temperature, "final.temperature is fitted on test"),
+            (self.search.early_stopping is not None, "search.early_stopping watches test"),
+            ("plateau" in self.space.values("schedule"), "schedule: plateau watches test"),
+        ):
+            if asked:
+                raise ValueError(
+                    f"final.train_on: train+test leaves no test image in the final, and {what}; "
+                    "write train_on: train, or leave the other out"
+                )
         return self
 
     @property
@@ -203,10 +238,10 @@ class StudySpec(Section):
         """Return what makes scores of this study comparable, flat: dotted key -> value.
 
         Budgets and the place of the data are left out: they may change between launches. So is
-        `max_parameters`, which decides what is trained, but not what a training comes to, and how
-        finalists are confirmed.
+        `max_parameters`, which decides what is trained, but not what a training comes to, and
+        `confirm` and `final`, which come after all of them.
         """
-        written = self.model_dump(mode="json", exclude={"confirm"})
+        written = self.model_dump(mode="json", exclude={"confirm", "final"})
         for section, key in (
             ("data", "root"),
             ("data", "download"),

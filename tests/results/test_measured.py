@@ -15,7 +15,8 @@ from torch import Tensor
 
 from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.results.details import learning, overfitting_line, per_output
-from hpsearch.results.measured import interval, measured, wilson
+from hpsearch.results.intervals import wilson_interval
+from hpsearch.results.measured import gained, interval, measured
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Metric, default_loss, key_of
 from hpsearch.training.tasks import task_for
@@ -105,9 +106,7 @@ def _again(task: Task) -> tuple[Tensor, Tensor]:
 def test_an_accuracy_has_wilsons_interval() -> None:
     found, told, targets = measure("single-label", "accuracy")
     hits = int((told.argmax(1) == targets).sum())
-    assert tuple(found["interval"]) == wilson(hits, IMAGES)
-    assert wilson(50, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
-    assert wilson(10, 10)[1] == 1
+    assert tuple(found["interval"]) == tuple(map(float, wilson_interval(hits, IMAGES)))
 
 
 def test_classes_are_told_with_their_confusion() -> None:
@@ -197,3 +196,22 @@ def test_the_curve_shows_the_first_the_lowest_the_best_and_the_last_epoch() -> N
     assert part.table.header[-1] == "test MSE" and part.table.rows[-1][-1] == "0.5"
     assert "weights and score are those of epoch 3" in part.lines[1]
     assert len(learning("Learning curve", curve, "mse", None).lines) == 1
+
+
+# Two networks on the same images
+
+
+def test_a_gain_is_the_difference_of_two_scores_and_surer_than_either() -> None:
+    found, told, targets = measure("single-label", "accuracy")
+    worse = told.clone()
+    worse[:15] = told[:15].roll(1, 1)  # of fifteen images, another answer
+    gain, bounds = gained("single-label", "accuracy", told, worse, targets)
+    right = (told.argmax(1) == targets).double().mean()
+    assert gain == pytest.approx(float(right - (worse.argmax(1) == targets).double().mean()))
+    assert bounds is not None and bounds[0] < gain < bounds[1]
+    assert bounds[1] - bounds[0] < found["interval"][1] - found["interval"][0]
+
+
+def test_a_network_that_tells_the_same_has_gained_nothing_and_no_interval() -> None:
+    _, told, targets = measure("regression", "mae")
+    assert gained("regression", "mae", told, told, targets) == (0.0, None)
