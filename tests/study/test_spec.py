@@ -276,3 +276,25 @@ def test_a_config_that_no_training_could_follow_is_refused(key: str, value: obje
 def test_a_config_with_an_even_kernel_is_refused_as_it_is_in_a_study_file() -> None:
     with pytest.raises(ValidationError, match="kernel_size"):
         trial_config(kernel_size=4)
+
+
+@pytest.mark.parametrize(
+    ("confirm", "trials", "candidates"),
+    [
+        (None, 19, 0),
+        (None, 20, 3),
+        ("none", 100, 0),
+        ({"candidates": 0}, 100, 0),
+        ({"candidates": 2}, 5, 2),
+        ({"seeds": 5}, 40, 3),
+    ],
+)
+def test_finalists_are_confirmed_from_twenty_trials_on_unless_the_study_says_otherwise(
+    confirm: Any, trials: int, candidates: int
+) -> None:
+    written = {"name": "small", "data": {"source": "digits"}, "search": {"trials": trials}}
+    spec = StudySpec.model_validate(written | ({} if confirm is None else {"confirm": confirm}))
+    assert spec.candidates() == candidates
+    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+    plain = StudySpec.model_validate(written | {"confirm": "none"})
+    assert spec.identity() == plain.identity(), "scores are as comparable as before"
