@@ -45,7 +45,6 @@ class StudyRow:
     spent_s: float
     time_left_s: float | None  # None without a timeout
     final_s: float
-    created_at: float
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,13 @@ class Ledger:
             return [row.name for row in rows]
 
     @patient
+    def made_at(self) -> dict[str, float]:
+        """Return when each study was entered, so that a later one of its name can be told."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(studies.c.name, studies.c.created_at))
+            return {row.name: row.created_at for row in rows}
+
+    @patient
     def enter(self, row: Mapping[str, Any]) -> bool:
         """Enter a new study; False where another process was first."""
         fresh: dict[str, Any] = {
@@ -161,7 +167,6 @@ class Ledger:
             spent_s=row.spent_s,
             time_left_s=row.left,
             final_s=row.final_s,
-            created_at=row.created_at,
         )
 
     @patient
