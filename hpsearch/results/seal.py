@@ -73,11 +73,7 @@ def seal_of(storage: Storage, name: str) -> Seal:
     """Return the openings of a stored study's data."""
     row = storage.ledger.study(name)
     assert row is not None
-    made = {name: row.created_at}
-    for other in storage.study_names():
-        found = storage.ledger.study(other)
-        if found is not None:
-            made[other] = found.created_at
+    made = storage.ledger.made_at()
     kept: dict[str, list[Opening]] = {"mine": [], "deleted": [], "others": []}
     for opening in storage.openings.of(row.fingerprint):
         if opening.opened_at < made.get(opening.study, float("inf")):

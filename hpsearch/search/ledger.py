@@ -55,7 +55,6 @@ class StudyRow:
     time_left_s: float | None  # None without a timeout
     final_s: float
     confirm_due: bool
-    created_at: float
 
 
 @dataclass(frozen=True)
@@ -143,6 +142,13 @@ class Ledger:
             return [row.name for row in rows]
 
     @patient
+    def made_at(self) -> dict[str, float]:
+        """Return when each study was entered, so that a later one of its name can be told."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(studies.c.name, studies.c.created_at))
+            return {row.name: row.created_at for row in rows}
+
+    @patient
     def enter(self, row: Mapping[str, Any]) -> bool:
         """Enter a new study; False where another process was first."""
         fresh: dict[str, Any] = {
@@ -190,7 +196,6 @@ class Ledger:
             time_left_s=row.left,
             final_s=row.final_s,
             confirm_due=row.confirm_due,
-            created_at=row.created_at,
         )
 
     @patient
