@@ -275,6 +275,10 @@ def decoding_display() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: live.update(_bar("decoding images", done, of))
 
 
+def _loss(loss: float | None) -> str:
+    return "no number" if loss is None else f"{loss:.4f}"
+
+
 @contextmanager
 def training_display(
     epochs: int,
@@ -283,10 +287,10 @@ def training_display(
     """Show decoding, then a line for every epoch."""
 
     def epoch(numbers: dict[str, Any]) -> None:
-        parts = [f"train loss {numbers['train_loss']:.4f}"]
+        parts = [f"train loss {_loss(numbers['train_loss'])}"]
         if numbers["test_loss"] is not None:  # test was not taught
             score = shown(metric, numbers["test_metric"])
-            parts += [f"test loss {numbers['test_loss']:.4f}", f"test {WORDS[metric]} {score}"]
+            parts += [f"test loss {_loss(numbers['test_loss'])}", f"test {WORDS[metric]} {score}"]
         parts.append(f"{numbers['duration_s']:.1f} s")
         err.print(f"epoch {numbers['epoch']:>3} of {epochs}: {', '.join(parts)}")
 
