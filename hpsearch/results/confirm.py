@@ -92,7 +92,8 @@ def _cut_short(study: OpenStudy) -> list[str]:
     if not planned.due:
         return []
     return [
-        f"{planned.ended} of {planned.of} trainings have ended; the rest had no time, or comes."
+        f"Of {planned.of} trainings {planned.ended} have ended; the others did not fit into the "
+        "timeout, or are still to come."
     ]
 
 
@@ -119,4 +120,6 @@ def _said(finalist: Finalist, found: Verdict) -> str:
         return f"no score with one seed: {finalist.failed}"
     if finalist.out_after is not None:
         return f"out of the race after {finalist.out_after} seeds"
-    return "tie" if finalist.tied else "worse"
+    if finalist.tied:
+        return "tie"
+    return "worse" if len(found.chosen.scores) > 1 else "lower"
