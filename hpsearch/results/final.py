@@ -26,6 +26,7 @@ from hpsearch.results.optimism import accuracy_optimism, expected_optimism
 from hpsearch.results.weights import probabilities_of, save_model
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
+from hpsearch.search.progress import epochs_of
 from hpsearch.search.storage import open_storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 from hpsearch.search.trials import device_name as name_of_device
@@ -139,7 +140,9 @@ def run_final(
         beside = baseline_of(stored) if asked.baseline else None
         if beside is not None and beside.number == trial_number:
             beside = None
-        baseline = _baseline(tell, stored, beside, data, device_name, asked.train_on)
+        row = storage.ledger.study(study)
+        left_s = None if row is None else row.time_left_s
+        baseline = _baseline(tell, stored, beside, data, device_name, left_s)
         if opening_id is None:
             who = f"{user_name()}@{socket.gethostname()}"
             if isinstance(baseline, Trained) and beside is not None:
@@ -175,17 +178,21 @@ def _baseline(
     trial: FrozenTrial | None,
     data: SearchData,
     device_name: str,
-    train_on: TrainOn,
+    left_s: float | None,
 ) -> Trained | str | None:
     """Return the default configuration trained, or why it could not be; None without one."""
     if trial is None:
         return None
+    epoch_s = trial.user_attrs.get("duration_s", 0.0) / epochs_of(trial)
+    if left_s is not None and left_s < epoch_s * study.spec.search.epochs:
+        return "the study's timeout leaves no time for it"
 
     def tell_which(epoch: Any) -> None:
         tell(epoch | {"baseline": True})
 
     try:
-        return _trained(tell_which, study.config(trial), data, device_name, train_on)
+        return _trained(tell_which, study.config(trial), data, device_name,
+                        study.spec.final.train_on)  # fmt: skip
     except HpsearchError as error:  # the choice is not to suffer from it
         return str(error)
 

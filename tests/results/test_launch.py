@@ -127,7 +127,9 @@ def test_the_saved_weights_give_the_reported_validation_score(finished: Outcome)
 
 def test_the_files_are_there_and_say_what_the_report_says(finished: Outcome) -> None:
     names = {p.name for p in finished.folder.iterdir()}
-    assert names == {"best.yaml", "model.safetensors", "report.md", "trials.csv"}
+    assert names == {
+        "best.yaml", "mistakes.png", "model.safetensors", "report.md", "trials.csv",
+    }  # fmt: skip
     text = (finished.folder / "report.md").read_text()
     final = finished.report.final
     assert final is not None
