@@ -149,7 +149,8 @@ def test_commands_that_do_not_train_do_not_load_torch(folder: Path) -> None:
     (folder / "later.yaml").write_text(STUDY.replace("tiny", "later"))
     for arguments in (
         ["--help"], ["status"], ["report", "tiny"], ["export", "tiny"],
-        ["audit", "tiny"], ["launch", "later.yaml", "--detach"], ["pause", "later"], ["delete", "later", "--yes"],
+        ["audit", "tiny"], ["launch", "later.yaml", "--detach"], ["pause", "later"],
+        ["delete", "later", "--yes"],
     ):  # fmt: skip
         script = (
             f"import sys; sys.argv = ['hpsearch', *{arguments!r}]\n"
