@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpsearch.data.findings import read_audit
 from hpsearch.results.report import hours
 from hpsearch.search.defaults import DEFAULT_STORAGE
 from hpsearch.search.ledger import DONE, OPEN, PAUSED
@@ -90,6 +91,7 @@ class Display:
         )
         say_skipped(prepared)
         say_warnings(self._spec)
+        say_audit(prepared)
 
     def _searching(self, progress: Progress) -> None:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
@@ -114,6 +116,9 @@ class Display:
 
     def _picture(self, progress: Progress) -> RenderableType:
         rows: list[RenderableType] = [_bar("trials", progress.finished, progress.budget)]
+        confirm = progress.confirm
+        if confirm is not None and confirm.has_begun:
+            rows.append(_bar("confirm: trainings", confirm.ended, confirm.of))
         rows.append(Text.from_markup(summary(progress)))
         for trial in progress.running:
             epochs = epochs_of(trial)
@@ -207,10 +212,13 @@ def summary(p: Progress) -> str:
     if p.best is not None:
         score = shown(p.study.spec.metric, p.best.value or 0.0)
         best = f"{score} (trial {p.best.number})"
+    confirm = ""
+    if p.confirm is not None and p.confirm.has_begun:
+        confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
     return (
         f"{len(p.running)} running, {p.pruned} pruned, {p.complete} complete, {p.failed} failed; "
-        f"best test {best}" + ("" if p.state == DONE else f"; time left {left}")
+        f"best test {best}{confirm}" + ("" if p.state == DONE else f"; time left {left}")
     )
 
 
@@ -251,11 +259,24 @@ def say_warnings(spec: StudySpec) -> None:
         err.print(f"warning: {escape(warning)}", style="yellow")
 
 
+def say_audit(prepared: Prepared) -> None:
+    """Say what is odd in the data, a line each; 'check' shows it."""
+    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
+    for finding in told:
+        err.print(f"data: {escape(finding.says)}", style="yellow")
+    if told:
+        err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")
+
+
 @contextmanager
 def decoding_display() -> Iterator[Callable[[int, int], None]]:
     """Show how far decoding has come."""
     with Live(console=err, transient=True) as live:
         yield lambda done, of: live.update(_bar("decoding images", done, of))
+
+
+def _loss(loss: float | None) -> str:
+    return "no number" if loss is None else f"{loss:.4f}"
 
 
 @contextmanager
@@ -266,10 +287,10 @@ def training_display(
     """Show decoding, then a line for every epoch."""
 
     def epoch(numbers: dict[str, Any]) -> None:
-        parts = [f"train loss {numbers['train_loss']:.4f}"]
+        parts = [f"train loss {_loss(numbers['train_loss'])}"]
         if numbers["test_loss"] is not None:  # test was not taught
             score = shown(metric, numbers["test_metric"])
-            parts += [f"test loss {numbers['test_loss']:.4f}", f"test {WORDS[metric]} {score}"]
+            parts += [f"test loss {_loss(numbers['test_loss'])}", f"test {WORDS[metric]} {score}"]
         parts.append(f"{numbers['duration_s']:.1f} s")
         err.print(f"epoch {numbers['epoch']:>3} of {epochs}: {', '.join(parts)}")
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from hpsearch.cli.display import estimate_words, say_skipped, say_warnings, summary
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
@@ -112,6 +114,8 @@ def print_status(stand: Stand) -> None:
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
             f"worker {trial.user_attrs.get('worker', '?')}"
         )
+    for number, seed in p.confirm.running if p.confirm is not None else ():
+        out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
     if stand.checkpoint_bytes:
         out.print(f"Checkpoints: {stand.checkpoint_bytes / 1e6:,.1f} MB")
     if p.pruner_waits_for:
@@ -172,6 +176,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     for part, names in zip(("train", "test", "validation"), prepared.groups, strict=False):
         named = f" ({escape(', '.join(names))})" if len(names) <= GROUPS_SHOWN else ""
         out.print(f"Groups by {escape(str(spec.data.groups))} in {part}: {len(names)}{named}")
+    _print_audit(checked)
     searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
     out.print(f"Searched: {escape(searched)}")
     out.print(f"\nThe first {len(checked.samples)} configurations:")
@@ -205,6 +210,27 @@ def _data_tables(prepared: Prepared) -> list[Table]:
     return [
         Table(("class" if prepared.task == "single-label" else "label", *SPLITS), [*rows, totals])
     ]
+
+
+def _print_audit(checked: Checked) -> None:
+    """Print what the audit of the data found, with some examples and what to do about it."""
+    if not checked.audit.findings:
+        out.print("Audit of the data: no copies, no contradicting labels, no blank images")
+        return
+    out.print("Audit of the data:")
+    for finding in checked.audit.findings:
+        out.print(_indented(finding.says, 2, "yellow" if finding.images else "dim"))
+        for example in finding.examples:
+            out.print(_indented(example, 4, "dim"))
+        if finding.sheet is not None:
+            sheet = escape(str(checked.prepared.folder / finding.sheet))
+            out.print(f"    shown in {sheet}", soft_wrap=True)  # whole, to be copied
+        if finding.instead:
+            out.print(_indented(finding.instead, 4))
+
+
+def _indented(line: str, spaces: int, style: str = "") -> Padding:
+    return Padding(Text(line, style), (0, 0, 0, spaces))
 
 
 def _short(value: object) -> str:

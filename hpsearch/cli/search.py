@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,7 +149,6 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Find all that can be wrong before a launch, and what it would cost."""
-    from dataclasses import asdict
 
     spec = options.spec_of(study_file)  # what is wrong with it is said before torch is loaded
     from hpsearch.cli.display import decoding_display
@@ -172,6 +172,7 @@ def check(
                 "skipped": prepared.skipped,
                 "estimate": asdict(checked.estimate),
                 "warnings": spec.warnings(),
+                "audit": asdict(checked.audit) | {"folder": str(prepared.folder)},
                 "samples": [
                     {
                         "config": config.model_dump(mode="json"),

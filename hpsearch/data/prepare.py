@@ -16,6 +16,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from hpsearch.data import sealed
+from hpsearch.data.audit import audited
 from hpsearch.data.prepared import Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
@@ -48,6 +49,7 @@ SOURCES: dict[SourceName, Source] = {
 
 FORMAT = 3  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
+SUMMED_BYTES = 2**24  # of images summed up at a time: 16 times as much while that lasts
 LOCK_TIMEOUT_S = 3600.0
 
 
@@ -133,6 +135,10 @@ def _make(
             decoded.task,
             decoded.groups,
         )
+        assignment = audited(
+            decoded, assignment, data, scratch, cache / f"{key}.copies.png",
+            decoded.groups, pictures=not decoded.symbols,
+        )  # fmt: skip
         _write(scratch, decoded, assignment)
         (scratch / "decoded.npy").unlink(missing_ok=True)
         shutil.rmtree(cache / key, ignore_errors=True)
@@ -227,8 +233,9 @@ def _statistics(images: NDArray[np.uint8], rows: Indices) -> tuple[list[float], 
     """Return mean and standard deviation per channel, in grey levels, of the images in `rows`."""
     channels = images.shape[-1]
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
-    for start in range(0, len(rows), CHUNK):
-        part = images[rows[start : start + CHUNK]].reshape(-1, channels).astype(np.float64)
+    at_once = max(1, min(CHUNK, SUMMED_BYTES // images[0].size))
+    for start in range(0, len(rows), at_once):
+        part = images[rows[start : start + at_once]].reshape(-1, channels).astype(np.float64)
         total += part.sum(0)
         squares += (part**2).sum(0)
         count += len(part)

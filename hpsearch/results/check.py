@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpsearch.data.findings import Audit, read_audit
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
@@ -21,12 +22,14 @@ SAMPLES = 3
 
 @dataclass(frozen=True)
 class Checked:
-    """A study that can be launched: its data, what some of its trials would be, what it costs.
+    """A study that can be launched: its data, what is odd in it, what some of its trials would be,
+    what it costs.
 
     `refused` says which of those would not be trained, and why.
     """
 
     prepared: Prepared
+    audit: Audit
     samples: list[tuple[TrialConfig, Cost]]
     refused: list[str]
     estimate: Estimate
@@ -52,4 +55,5 @@ def check(
         found = infeasible(price, config, spec.search.max_parameters, machine_memory_bytes())
         if found is not None:
             refused.append(f"configuration {i} would not be trained: {found.reason}")
-    return Checked(prepared, samples, refused, estimate(spec, prepared, workers, device))
+    cost_of_all = estimate(spec, prepared, workers, device)
+    return Checked(prepared, read_audit(prepared.folder), samples, refused, cost_of_all)

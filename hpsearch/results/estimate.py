@@ -20,6 +20,7 @@ from hpsearch.models.head import ImageShape
 from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search.processes import Tell, cores, device_named, in_child
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for
+from hpsearch.search.trials import CONFIRM_SHARE
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import Search, StudySpec, config_from
 from hpsearch.training.precision import faster_precision
@@ -42,7 +43,8 @@ class Estimate:
 
     `trial_s` is one trial that nobody stops, on average over the space; `shortest_s` and
     `longest_s` are its cheapest and its dearest part. `search_s` is the whole search without
-    pruning, `pruned_s` with it, both with the final and within the study's timeout.
+    pruning, `pruned_s` with it, both with finalists confirmed, the final, and
+    within the study's timeout.
     """
 
     trial_s: float
@@ -106,9 +108,12 @@ def reckoned(spec: StudySpec, epochs_s: list[float], workers: int) -> Estimate:
 
     def whole(trial_s: float) -> float:
         rounds = math.ceil(budget / workers) if budget < 3 * workers else budget / workers
-        return min(timeout, START_S + rounds * trial_s + START_S + mean)
+        return min(timeout, START_S + rounds * trial_s + confirm_s + START_S + mean)
 
-    fitting = (timeout - 2 * START_S - mean) * workers / (mean * share)
+    trainings = spec.candidates() * spec.confirm.seeds
+    confirm_s = math.ceil(trainings / workers) * mean
+    kept_s = min(confirm_s, CONFIRM_SHARE * timeout) if trainings else 0.0
+    fitting = (timeout - kept_s - 2 * START_S - mean) * workers / (mean * share)
     return Estimate(
         trial_s=mean,
         shortest_s=trials_s[0],

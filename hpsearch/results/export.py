@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from hpsearch.errors import NothingToChooseError, RunsFolderError, StudyNotFoundError
+from hpsearch.search.confirm import choice
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.config import TrialConfig
@@ -59,9 +60,9 @@ class Exported(BaseModel):
 
 
 def chosen_trial(study: OpenStudy, number: int | None = None) -> FrozenTrial:
-    """Return the trial of a number, or the best one; an error says which there are."""
+    """Return the trial of a number, or the choice; an error says which there are."""
     if number is None:
-        best = study.best()
+        best = choice(study)
         if best is None:
             raise NothingToChooseError(_nothing_to_choose(study))
         return best

@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpsearch.results.confirm import confirm_json
 from hpsearch.results.report import Report, chosen, sections
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.studies import OpenStudy
@@ -46,6 +47,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "epochs_run": p.epochs_run,
         "epochs_saved": p.epochs_saved,
         "chosen": None if choice is None else trial_json(p.study, choice),
+        "confirm": confirm_json(p.study),
         "openings": report.openings,
         "openings_by_others": report.openings_by_others,
         "openings_in_all": report.seal.times,

@@ -174,6 +174,12 @@ def _search(
             f"no worker of study '{name}' could go on after {progress.finished} of "
             f"{progress.budget} trials; 'hpsearch status {name}' shows why trials failed"
         )
+    confirm = progress.confirm
+    if workers.gave_up and confirm is not None and confirm.is_due and confirm.ended < confirm.of:
+        raise WorkerError(
+            f"no worker of study '{name}' could go on after {confirm.ended} of {confirm.of} "
+            "trainings of finalists; launch it again, and it goes on"
+        )
     if progress.best is not None and not progress.wants_final:
         ledger.set_state(name, DONE)
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from hpsearch.results.ties import image_variance_of_hits, seed_variance
+from hpsearch.search.ties import image_variance_of_hits, seed_variance
 
 REACH = 10  # times the noise: a score further below the best was no rival of it
 PLACES = 60  # of the mixture that the scores are drawn from
-STEPS = 200  # of expectation and maximisation
-GRID = 400  # points of the integral
+STEPS = 100  # of expectation and maximisation
+GRID = 250  # points of the integral
 
 
 def expected_optimism(scores: NDArray[np.float64], noise: ArrayLike) -> NDArray[np.float64]:
@@ -99,4 +99,4 @@ def _seeds_by_image(hits: NDArray[Any]) -> float:
     if seeds == 1:
         return 0.0
     around = np.asarray(hits - hits.mean(axis=1, keepdims=True, dtype=np.float64))
-    return float(np.sum(around**2) / (n * n * seeds * (seeds - 1)))
+    return float(np.var(around, axis=0, ddof=1).sum() / (n * n * seeds))

@@ -45,13 +45,17 @@ def queue(
 
 
 def is_finished(row: StudyRow, spec: StudySpec) -> bool:
-    """Whether a study is done and the budget asks for nothing more."""
+    """Whether a study is done, and neither the budget nor `confirm` asks for anything more."""
     if row.state != DONE or spec.trial_budget() > row.trials:
+        return False
+    before = StudySpec.model_validate(row.spec)
+    more = spec.candidates() > before.candidates() or spec.confirm.seeds > before.confirm.seeds
+    if spec.candidates() and more:
         return False
     if row.claimed >= row.trials:
         return True
-    before, now = row.timeout_s, spec.search.timeout
-    return before is not None and now is not None and now <= before
+    was_s, now_s = row.timeout_s, spec.search.timeout
+    return was_s is not None and now_s is not None and now_s <= was_s
 
 
 def open_study(storage: Storage, spec: StudySpec, final: bool, priority: int | None) -> None:
@@ -63,4 +67,5 @@ def open_study(storage: Storage, spec: StudySpec, final: bool, priority: int | N
         spec.search.timeout,
         wants_final=final,
         priority=priority,
+        confirm=spec.candidates() > 0,
     )

@@ -8,11 +8,13 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.results.baseline import baseline_of
+from hpsearch.results.confirm import confirm_section
 from hpsearch.results.details import calibrated, learning, mistaken, per_output
 from hpsearch.results.export import cost_line
 from hpsearch.results.seal import Seal, seal_lines, seal_of
 from hpsearch.results.sections import Section, Table
 from hpsearch.results.worth import bounds_text, cost_lines, worth
+from hpsearch.search.confirm import choice
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
@@ -58,7 +60,7 @@ def make_report(storage: Storage, name: str) -> Report:
 def sections(report: Report) -> list[Section]:
     """Return the report in the order in which a reader asks: how good, what, why, what else."""
     final, metric = report.final, report.study.spec.metric
-    parts = [_data(report), _scores(report)]
+    parts = [_data(report), _scores(report), confirm_section(report.study)]
     if final is not None:
         parts.append(_worth(report, final))
     parts += [_choice(report), _learning(report), _search(report), _top(report), _failures(report)]
@@ -131,7 +133,7 @@ SHOWN = (
 
 def chosen(report: Report) -> FrozenTrial | None:
     if report.final is None:
-        return report.progress.best
+        return choice(report.study)
     return next(t for t in report.study.trials if t.number == report.final["trial"])
 
 
@@ -212,7 +214,7 @@ def _change(metric: Metric, difference: float) -> str:
 
 def _better_since(report: Report) -> list[str]:
     lines = []
-    best = report.progress.best
+    best = choice(report.study)
     if report.final is not None and best is not None and best.number != report.final["trial"]:
         lines.append(
             f"Trial {best.number} scored better on test since (test "

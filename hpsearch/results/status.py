@@ -76,6 +76,7 @@ def stand_json(stand: Stand) -> dict[str, Any]:
         "trials": counts(p),
         "best": None if p.best is None else trial_json(p.study, p.best),
         "time_left_s": p.time_left_s,
+        "confirm": None if p.confirm is None else vars(p.confirm),
         "pruner_waits_for": p.pruner_waits_for,
         "openings": stand.report.openings,
         "checkpoint_bytes": stand.checkpoint_bytes,

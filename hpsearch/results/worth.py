@@ -76,9 +76,10 @@ def _gap_line(metric: Metric, final: Final) -> str | None:
 def _optimism_line(metric: Metric, found: dict[str, Any]) -> str | None:
     if found.get("optimism") is None or found["complete"] < 2:
         return None
+    luck = found.get("luck", "test images alone")
     return (
-        f"The best of {found['complete']} test scores is expected to be too good by up to "
-        f"{_size(metric, found['optimism'])}, from luck with test images alone."
+        f"The best of {found['complete']} test scores is expected to be too good by about "
+        f"{_size(metric, found['optimism'])}, from luck with {luck}."
     )
 
 

@@ -97,7 +97,7 @@ class HeldLease:
 
 
 def _ends_at(pulse: Pulse) -> float:
-    """Return when, on this process's clock, what is left of the time is the final training's."""
+    """Return when, on this process's clock, what is left of the time is for what comes after."""
     if pulse.time_left_s is None:
         return float("inf")
-    return time.monotonic() + pulse.time_left_s - pulse.final_s
+    return time.monotonic() + pulse.time_left_s - pulse.kept_s

@@ -16,7 +16,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.search.patience import Patience, patient
-from hpsearch.search.tables import FINAL_SLOT, leases, now_s, reading, studies, workers
+from hpsearch.search.tables import (
+    CONFIRM_SLOT,
+    FINAL_SLOT,
+    confirmations,
+    leases,
+    now_s,
+    reading,
+    studies,
+    workers,
+)
 
 LEASE_S = 60.0  # without renewal for so long, a trial may be taken over
 MAX_ATTEMPTS = 5  # workers that may die on a trial, one after the other, before it counts as failed
@@ -45,6 +54,7 @@ class StudyRow:
     spent_s: float
     time_left_s: float | None  # None without a timeout
     final_s: float
+    confirm_due: bool
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,11 @@ class Waiting:
     unclaimed: int  # trials that nobody has begun
     interrupted: int  # trials that are begun, and free to be taken over
     held: int  # trials that a worker is at
-    time_is_up: bool
+    time_is_up: bool  # for trials
     wants_final: bool
+    confirm_due: bool  # whether finalists are to be trained again once the search is over
+    confirming: int  # finalists that a worker trains again
+    confirm_time_is_up: bool
 
     @property
     def has_work(self) -> bool:
@@ -66,14 +79,27 @@ class Waiting:
         return not self.time_is_up and self.unclaimed + self.interrupted > 0
 
     @property
-    def is_over(self) -> bool:
-        """Whether its search has ended: the budget or the time is spent, and nobody is at it."""
+    def search_is_over(self) -> bool:
+        """Whether its budget or its time is spent, and nobody is at a trial."""
         return not self.held and (self.time_is_up or self.unclaimed + self.interrupted == 0)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a worker might find a finalist to train again, now or later."""
+        return self.confirm_due and not self.confirm_time_is_up
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left for workers: the search is over, finalists confirmed."""
+        return self.search_is_over and not self.confirms and not self.confirming
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right of one worker to run the trial of one slot until it expires."""
+    """The right of one worker to run the trial of one slot until it expires.
+
+    Slots below `FINAL_SLOT` are those of finalists that are trained again; they have no trial.
+    """
 
     study: str
     slot: int
@@ -87,8 +113,8 @@ class Pulse:
     """What a worker has to know of its study while it trains."""
 
     state: str
-    time_left_s: float | None  # None without a timeout; what the final needs is not taken off
-    final_s: float
+    time_left_s: float | None  # None without a timeout
+    kept_s: float  # of it, for what comes after what is leased
 
 
 @dataclass(frozen=True)
@@ -133,6 +159,8 @@ class Ledger:
             "claimed": 0,
             "spent_s": 0.0,
             "final_s": 0.0,
+            "confirm_s": 0.0,
+            "confirm_due": False,
         }
         try:
             with self.engine.begin() as connection:
@@ -167,6 +195,7 @@ class Ledger:
             spent_s=row.spent_s,
             time_left_s=row.left,
             final_s=row.final_s,
+            confirm_due=row.confirm_due,
         )
 
     @patient
@@ -176,26 +205,30 @@ class Ledger:
         Those of the highest priority first; of equals the one with the fewest trials at work, then
         the oldest.
         """
-        now = now_s()
         open_lease = and_(
             leases.c.study == studies.c.name, ~leases.c.done, leases.c.slot != FINAL_SLOT
         )
-        held = func.coalesce(func.sum(case((leases.c.expires_at >= now, 1), else_=0)), 0)
+        is_trial, is_held = leases.c.slot >= 0, leases.c.expires_at >= now_s()
+        held = _count(and_(is_trial, is_held))
+        confirming = _count(and_(leases.c.slot <= CONFIRM_SLOT, is_held))
         query = (
             select(
                 studies.c.name,
                 studies.c.edition,
                 studies.c.fingerprint,
                 (studies.c.trials - studies.c.claimed).label("unclaimed"),
-                func.count(leases.c.slot).label("begun"),
+                _count(is_trial).label("begun"),
                 held.label("held"),
+                confirming.label("confirming"),
                 (_time_left_s() - studies.c.final_s).label("left"),
+                studies.c.confirm_s,
+                studies.c.confirm_due,
                 studies.c.wants_final,
             )
             .join(leases, open_lease, isouter=True)
             .where(studies.c.state == OPEN)
             .group_by(studies.c.name)
-            .order_by(studies.c.priority.desc(), held, studies.c.created_at)
+            .order_by(studies.c.priority.desc(), held + confirming, studies.c.created_at)
         )
         with reading(self.engine) as connection:
             return [
@@ -206,8 +239,11 @@ class Ledger:
                     unclaimed=max(0, row.unclaimed),
                     interrupted=row.begun - row.held,
                     held=row.held,
-                    time_is_up=row.left is not None and row.left <= 0,
+                    time_is_up=row.left is not None and row.left <= row.confirm_s,
                     wants_final=row.wants_final,
+                    confirm_due=row.confirm_due,
+                    confirming=row.confirming,
+                    confirm_time_is_up=row.left is not None and row.left <= 0,
                 )
                 for row in connection.execute(query)
             ]
@@ -221,8 +257,12 @@ class Ledger:
         timeout_s: float | None,
         wants_final: bool = True,
         priority: int | None = None,
+        confirm: bool = False,
     ) -> None:
-        """Open a study with this budget; trials that were claimed already are in it."""
+        """Open a study with this budget; trials that were claimed already are in it.
+
+        `confirm` is whether its finalists are to be trained again.
+        """
         budget = case((studies.c.claimed > trials, studies.c.claimed), else_=trials)
         values: dict[str, Any] = {} if priority is None else {"priority": priority}
         self._update_study(
@@ -235,6 +275,8 @@ class Ledger:
             note="",
             ticked_at=None,
             edition=now_s(),
+            confirm_due=confirm,
+            confirm_s=studies.c.confirm_s if confirm else 0.0,
             **values,
         )
 
@@ -260,9 +302,12 @@ class Ledger:
         self._update_study(name, trials=studies.c.claimed)
 
     @patient
-    def set_final_s(self, name: str, seconds: float) -> None:
-        """Say how long the final training is expected to take; that time is kept for it."""
-        self._update_study(name, final_s=seconds)
+    def set_final_s(self, name: str, seconds: float, confirm_s: float = 0.0) -> None:
+        """Say how long the final training is expected to take; that time is kept for it.
+
+        `confirm_s` is kept from the search besides, to train finalists again.
+        """
+        self._update_study(name, final_s=seconds, confirm_s=confirm_s)
 
     @patient
     def decide_precision(self, name: str, precision: str) -> str:
@@ -278,8 +323,9 @@ class Ledger:
 
     @patient
     def delete(self, name: str) -> None:
-        """Delete a study and its leases; its openings stay."""
+        """Delete a study, its leases and confirmations; its openings stay."""
         with self.engine.begin() as connection:
+            connection.execute(delete(confirmations).where(confirmations.c.study == name))
             connection.execute(delete(leases).where(leases.c.study == name))
             connection.execute(delete(studies).where(studies.c.name == name))
 
@@ -313,14 +359,14 @@ class Ledger:
             if claimed is None:
                 return None
             lease = Lease(study, claimed - 1, None, worker, attempts=1)
-            connection.execute(insert(leases).values(_fresh(lease)))
+            connection.execute(insert(leases).values(fresh(lease)))
             return lease
 
     def _take_over(self, study: str, worker: str) -> Lease | None:
         is_open = exists().where(studies.c.name == study, studies.c.state == OPEN)
         free = and_(
             leases.c.study == study,
-            leases.c.slot != FINAL_SLOT,
+            leases.c.slot >= 0,
             ~leases.c.done,
             leases.c.expires_at < now_s(),
         )
@@ -329,13 +375,7 @@ class Ledger:
             row = connection.execute(
                 update(leases)
                 .where(free, leases.c.slot == first, is_open)
-                .values(
-                    worker=worker,
-                    expires_at=now_s() + LEASE_S,
-                    begun_at=now_s(),
-                    progress_at=now_s(),
-                    attempts=leases.c.attempts + 1,
-                )
+                .values(taken_over(worker))
                 .returning(leases.c.slot, leases.c.trial_id, leases.c.attempts)
             ).first()
         return None if row is None else Lease(study, row.slot, row.trial_id, worker, row.attempts)
@@ -351,9 +391,9 @@ class Ledger:
         )
         try:
             with self.engine.begin() as connection:
-                fresh = _fresh(lease)
-                if connection.execute(update(leases).where(free).values(fresh)).rowcount == 0:
-                    connection.execute(insert(leases).values(fresh))
+                row = fresh(lease)
+                if connection.execute(update(leases).where(free).values(row)).rowcount == 0:
+                    connection.execute(insert(leases).values(row))
         except IntegrityError:
             return None
         return lease
@@ -375,7 +415,7 @@ class Ledger:
         if epochs:
             values["attempts"] = 1
         with self.engine.begin() as connection:
-            renewed = update(leases).where(_is(lease)).values(values)
+            renewed = update(leases).where(is_held(lease)).values(values)
             if connection.execute(renewed).rowcount != 1:
                 return None
             connection.execute(
@@ -383,11 +423,17 @@ class Ledger:
             )
             _tick(connection, lease.study)
             row = connection.execute(
-                select(studies.c.state, _time_left_s().label("left"), studies.c.final_s).where(
-                    studies.c.name == lease.study
-                )
+                select(
+                    studies.c.state,
+                    _time_left_s().label("left"),
+                    studies.c.final_s,
+                    studies.c.confirm_s,
+                ).where(studies.c.name == lease.study)
             ).first()
-        return None if row is None else Pulse(row.state, row.left, row.final_s)
+        if row is None:
+            return None
+        kept_s = row.final_s + (row.confirm_s if lease.slot >= 0 else 0.0)
+        return Pulse(row.state, row.left, kept_s)
 
     @patient
     def finish(self, lease: Lease) -> None:
@@ -408,12 +454,12 @@ class Ledger:
 
     def _update_lease(self, lease: Lease, **values: Any) -> bool:
         with self.engine.begin() as connection:
-            changed = connection.execute(update(leases).where(_is(lease)).values(values))
+            changed = connection.execute(update(leases).where(is_held(lease)).values(values))
             return changed.rowcount == 1
 
     @patient
     def held_by(self, names: Collection[str]) -> list[Held]:
-        """Return the leases on trials that these workers hold."""
+        """Return the leases on trials and finalists that these workers hold."""
         query = select(
             leases,
             (now_s() - leases.c.progress_at).label("idle_s"),
@@ -443,12 +489,12 @@ class Ledger:
         """Return how many claimed trials have not ended."""
         with reading(self.engine) as connection:
             query = select(func.count()).where(
-                leases.c.study == study, ~leases.c.done, leases.c.slot != FINAL_SLOT
+                leases.c.study == study, ~leases.c.done, leases.c.slot >= 0
             )
             return int(connection.execute(query).scalar_one())
 
 
-def _fresh(lease: Lease) -> dict[str, Any]:
+def fresh(lease: Lease) -> dict[str, Any]:
     """Return the row of a lease that begins now."""
     return {
         "study": lease.study,
@@ -462,7 +508,23 @@ def _fresh(lease: Lease) -> dict[str, Any]:
     }
 
 
-def _is(lease: Lease) -> ColumnElement[bool]:
+def taken_over(worker: str) -> dict[str, Any]:
+    """Return what changes in the row of a lease that another worker takes over."""
+    return {
+        "worker": worker,
+        "expires_at": now_s() + LEASE_S,
+        "begun_at": now_s(),
+        "progress_at": now_s(),
+        "attempts": leases.c.attempts + 1,
+    }
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """Return how many rows of a group meet a condition."""
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def is_held(lease: Lease) -> ColumnElement[bool]:
     return and_(
         leases.c.study == lease.study,
         leases.c.slot == lease.slot,

@@ -6,11 +6,26 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.search.confirm import plan
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 
 SUPERVISOR = "supervisor"  # stands in the list of workers in place of a device
+
+
+@dataclass(frozen=True)
+class Confirming:
+    """How far the training of finalists has come. `of` shrinks when one cannot win any more."""
+
+    ended: int
+    of: int
+    running: list[tuple[int, int]]  # number of the trial, and which seed, from 1
+    is_due: bool  # whether more are to be trained, once the search is over
+
+    @property
+    def has_begun(self) -> bool:
+        return self.ended > 0 or bool(self.running)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Progress:
     best: FrozenTrial | None
     pruner_waits_for: int  # complete trials until the pruner begins
     time_left_s: float | None
+    confirm: Confirming | None = None  # None where finalists are not trained again
 
     @property
     def finished(self) -> int:
@@ -50,6 +66,10 @@ def progress_of(storage: Storage, name: str) -> Progress:
     complete = study.in_state(TrialState.COMPLETE)
     failed = study.in_state(TrialState.FAIL)
     running = [t for t in study.trials if t._trial_id in study.held]
+    confirm = _confirming(storage, study, row)
+    left_s = _time_left_s(
+        study, row, confirm, len(running) + (len(confirm.running) if confirm else 0)
+    )
     return Progress(
         study=study,
         state=row.state,
@@ -66,8 +86,18 @@ def progress_of(storage: Storage, name: str) -> Progress:
         epochs_saved=sum(epochs - epochs_of(t) for t in pruned),
         best=study.best(),
         pruner_waits_for=_pruner_waits_for(study, len(complete)),
-        time_left_s=(None if row.state == DONE else _time_left_s(study, row, len(running) or 1)),
+        time_left_s=None if row.state == DONE else left_s,
+        confirm=confirm,
     )
+
+
+def _confirming(storage: Storage, study: OpenStudy, row: StudyRow) -> Confirming | None:
+    if not study.spec.candidates():
+        return None
+    found = plan(study)
+    numbers = {t.user_attrs["slot"]: t.number for t in study.trials}
+    running = [(numbers[s], r + 1) for s, r in storage.confirmations.running(study.spec.name)]
+    return Confirming(found.ended, found.of, running, row.confirm_due)
 
 
 def epochs_of(trial: FrozenTrial) -> int:
@@ -82,8 +112,13 @@ def _pruner_waits_for(study: OpenStudy, complete: int) -> int:
     return max(0, max(pruner.startup_trials, pruner.min_trials) - complete)
 
 
-def _time_left_s(study: OpenStudy, row: StudyRow, workers: int) -> float | None:
-    """Return the mean duration of ended trials for all that are left, at most to the deadline."""
+def _time_left_s(
+    study: OpenStudy, row: StudyRow, confirm: Confirming | None, workers: int
+) -> float | None:
+    """Return the mean duration of ended trials for all that are left, at most to the deadline.
+
+    A finalist that is to be trained again takes as long as the best trial.
+    """
     ended = [t for t in study.trials if t.state.is_finished() and "duration_s" in t.user_attrs]
     bounds = [] if row.time_left_s is None else [row.time_left_s]
     if ended:
@@ -91,7 +126,10 @@ def _time_left_s(study: OpenStudy, row: StudyRow, workers: int) -> float | None:
         begun = [t for t in study.trials if not t.state.is_finished()]
         done_s = sum(t.user_attrs.get("duration_s", 0.0) for t in begun)
         left = row.trials - sum(t.state.is_finished() for t in study.trials)
-        bounds.append((left * mean_s - done_s) / workers)
+        again_s, best = 0.0, study.best()
+        if confirm is not None and confirm.is_due and best is not None:
+            again_s = (confirm.of - confirm.ended) * best.user_attrs.get("duration_s", mean_s)
+        bounds.append((left * mean_s - done_s + again_s) / max(1, workers))
     return max(0.0, min(bounds)) if bounds else None
 
 
@@ -102,7 +140,7 @@ def why_waiting(storage: Storage, p: Progress) -> str | None:
         return f"it is paused ({p.note or 'no reason given'}); 'hpsearch resume {name}' goes on"
     if p.state == STOPPED:
         return f"it is stopped ({p.note or 'no reason given'}); 'hpsearch resume {name}' goes on"
-    if p.state != OPEN or p.running:
+    if p.state != OPEN or p.running or (p.confirm is not None and p.confirm.running):
         return None
     listed = storage.workers.present()
     workers = [worker for worker in listed if worker.device != SUPERVISOR]

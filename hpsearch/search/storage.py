@@ -23,6 +23,7 @@ from sqlalchemy import URL, Engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError
 
 from hpsearch.errors import StorageError, StudyNotFoundError
+from hpsearch.search.confirmations import Confirmations
 from hpsearch.search.ledger import Ledger
 from hpsearch.search.openings import Openings
 from hpsearch.search.patience import DATABASE_ERRORS, Patience, PatientStorage, first_cause
@@ -44,6 +45,7 @@ class Storage:
     optuna: TrialStore
     ledger: Ledger
     openings: Openings
+    confirmations: Confirmations
     workers: WorkerList
     patience: Patience
     engines: tuple[Engine, ...]
@@ -150,6 +152,7 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
         optuna=TrialStore(backend),
         ledger=Ledger(engine, patience),
         openings=Openings(engine, patience),
+        confirmations=Confirmations(engine, patience),
         workers=WorkerList(engine, patience),
         patience=patience,
         engines=(engine, backend.engine),

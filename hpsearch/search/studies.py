@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
+from hpsearch.search.confirmations import Confirmation
 from hpsearch.search.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec, config_from
@@ -29,25 +30,29 @@ class OpenStudy:
     trials: list[FrozenTrial]
     held: frozenset[int]  # Optuna's ids of trials that a worker is at
     interrupted: frozenset[int]  # begun, not ended, and at present nobody's
+    confirmations: tuple[Confirmation, ...] = ()  # of finalists that were trained again
 
     def in_state(self, state: TrialState) -> list[FrozenTrial]:
         """Return the trials in one of Optuna's states."""
         return [t for t in self.trials if t.state == state]
 
     def best(self) -> FrozenTrial | None:
-        """Return the complete trial with the best test metric, None without a complete one.
+        """Return the complete trial with the best test metric, None without a complete one."""
+        return next(iter(self.ranked()), None)
 
-        Of equals the one with fewer parameters, then the earlier one.
+    def ranked(self) -> list[FrozenTrial]:
+        """Return the complete trials, the one with the best test metric first.
+
+        Of equals the one with fewer parameters comes first, then the earlier one.
         """
         metric = self.spec.metric
-        return min(
+        return sorted(
             self.in_state(TrialState.COMPLETE),
             key=lambda t: (
                 rank(metric, t.value or 0.0),
                 t.user_attrs.get("parameters", 0),
                 t.number,
             ),
-            default=None,
         )
 
     def config(self, trial: FrozenTrial) -> TrialConfig:
@@ -82,6 +87,7 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
         trials=trials,
         held=frozenset(held & begun),
         interrupted=frozenset(interrupted & begun),
+        confirmations=tuple(storage.confirmations.of(name)),
     )
 
 

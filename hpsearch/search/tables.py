@@ -50,17 +50,20 @@ studies = Table(
     Column("spent_s", Float, nullable=False),  # time in which anyone was at work on it
     Column("ticked_at", Float),  # up to when that was reckoned
     Column("final_s", Float, nullable=False),  # what the final training is expected to take
+    Column("confirm_s", Float, nullable=False),  # what is kept of the timeout to confirm
+    Column("confirm_due", Boolean, nullable=False),  # whether finalists are to be trained again
     Column("created_at", Float, nullable=False),
     Column("edition", Float, nullable=False),  # when it was made or last launched
 )
 
-FINAL_SLOT = -1  # the lease on a study's final; those on trials count from 0
+FINAL_SLOT = -1  # the lease on a study's final; those on trials count from 0, those on ...
+CONFIRM_SLOT = -2  # ... finalists that are trained again from here down
 
 leases = Table(
     "hpsearch_leases",
     _tables,
     Column("study", ForeignKey("hpsearch_studies.name", ondelete="CASCADE"), primary_key=True),
-    Column("slot", Integer, primary_key=True),  # 0 ... trials - 1
+    Column("slot", Integer, primary_key=True),  # 0 ... trials - 1, or below 0
     Column("trial_id", Integer),  # Optuna's id, once the trial exists
     Column("worker", String(200), nullable=False),
     Column("expires_at", Float, nullable=False),
@@ -69,6 +72,19 @@ leases = Table(
     Column("attempts", Integer, nullable=False),  # since an epoch of it was last over
     Column("done", Boolean, nullable=False),
     Index("hpsearch_leases_open", "study", "done"),
+)
+
+# Finalists trained again. They are no trials of Optuna's: those would teach its sampler that a
+# configuration was tried more often than it was proposed, and could become its best trial.
+confirmations = Table(
+    "hpsearch_confirmations",
+    _tables,
+    Column("study", ForeignKey("hpsearch_studies.name", ondelete="CASCADE"), primary_key=True),
+    Column("slot", Integer, primary_key=True),  # of its lease
+    Column("trial_number", Integer, nullable=False),  # whose configuration it was
+    Column("repeat", Integer, nullable=False),  # 0 ... seeds - 1
+    Column("result", Text, nullable=False),  # JSON
+    Column("ended_at", Float, nullable=False),
 )
 
 workers = Table(
@@ -122,7 +138,11 @@ def _now_postgres(element: object, compiler: object, **options: object) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
-FROM_2_TO_3 = ("ALTER TABLE hpsearch_openings ADD COLUMN config TEXT",)
+FROM_2_TO_3 = (
+    "ALTER TABLE hpsearch_openings ADD COLUMN config TEXT",
+    "ALTER TABLE hpsearch_studies ADD COLUMN confirm_s FLOAT NOT NULL DEFAULT 0",
+    "ALTER TABLE hpsearch_studies ADD COLUMN confirm_due BOOLEAN NOT NULL DEFAULT FALSE",
+)
 
 
 def create_ledger(engine: Engine) -> None:

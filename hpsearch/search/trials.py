@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 MICRO_BATCHES = 4  # a batch is cut into so many where the whole one does not fit into memory
 FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
+CONFIRM_SHARE = 0.25  # of a study's timeout is kept to confirm, at most
 FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
 LONGEST_REASON, LONGEST_TRACEBACK = 1000, 4000  # characters
 
@@ -134,7 +136,7 @@ class TrialRunner:
         else:
             self._note_memory(trial)
             state = endings.complete(self.storage, trial, held.lease, value)
-            self._keep_time_for_final(trial)
+            self._keep_time(trial)
         if state is None:  # out of memory; outside of `except`, whose traceback holds tensors
             state = self._without_memory(trial, held, config)
         if state.is_finished() and saved is not None:
@@ -209,11 +211,20 @@ class TrialRunner:
             total = torch.cuda.get_device_properties(self.device).total_memory
             note(trial, {"peak_memory_bytes": peak, "device_memory_bytes": total})
 
-    def _keep_time_for_final(self, trial: Trial) -> None:
-        """Keep as much of the study's time for the final training as the best trial took."""
-        if trial.study.best_trial.number == trial.number:
-            took_s = trial.user_attrs["duration_s"]
-            self.storage.ledger.set_final_s(self.spec.name, took_s * FINAL_MARGIN + FINAL_START_S)
+    def _keep_time(self, trial: Trial) -> None:
+        """Keep of the study's time what the best trial's training takes: once more for the final,
+        and for all trainings of finalists, as many at a time as trials are at work now."""
+        if trial.study.best_trial.number != trial.number:
+            return
+        took_s, confirm_s = trial.user_attrs["duration_s"], 0.0
+        if self.spec.search.timeout is not None and self.spec.candidates():
+            held, _ = self.storage.ledger.unfinished(self.spec.name)
+            trainings = self.spec.candidates() * self.spec.confirm.seeds
+            rounds = math.ceil(trainings / (1 + len(held - {trial._trial_id})))
+            most_s = CONFIRM_SHARE * self.spec.search.timeout
+            confirm_s = min(rounds * took_s * FINAL_MARGIN, most_s)
+        final_s = took_s * FINAL_MARGIN + FINAL_START_S
+        self.storage.ledger.set_final_s(self.spec.name, final_s, confirm_s)
 
     def _trial_id(self, study: optuna.Study, lease: Lease) -> int:
         """Return Optuna's trial of a lease; it is made knowing its slot, so no slot has two."""

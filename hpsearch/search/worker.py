@@ -12,10 +12,13 @@ import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
+from hpsearch.search import confirm
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import DONE, STOPPED, Lease, Waiting
 from hpsearch.search.memory import MemoryWatch
+from hpsearch.search.retrain import retrain
 from hpsearch.search.storage import Storage
+from hpsearch.search.tables import CONFIRM_SLOT
 from hpsearch.search.trials import TrialRunner, device_name
 from hpsearch.search.worker_list import SEEN_EVERY_S
 from hpsearch.study.spec import StudySpec
@@ -73,19 +76,27 @@ class Worker:
             self.storage.workers.leave(self.name)
 
     def _next(self) -> Lease | None:
-        """Return a lease on the trial that is due, None where there is none for this worker."""
+        """Return a lease on what is due, a trial or a finalist; None where this worker has none."""
         for study in self.storage.ledger.waiting():
-            if self.only in (None, study.name) and study.has_work and self._can_serve(study):
+            if self.only not in (None, study.name):
+                continue
+            lease = None
+            if study.has_work and self._can_serve(study):
                 lease = self.storage.ledger.claim(study.name, self.name)
-                if lease is not None:
-                    return lease
+            elif study.search_is_over and study.confirms and self._can_serve(study):
+                lease = confirm.claim(self.storage, study.name, self.name)
+            if lease is not None:
+                return lease
         return None
 
     def _run(self, lease: Lease) -> None:
         _, runner = self._runners[lease.study]
         self.progressed()
         try:
-            runner.run(lease)
+            if lease.slot <= CONFIRM_SLOT:
+                retrain(runner, lease)
+            else:
+                runner.run(lease)
         except Exception:
             if self.storage.ledger.study(lease.study) is not None:
                 raise
@@ -104,7 +115,7 @@ class Worker:
         here = [study for study in self.storage.ledger.waiting() if study.name == self.only]
         if self.only in self._lacks:
             raise StudyMismatchError(f"study '{self.only}': {self._lacks[self.only]}")
-        return any(study.is_over or study.time_is_up for study in here)
+        return any(study.is_over or (study.time_is_up and not study.confirms) for study in here)
 
     def _can_serve(self, study: Waiting) -> bool:
         """Whether this machine has the data of a study, and this process has loaded it."""

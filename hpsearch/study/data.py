@@ -23,6 +23,7 @@ SourceName = Literal[
     "text",
 ]
 Task = Literal["single-label", "multi-label", "regression"]
+Duplicates = Literal["together", "refuse", "allow"]
 Balance = Literal["none", "weights", "sampling"]
 OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several of them
     "single-label": "classes",
@@ -162,6 +163,8 @@ class Data(Section):
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    Copies of one image in several splits are moved `together` into train, or the data is refused,
+    or they are allowed to stay.
     """
 
     source: SourceName
@@ -178,6 +181,7 @@ class Data(Section):
     sound: Sound | None = None
     text: Text | None = None
     on_broken: Literal["error", "skip"] = "error"
+    duplicates: Duplicates = "together"
     download: bool = False
     split: Split = Split()
 

@@ -79,6 +79,29 @@ class EarlyStopping(Section):
     patience: int = Field(ge=1)
 
 
+class Confirm(Section):
+    """How the best configurations are trained again, with new seeds, before one is chosen.
+
+    Of the best `candidates`, each is trained with up to `seeds` new seeds, and the one with the
+    best mean test metric is chosen. Of those that cannot be told apart from it, the smaller network
+    is (fewer parameters), or the `faster` one (fewer FLOPs), or still the one of the best `score`.
+    Without a number of candidates there are 3, and none in a search of fewer than 20 trials, which
+    has little to be lucky with, and would take twice as long.
+    """
+
+    candidates: int | None = Field(None, ge=0, le=100)
+    seeds: int = Field(3, ge=1, le=20)
+    prefer: Literal["smaller", "faster", "score"] = "smaller"
+
+
+CONFIRMED = 3  # candidates, unless the study says otherwise
+CONFIRMED_FROM = 20  # trials on
+
+
+def _unconfirmed(written: object) -> object:
+    return {"candidates": 0} if written == "none" else written
+
+
 def _patience(written: object) -> object:
     number = isinstance(written, int) and not isinstance(written, bool)
     return {"patience": written} if number else written
@@ -133,6 +156,7 @@ class StudySpec(Section):
     space: Annotated[Space, PlainSerializer(lambda space: space.notation())] = Space()
     search: Search = Search()
     pretrained: Pretrained = Pretrained()
+    confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
     final: Final = Final()
 
     @model_validator(mode="after")
@@ -215,9 +239,9 @@ class StudySpec(Section):
 
         Budgets and the place of the data are left out: they may change between launches. So is
         `max_parameters`, which decides what is trained, but not what a training comes to, and
-        `final`, which comes after all of them.
+        `confirm` and `final`, which come after all of them.
         """
-        written = self.model_dump(mode="json", exclude={"final"})
+        written = self.model_dump(mode="json", exclude={"confirm", "final"})
         for section, key in (
             ("data", "root"),
             ("data", "download"),
@@ -233,6 +257,12 @@ class StudySpec(Section):
             if written["space"].get(name) == value:
                 del written["space"][name]
         return _flat(written)
+
+    def candidates(self) -> int:
+        """Return how many of the best configurations are to be confirmed."""
+        if self.confirm.candidates is not None:
+            return self.confirm.candidates
+        return CONFIRMED if self.trial_budget() >= CONFIRMED_FROM else 0
 
     def trial_budget(self) -> int:
         """Return how many trials there can be: the wish, or the grid where that is smaller."""

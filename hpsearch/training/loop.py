@@ -15,7 +15,8 @@ from hpsearch.study.config import TrialConfig
 from hpsearch.training.state import Epoch, State, Training, begin
 from hpsearch.training.tasks import LearningTask
 
-EVALUATION_BATCH = 500
+EVALUATED_AT_ONCE = 500  # images, and fewer where they are large: these pixels
+EVALUATED_PIXELS = EVALUATED_AT_ONCE * 64 * 64
 
 
 class Interrupted(Exception):
@@ -127,7 +128,7 @@ def predict(
     model.eval()
     parts = []
     with torch.no_grad(), autocast(config, split.images.device):
-        for images, _ in split.ordered_batches(EVALUATION_BATCH):
+        for images, _ in split.ordered_batches(_evaluated_at_once(split)):
             if interrupted():
                 return None
             parts.append(model(images).float())
@@ -139,6 +140,11 @@ def evaluate(
 ) -> tuple[float, float]:
     """Return the loss (without label smoothing) and the metric on a split."""
     return task.scores(outputs_of(model, split, config), split.targets)
+
+
+def _evaluated_at_once(split: Resident) -> int:
+    height, width = split.images.shape[1:3]
+    return max(1, min(EVALUATED_AT_ONCE, EVALUATED_PIXELS // (height * width)))
 
 
 def outputs_of(model: nn.Module, split: Resident, config: TrialConfig) -> Tensor:

@@ -169,7 +169,8 @@ def begin(
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_for(config, model)
     schedule = schedule_for(config, optimizer, batches_in_epoch)
-    sums = torch.zeros(2, device=device, dtype=torch.float64)
+    precise = torch.float32 if device.type == "mps" else torch.float64  # which Apple's lack
+    sums = torch.zeros(2, device=device, dtype=precise)
     return Training(config, task, model, optimizer, schedule, device, sums)
 
 

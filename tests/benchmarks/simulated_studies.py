@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
-from simulated import (  # noqa: E402
+from simulated import (
     Studies,
     equal,
     improving,
@@ -28,9 +28,9 @@ from simulated import (  # noqa: E402
     tailed,
 )
 
-from hpsearch.results.intervals import wilson_interval  # noqa: E402
-from hpsearch.results.optimism import accuracy_optimism, expected_optimism  # noqa: E402
-from hpsearch.results.ties import seed_variance  # noqa: E402
+from hpsearch.results.intervals import wilson_interval
+from hpsearch.results.optimism import accuracy_optimism, expected_optimism
+from hpsearch.search.ties import seed_variance
 
 SEED_SD = 0.003
 

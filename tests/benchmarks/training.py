@@ -36,17 +36,29 @@ from hpsearch.data.split import assign
 from hpsearch.models.families import build_model
 from hpsearch.models.head import ImageShape
 from hpsearch.search.processes import SPAWN, child_environment, cores
-from hpsearch.study.config import TrialConfig
+from hpsearch.study.config import TrialConfig, has
 from hpsearch.study.data import Data
 
 BATCH = 64
 RATE = 3e-3
 HEAD = {"units1": 128, "units2": 64, "activation": "relu", "batch_size": BATCH}
+FIRST = ["16", "64", "112", "resnet"]  # measured unless others are named
 NETWORKS: dict[str, dict[str, Any]] = {
     "16": {"family": "alexnet", "filters": 16, "layers": 3},
     "64": {"family": "alexnet", "filters": 64, "layers": 3},
     "112": {"family": "alexnet", "filters": 112, "layers": 3},
-    "resnet": {"family": "resnet", "filters": 16, "layers": 2},
+    "resnet": {"family": "resnet", "filters": 16, "layers": 2, "block": "basic", "blocks": 1},
+    "vgg": {"family": "vgg", "filters": 16, "layers": 3, "convolutions": 2},
+    "googlenet": {"family": "googlenet", "filters": 40, "layers": 2, "reduction": 2},
+    "senet": {
+        "family": "senet",
+        "filters": 16,
+        "layers": 2,
+        "block": "basic",
+        "blocks": 1,
+        "squeeze": 8,
+        "squeeze_where": "all",
+    },
 }
 PRODUCTS_S = 1.0  # how long matrix products are timed
 STEPS = 60  # training steps between two looks at the clock
@@ -129,12 +141,14 @@ def tutorial(network: dict[str, Any], root: Path, epochs: int, seed: int) -> tup
 
 def config_of(network: dict[str, Any], epochs: int, **more: Any) -> TrialConfig:
     values: dict[str, Any] = {
-        "kernel_size": 3, "pooling": "max", "batch_norm": True, "dropout": 0.1,
+        "pooling": "max", "batch_norm": True, "dropout": 0.1,
         "optimizer": "adamw", "learning_rate": RATE, "weight_decay": 1e-2,
         "schedule": "one-cycle", "patience": 2, "label_smoothing": 0.0, "flip": False,
         "shift": 0, "epochs": epochs, "seed": 0, "precision": "bf16", "threads": 1,
         "data": {"source": "digits", "fingerprint": "benchmark"},
     }  # fmt: skip
+    if has(network["family"], "kernel_size"):
+        values["kernel_size"] = 3
     return TrialConfig.model_validate(values | HEAD | network | more)
 
 
@@ -250,7 +264,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=FIRST)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")

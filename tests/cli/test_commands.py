@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -244,6 +245,37 @@ def test_a_study_of_pretrained_networks_is_told_of_missing_weights_by_its_check(
         Image.new("RGB", (32, 32), (number, 200, 100)).save(path)
     said = hpsearch(tmp_path, "check", "photos.yaml", code=1).stderr
     assert "the weights of resnet18 are not here" in said
+
+
+def test_check_shows_what_is_odd_in_the_data_and_launch_says_so(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 16, 16, 3), np.uint8)
+    pixels[7] = 90
+    pixels[110:] = pixels[:10]
+    for i, image in enumerate(pixels):
+        place = tmp_path / "pets" / ("cat" if i < 117 and i % 2 else "dog")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i:03}.png")
+    study = STUDY.replace("source: digits", "source: folder, root: pets, image_size: 16")
+    (tmp_path / "tiny.yaml").write_text(study)
+    shown = hpsearch(tmp_path, "check", "tiny.yaml").stdout
+    flowed = flowing(shown)
+    assert "images had a copy elsewhere; they were moved into train" in flowed
+    assert "(cat) = " in flowed and "images repeat another one of their split" in flowed
+    assert "data.duplicates: refuse stops here instead" in flowed
+    assert "2 pairs of copies have different targets" in flowed
+    assert "2 images are blank" in flowed
+    audit = json.loads(hpsearch(tmp_path, "check", "tiny.yaml", "--json").stdout)["audit"]
+    assert audit["moved_from_test"] + audit["moved_from_validation"] > 0
+    for finding in audit["findings"]:
+        if finding["sheet"] is not None:
+            assert (Path(audit["folder"]) / finding["sheet"]).exists()
+            assert f"shown in {audit['folder']}/{finding['sheet']}" in shown
+    said = hpsearch(tmp_path, "launch", "tiny.yaml", "--detach").stderr
+    assert "data: 2 pairs of copies have different targets" in said
+    assert "'hpsearch check' shows which" in said
+    (tmp_path / "tiny.yaml").write_text(study.replace("root:", "duplicates: refuse, root:"))
+    refused = hpsearch(tmp_path, "check", "tiny.yaml", code=1).stderr
+    assert "have a copy in another split" in refused and "copies.png" in refused
 
 
 BAD_FILES = {

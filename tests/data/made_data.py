@@ -22,6 +22,7 @@ IDX_PARTS = {
     "kmnist": ("KMNIST/raw", "", "train", "t10k"),
     "emnist": ("EMNIST/raw", "emnist-balanced-", "train", "test"),
 }
+BICUBIC = Image.Resampling.BICUBIC
 Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -161,3 +162,14 @@ def write_sound(path: Path, samples: Any, rate: int = 8000, subtype: str | None 
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate, subtype)
     return path
+
+
+def scenes(count: int, *shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Return `count` different pictures of `shape` (height, width, channels), smooth as photos."""
+    small = noise(count, 8, 8, shape[2], seed=seed)
+    pictures = [
+        np.asarray(Image.fromarray(image[..., i]).resize((shape[1], shape[0]), BICUBIC))
+        for image in small
+        for i in range(shape[2])
+    ]
+    return np.stack(pictures).reshape(count, shape[2], *shape[:2]).transpose(0, 2, 3, 1).copy()

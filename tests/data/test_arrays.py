@@ -28,7 +28,7 @@ def saved(folder: Path, **arrays: Any) -> Path:
 
 
 def prepared_from(path: Path, **options: Any) -> Prepared:
-    return prepare(Data(source="arrays", root=str(path), **options))
+    return prepare(Data(source="arrays", root=str(path), **{"duplicates": "allow", **options}))
 
 
 def problem(path: Path, **options: Any) -> str:

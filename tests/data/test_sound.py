@@ -29,7 +29,7 @@ def picture(sound: Any, shape: Spectrogram = SHAPE) -> NDArray[np.uint8]:
 
 
 def prepared_from(root: Path, **options: Any) -> Prepared:
-    return prepare(Data(source="sound", root=str(root), **options))
+    return prepare(Data(source="sound", root=str(root), **{"duplicates": "allow", **options}))
 
 
 def problem(root: Path, **options: Any) -> str:

@@ -32,7 +32,7 @@ def reviews(tmp_path: Path) -> Path:
 
 
 def prepared_from(table: Path, **options: Any) -> Prepared:
-    return prepare(Data(source="text", root=str(table), **options))
+    return prepare(Data(source="text", root=str(table), **{"duplicates": "allow", **options}))
 
 
 def problem(table: Path, **options: Any) -> str:

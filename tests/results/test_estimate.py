@@ -12,13 +12,14 @@ from hpsearch.results.estimate import epochs_left, estimate, is_worth_it, reckon
 from hpsearch.study.spec import StudySpec
 
 
-def spec_of(**search: Any) -> StudySpec:
+def spec_of(confirm: Any = "none", **search: Any) -> StudySpec:
     return StudySpec.model_validate(
         {
             "name": "small",
             "data": {"source": "digits"},
             "space": {"filters": {"low": 4, "high": 16, "step": 4}, "layers": 1},
             "search": {"trials": 40, "epochs": 10} | search,
+            "confirm": confirm,
         }
     )
 
@@ -45,6 +46,18 @@ def test_a_timeout_bounds_the_time_and_the_trials() -> None:
     assert found.search_s == found.pruned_s == 100
     assert 6 <= found.trials <= 9  # a trial takes 10 s, and one is the final
     assert found.budget == 40
+
+
+def test_finalists_that_are_trained_again_count_and_leave_fewer_trials_to_a_timeout() -> None:
+    confirm = {"candidates": 4, "seeds": 2}
+    plain, again = (reckoned(spec_of(c), [1.0], workers=4) for c in ("none", confirm))
+    assert again.search_s - plain.search_s == pytest.approx(2 * 10, rel=0.05)
+    short = [
+        reckoned(spec_of(c, timeout="400s", trials=100, pruner="none"), [1.0], workers=1).trials
+        for c in ("none", confirm, {"candidates": 9, "seeds": 9})
+    ]
+    assert short[0] - short[1] == pytest.approx(8, abs=1)
+    assert short[0] - short[2] == pytest.approx(10, abs=1), "at most a quarter of the time is kept"
 
 
 def test_a_trial_timeout_bounds_a_trial() -> None:

@@ -398,7 +398,7 @@ def test_a_worker_that_renews_its_lease_lets_the_time_go_by(storage: Storage) ->
     rewind(storage, tables.studies, "ticked_at", 20)
     pulse = storage.ledger.renew(lease)
     assert pulse is not None
-    assert (pulse.state, pulse.final_s) == (OPEN, 7.5)
+    assert (pulse.state, pulse.kept_s) == (OPEN, 7.5)
     assert pulse.time_left_s == pytest.approx(80, abs=5)
     launch(storage, trials=10, timeout_s=None)
     assert storage.ledger.renew(lease) == Pulse(OPEN, None, 7.5)

@@ -13,6 +13,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 MB = 2**20
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """Let what earlier tests have freed be no reserve for these."""
+    give_back()
+
+
 def hoard(megabytes: int) -> list[bytearray]:
     """Take memory in pieces that the allocator does not map one by one."""
     return [bytearray(b"x" * 2**16) for _ in range(megabytes * 16)]

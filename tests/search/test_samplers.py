@@ -98,7 +98,7 @@ def test_the_first_trial_is_the_default_configuration(storage: Storage) -> None:
     spec = enter(storage, spec_of(space=space))
     assert sample(storage, spec, 1) == [{name: default(name) for name in names}]
     config = stored(storage, spec).config(stored(storage, spec).trials[0])
-    for name in Space.model_fields:
+    for name in spec.space.names("alexnet"):
         expected = spec.loss(default(name)) if name == "loss" else default(name)
         assert getattr(config, name) == expected
 

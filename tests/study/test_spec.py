@@ -314,3 +314,25 @@ def test_what_is_asked_of_the_final_may_change_after_the_search() -> None:
     written = {"name": "made", "data": {"source": "digits"}}
     other = StudySpec.model_validate(written | {"final": {"baseline": False}})
     assert other.identity() == StudySpec.model_validate(written).identity()
+
+
+@pytest.mark.parametrize(
+    ("confirm", "trials", "candidates"),
+    [
+        (None, 19, 0),
+        (None, 20, 3),
+        ("none", 100, 0),
+        ({"candidates": 0}, 100, 0),
+        ({"candidates": 2}, 5, 2),
+        ({"seeds": 5}, 40, 3),
+    ],
+)
+def test_finalists_are_confirmed_from_twenty_trials_on_unless_the_study_says_otherwise(
+    confirm: Any, trials: int, candidates: int
+) -> None:
+    written = {"name": "small", "data": {"source": "digits"}, "search": {"trials": trials}}
+    spec = StudySpec.model_validate(written | ({} if confirm is None else {"confirm": confirm}))
+    assert spec.candidates() == candidates
+    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+    plain = StudySpec.model_validate(written | {"confirm": "none"})
+    assert spec.identity() == plain.identity(), "scores are as comparable as before"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def allocated(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.
 class Decoded:
     """Every image of a source: `(N, height, width, channels)` in uint8, and its targets.
 
+    `names` tells a person which image is which, such as its file; without, its number has to do.
     Targets, `outputs` and `symbols` are those of `Labelled` and `SearchData`. `groups` names the
     group `(N,)` of every image; the images of one group must not straddle two splits.
     """
@@ -44,6 +45,7 @@ class Decoded:
     task: Task = "single-label"
     groups: NDArray[Any] | None = None
     symbols: int = 0
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,8 @@ def decode_files(
             if problem is not None:
                 broken.append((i, problem))
             progress(i + 1, len(images))
-    decoded = Decoded(images, targets, outputs, task=data.task, groups=groups)
+    names = listing.columns.examples
+    decoded = Decoded(images, targets, outputs, task=data.task, groups=groups, names=names)
     return without_broken(decoded, broken, data, noun)
 
 
@@ -210,5 +211,6 @@ def without_broken(
         images=decoded.images[: len(kept)],
         targets=decoded.targets[kept],
         groups=None if decoded.groups is None else decoded.groups[kept],
+        names=[decoded.names[i] for i in kept] if len(decoded.names) else (),
         skipped=tuple(problem for _, problem in broken),
     )

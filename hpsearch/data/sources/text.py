@@ -63,7 +63,15 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
             f"'{_frequent(texts)}'"
         )
     symbols = len(options.alphabet)
-    decoded = Decoded(images, targets, outputs, task=data.task, groups=groups, symbols=symbols)
+    decoded = Decoded(
+        images,
+        targets,
+        outputs,
+        task=data.task,
+        groups=groups,
+        symbols=symbols,
+        names=columns.examples,
+    )
     return without_broken(decoded, broken, data, "text")
 
 

@@ -7,18 +7,19 @@ so what they have in common falls out of a difference.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-
-from hpsearch.results.intervals import Metric
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95  # that the best candidate is among those that are not told apart
 RACING_CONFIDENCE = 0.99  # from which on a candidate gets no further seed
 RESAMPLES = 1000
+
+# From columns with resamples in front, `(R, N, ...)` each, to the score of every resample `(R,)`.
+Metric = Callable[..., NDArray[np.float64]]
 
 
 def told_apart(
@@ -54,7 +55,7 @@ def told_apart(
     with np.errstate(divide="ignore", invalid="ignore"):
         degrees = variance**2 / (by_seed**2 / freedom + by_image**2 / (images - 1))
         surprise = (means[best] - means) / np.sqrt(variance)
-    limit = stats.t.ppf(1 - (1 - confidence) / (len(scores) - 1), np.nan_to_num(degrees, nan=1.0))
+    limit = stdtrit(np.nan_to_num(degrees, nan=1.0), 1 - (1 - confidence) / (len(scores) - 1))
     apart: NDArray[np.bool_] = np.where(variance > 0, surprise > limit, means < means[best])
     apart[best] = False
     return apart

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hpsearch.results.ties import (
+from hpsearch.search.ties import (
     image_variance_of,
     image_variance_of_hits,
     out_of_the_race,

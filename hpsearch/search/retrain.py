@@ -1,0 +1,147 @@
+"""Training a finalist again: its configuration with another seed, to the last epoch."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import traceback
+from typing import Any
+
+import numpy as np
+import torch
+from optuna.trial import FrozenTrial
+from torch import Tensor
+
+from hpsearch.data.batches import resident
+from hpsearch.search.confirmations import confirmed_by
+from hpsearch.search.leases import HeldLease
+from hpsearch.search.ledger import MAX_ATTEMPTS, Lease
+from hpsearch.search.objective import SavedTraining, recorded
+from hpsearch.search.patience import DATABASE_ERRORS
+from hpsearch.search.samplers import seed_of
+from hpsearch.search.ties import RESAMPLES
+from hpsearch.search.trials import (
+    LONGEST_REASON,
+    LONGEST_TRACEBACK,
+    TrialRunner,
+    device_name,
+    is_out_of_memory,
+)
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.spec import config_from
+from hpsearch.training.loop import Interrupted, outputs_of, train
+from hpsearch.training.metrics import JUDGES
+from hpsearch.training.state import Training
+
+logger = logging.getLogger(__name__)
+
+SEED_STREAM = 2  # of `seed_of`; 0 samples and 1 trains in the search
+RESAMPLING_SEED = 0  # the same images are drawn for every training, so that scores can be compared
+NUMBERS_AT_ONCE = 2**22  # of resampled weights, so that memory stays small
+
+
+def retrain(runner: TrialRunner, lease: Lease) -> None:
+    """Train the finalist of a lease and write down what it came to, or give the lease back."""
+    trial_slot, repeat = confirmed_by(lease.slot)
+    name = runner.spec.name
+    trials = runner.storage.known(name).get_trials(deepcopy=False)
+    trial = next(t for t in trials if t.user_attrs.get("slot") == trial_slot)
+    config = config_from(runner.spec, runner.data.fingerprint, trial)
+    seed = seed_of(runner.spec.search.seed, trial_slot, stream=SEED_STREAM + repeat)
+    config = config.model_copy(update={"seed": seed})
+    if lease.attempts > MAX_ATTEMPTS:
+        reason = f"{MAX_ATTEMPTS} workers died on this training, one after the other"
+        runner.storage.confirmations.write(lease, trial.number, {"reason": reason, "seed": seed})
+        return
+    logger.info("trial %d of '%s' is trained again, seed %d", trial.number, name, repeat + 1)
+    saved = SavedTraining(runner.checkpoints, name, lease.slot, config)
+    with HeldLease(runner.storage.ledger, lease) as held:
+        result = _result(runner, trial, held, saved)
+        if result is None:
+            runner.storage.ledger.give_back(lease)  # does nothing where the lease was lost
+        elif runner.storage.confirmations.write(lease, trial.number, result):
+            logger.info("trial %d of '%s', seed %d: ended", trial.number, name, repeat + 1)
+            saved.drop()
+
+
+def _result(
+    runner: TrialRunner, trial: FrozenTrial, held: HeldLease, saved: SavedTraining
+) -> dict[str, Any] | None:
+    """Return what a training comes to, None where it is to go on at another worker."""
+    config = saved.config
+    about: dict[str, Any] = {"seed": config.seed, "device": device_name(runner.device)}
+    try:
+        torch.set_num_threads(config.threads)
+        return about | _trained(runner, held, saved.load(runner.device))
+    except Interrupted as asked:
+        if not held.lost:
+            saved.keep(asked.training, now=True)
+            logger.info("trial %d, trained again, is given back", trial.number)
+        return None
+    except DATABASE_ERRORS:
+        raise  # the storage's fault, not the training's
+    except Exception as error:  # whatever it was, it is recorded, and the worker goes on
+        where = f" on {device_name(runner.device)}" if is_out_of_memory(error) else ""
+        reason = f"{type(error).__name__}{where}: {error}"[:LONGEST_REASON]
+        logger.error("trial %d, trained again, failed: %s", trial.number, reason)
+        return about | {
+            "reason": reason,
+            "traceback": traceback.format_exc()[-LONGEST_TRACEBACK:],
+        }
+
+
+def _trained(runner: TrialRunner, held: HeldLease, saved: SavedTraining) -> dict[str, Any]:
+    config = saved.config
+
+    def must_stop() -> bool:
+        held.batch_over()
+        return runner.stopped() or held.why_stop() is not None
+
+    for epoch, training in train(config, runner.data, runner.device, must_stop, saved.state):
+        if epoch.diverged:
+            reason = f"the loss was no finite number after epoch {epoch.number}"
+            return {"reason": reason, "curve": [recorded(e) for e in training.epochs]}
+        if epoch.number > saved.epochs:
+            held.epoch_over()
+            runner.epoch_over()
+            if epoch.number < config.epochs:
+                saved.keep(training)
+    test = resident(runner.data.test, runner.data, runner.device)
+    outputs = outputs_of(training.model, test, config)
+    return {
+        "score": training.result.test_metric,
+        "epoch": training.result.number,
+        "curve": [recorded(e) for e in training.epochs],
+        "duration_s": round(sum(e.duration_s for e in training.epochs), 3),
+    } | by_image(training, config, outputs, test.targets)
+
+
+def by_image(
+    training: Training, config: TrialConfig, outputs: Tensor, targets: Tensor
+) -> dict[str, Any]:
+    """Return what tells how much a score moves with the choice of test images, as plain data.
+
+    Of an accuracy: which images were told right, a bit each. Of another metric: its scores of
+    resamples of the images, the same resamples in every training.
+    """
+    told = training.task.told(outputs)
+    found: dict[str, Any] = {"images": len(targets)}
+    if config.metric == "accuracy":
+        right = (told.argmax(1) == targets).cpu().numpy()
+        return found | {"hits": base64.b64encode(np.packbits(right).tobytes()).decode()}
+    scores = resampled(config, told.cpu(), targets.cpu())
+    return found | {"resampled": base64.b64encode(scores.astype("<f4").tobytes()).decode()}
+
+
+def resampled(config: TrialConfig, told: Tensor, targets: Tensor) -> np.ndarray[Any, Any]:
+    """Return the metric of `RESAMPLES` resamples of the images `(RESAMPLES,)`."""
+    images, rng = len(targets), np.random.default_rng(RESAMPLING_SEED)
+    measure = JUDGES[config.task, config.metric].whole
+    at_once = max(1, NUMBERS_AT_ONCE // images)
+    scores = []
+    for start in range(0, RESAMPLES, at_once):
+        rows = rng.integers(images, size=(min(at_once, RESAMPLES - start), images))
+        weights = torch.zeros(rows.shape, dtype=torch.float64)
+        weights.scatter_add_(1, torch.from_numpy(rows), torch.ones(rows.shape, dtype=torch.float64))
+        scores.append(measure(told, targets, weights).numpy())
+    return np.concatenate(scores)
