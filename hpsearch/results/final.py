@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from hpsearch.data.batches import resident
@@ -20,12 +20,10 @@ from hpsearch.errors import HpsearchError
 from hpsearch.results.baseline import baseline_of
 from hpsearch.results.calibration import calibration, temperature
 from hpsearch.results.export import package_versions
+from hpsearch.results.luck import confirmed, search_luck
 from hpsearch.results.measured import gained, interval, measured
 from hpsearch.results.mistakes import SHEET, worst_mistakes, write_mistakes
-from hpsearch.results.optimism import accuracy_optimism, expected_optimism, noise_of_hits
 from hpsearch.results.weights import probabilities_of, save_model
-from hpsearch.search.confirm import hits, verdict
-from hpsearch.search.confirmations import Confirmation
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
 from hpsearch.search.progress import epochs_of
@@ -34,12 +32,11 @@ from hpsearch.search.studies import OpenStudy, read_stored_study
 from hpsearch.search.trials import device_name as name_of_device
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import Final
-from hpsearch.study.tasks import MINIMISED, key_of
+from hpsearch.study.tasks import key_of
 from hpsearch.training.loop import evaluate, never, outputs_of, train
 from hpsearch.training.state import Training
 
 TrainOn = Literal["train", "train+test"]
-NORMAL_95 = 3.92  # standard deviations across the 95 % interval of a normal score
 
 
 @dataclass(frozen=True)
@@ -155,8 +152,8 @@ def run_final(
         sealed = open_sealed(prepared)
         result = choice.scores | {"trial": trial_number, "outputs": data.outputs}
         result |= _judged(choice, sealed, data, heat, weights.parent / SHEET)
-        result["search"] = _search(stored, choice, len(data.test))
-        result["confirm"] = _confirmed(stored, trial_number)
+        result["search"] = search_luck(stored, choice.scores["test"], len(data.test))
+        result["confirm"] = confirmed(stored, trial_number)
         result["baseline"] = _compared(baseline, beside, choice, sealed, data)
         result |= {
             "config": config.model_dump(),
@@ -265,58 +262,3 @@ def _compared(
         "gain_interval": bounds,
         "curve": baseline.scores["curve"],
     }
-
-
-def _search(study: OpenStudy, choice: Trained, images: int) -> dict[str, Any]:
-    """Return what the search's best score was, and by how much luck is expected to have lifted it.
-
-    The luck with seeds is known where finalists were trained again; else that with test images
-    alone is told.
-    """
-    metric, best = choice.config.metric, study.best()
-    scores = np.array([t.value for t in study.in_state(TrialState.COMPLETE)], np.float64)
-    if best is None:
-        return {"complete": 0, "best": None, "trial": None, "optimism": None}
-    optimism: float | None = None
-    noise = _noise_of_finalists(study)
-    luck = "test images alone" if noise is None else "seeds and test images"
-    if noise is not None:
-        optimism = float(expected_optimism(scores, noise))
-    elif metric == "accuracy":
-        optimism = accuracy_optimism(scores, 0.0, images)
-    elif choice.scores["test"] is not None and choice.scores["test"]["interval"] is not None:
-        low, high = choice.scores["test"]["interval"]
-        upward = -scores if metric in MINIMISED else scores
-        optimism = float(expected_optimism(upward, (high - low) / NORMAL_95))
-    return {
-        "complete": len(scores),
-        "best": best.value,
-        "trial": best.number,
-        "optimism": optimism,
-        "luck": luck,
-    }
-
-
-def _noise_of_finalists(study: OpenStudy) -> float | None:
-    """Return the noise of an accuracy by what finalists did with new seeds; None without enough."""
-    by_trial: dict[int, list[Confirmation]] = {}
-    for confirmation in study.confirmations:
-        if "hits" in confirmation.result and confirmation.score is not None:
-            by_trial.setdefault(confirmation.trial_number, []).append(confirmation)
-    of = list(by_trial.values())
-    if len(of) < 2 or max(map(len, of)) < 2:
-        return None
-    scores = [[c.score or 0.0 for c in one] for one in of]
-    return noise_of_hits(scores, [np.stack([hits(c) for c in one]) for one in of])
-
-
-def _confirmed(study: OpenStudy, trial_number: int) -> dict[str, Any] | None:
-    """Return what the choice's trainings with new seeds came to, None where there were none."""
-    found = verdict(study)
-    finalists = [] if found is None else found.finalists
-    mine = next((f for f in finalists if f.trial.number == trial_number and f.scores), None)
-    if mine is None:
-        return None
-    seeds = len(mine.scores)
-    sd = float(np.std(mine.scores, ddof=1)) if seeds > 1 else None
-    return {"seeds": seeds, "mean": mine.mean, "seed_sd": sd}
