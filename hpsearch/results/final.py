@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from hpsearch.data.batches import resident
@@ -20,23 +20,23 @@ from hpsearch.errors import HpsearchError
 from hpsearch.results.baseline import baseline_of
 from hpsearch.results.calibration import calibration, temperature
 from hpsearch.results.export import package_versions
+from hpsearch.results.luck import confirmed, search_luck
 from hpsearch.results.measured import gained, interval, measured
 from hpsearch.results.mistakes import SHEET, worst_mistakes, write_mistakes
-from hpsearch.results.optimism import accuracy_optimism, expected_optimism
 from hpsearch.results.weights import probabilities_of, save_model
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
+from hpsearch.search.progress import epochs_of
 from hpsearch.search.storage import open_storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 from hpsearch.search.trials import device_name as name_of_device
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import Final
-from hpsearch.study.tasks import MINIMISED, key_of
+from hpsearch.study.tasks import key_of
 from hpsearch.training.loop import evaluate, never, outputs_of, train
 from hpsearch.training.state import Training
 
 TrainOn = Literal["train", "train+test"]
-NORMAL_95 = 3.92  # standard deviations across the 95 % interval of a normal score
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,9 @@ def run_final(
         beside = baseline_of(stored) if asked.baseline else None
         if beside is not None and beside.number == trial_number:
             beside = None
-        baseline = _baseline(tell, stored, beside, data, device_name, asked.train_on)
+        row = storage.ledger.study(study)
+        left_s = None if row is None else row.time_left_s
+        baseline = _baseline(tell, stored, beside, data, device_name, left_s)
         if opening_id is None:
             who = f"{user_name()}@{socket.gethostname()}"
             if isinstance(baseline, Trained) and beside is not None:
@@ -150,7 +152,8 @@ def run_final(
         sealed = open_sealed(prepared)
         result = choice.scores | {"trial": trial_number, "outputs": data.outputs}
         result |= _judged(choice, sealed, data, heat, weights.parent / SHEET)
-        result["search"] = _search(stored, choice, len(data.test))
+        result["search"] = search_luck(stored, choice.scores["test"], len(data.test))
+        result["confirm"] = confirmed(stored, trial_number)
         result["baseline"] = _compared(baseline, beside, choice, sealed, data)
         result |= {
             "config": config.model_dump(),
@@ -175,17 +178,21 @@ def _baseline(
     trial: FrozenTrial | None,
     data: SearchData,
     device_name: str,
-    train_on: TrainOn,
+    left_s: float | None,
 ) -> Trained | str | None:
     """Return the default configuration trained, or why it could not be; None without one."""
     if trial is None:
         return None
+    epoch_s = trial.user_attrs.get("duration_s", 0.0) / epochs_of(trial)
+    if left_s is not None and left_s < epoch_s * study.spec.search.epochs:
+        return "the study's timeout leaves no time for it"
 
     def tell_which(epoch: Any) -> None:
         tell(epoch | {"baseline": True})
 
     try:
-        return _trained(tell_which, study.config(trial), data, device_name, train_on)
+        return _trained(tell_which, study.config(trial), data, device_name,
+                        study.spec.final.train_on)  # fmt: skip
     except HpsearchError as error:  # the choice is not to suffer from it
         return str(error)
 
@@ -254,29 +261,4 @@ def _compared(
         "gain": gain,
         "gain_interval": bounds,
         "curve": baseline.scores["curve"],
-    }
-
-
-def _search(study: OpenStudy, choice: Trained, images: int) -> dict[str, Any]:
-    """Return what the search's best score was, and by how much luck is expected to have lifted it.
-
-    The luck with test images alone: that with seeds is known of configurations that were trained
-    more than once.
-    """
-    metric, best = choice.config.metric, study.best()
-    scores = np.array([t.value for t in study.in_state(TrialState.COMPLETE)], np.float64)
-    if best is None:
-        return {"complete": 0, "best": None, "trial": None, "optimism": None}
-    optimism: float | None = None
-    if metric == "accuracy":
-        optimism = accuracy_optimism(scores, 0.0, images)
-    elif choice.scores["test"] is not None and choice.scores["test"]["interval"] is not None:
-        low, high = choice.scores["test"]["interval"]
-        upward = -scores if metric in MINIMISED else scores
-        optimism = float(expected_optimism(upward, (high - low) / NORMAL_95))
-    return {
-        "complete": len(scores),
-        "best": best.value,
-        "trial": best.number,
-        "optimism": optimism,
     }

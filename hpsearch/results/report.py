@@ -186,7 +186,7 @@ def _row(metric: Metric, scores: dict[str, Any], split: str, role: str) -> tuple
 def _worth(report: Report, final: dict[str, Any]) -> Section:
     part = worth(report.study.spec.metric, final, report.seal.times == 1)
     baseline = baseline_of(report.study)
-    lines = part.lines + cost_lines(report.study.trials, final)
+    lines = part.lines + cost_lines(report.study.trials, report.study.confirmations, final)
     if baseline is not None and baseline.number == final["trial"]:
         lines.append("The choice is the default configuration: the search found nothing better.")
     return Section(part.title, lines, part.table)

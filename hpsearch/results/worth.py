@@ -5,12 +5,13 @@ Every sentence is made of figures that the ledger holds, and says no more than t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from hpsearch.results.sections import Section, Table
+from hpsearch.search.confirmations import Confirmation
 from hpsearch.search.progress import epochs_of
 from hpsearch.study.tasks import MINIMISED, WORDS, Metric, key_of, shown
 
@@ -76,9 +77,10 @@ def _gap_line(metric: Metric, final: Final) -> str | None:
 def _optimism_line(metric: Metric, found: dict[str, Any]) -> str | None:
     if found.get("optimism") is None or found["complete"] < 2:
         return None
+    luck = found.get("luck", "test images alone")
     return (
-        f"The best of {found['complete']} test scores is expected to be too good by up to "
-        f"{_size(metric, found['optimism'])}, from luck with test images alone."
+        f"The best of {found['complete']} test scores is expected to be too good by about "
+        f"{_size(metric, found['optimism'])}, from luck with {luck}."
     )
 
 
@@ -117,7 +119,9 @@ def _signed(metric: Metric, change: float) -> str:
     return f"{change:+.4g}" if metric in MINIMISED else f"{change:+.4f}"
 
 
-def cost_lines(trials: list[FrozenTrial], final: Final | None) -> list[str]:
+def cost_lines(
+    trials: list[FrozenTrial], confirmations: Sequence[Confirmation], final: Final | None
+) -> list[str]:
     """Return how many trials, epochs and hours of a core or GPU all that took."""
     begun = [t for t in trials if t.user_attrs.get("curve")]
     spent = {"core": 0.0, "GPU": 0.0}
@@ -126,17 +130,30 @@ def cost_lines(trials: list[FrozenTrial], final: Final | None) -> list[str]:
                trial.user_attrs.get("threads", 1))  # fmt: skip
     epochs = sum(epochs_of(t) for t in begun)
     words = f"It cost {len(begun)} trained trial(s) of {epochs} epochs"
+    threads = {t.number: t.user_attrs.get("threads", 1) for t in trials}
+    repeats = [c for c in confirmations if c.result.get("curve")]
+    for confirmation in repeats:
+        device, curve = confirmation.result.get("device", "cpu"), confirmation.result["curve"]
+        took_s = sum(epoch["duration_s"] for epoch in curve)
+        _spend(spent, device, took_s, threads.get(confirmation.trial_number, 1))
+    if repeats:
+        trained = sum(len(c.result["curve"]) for c in repeats)
+        words += f", {len(repeats)} training(s) of finalists of {trained} epochs"
     if final is not None:
         curves = [final["curve"], (final.get("baseline") or {}).get("curve") or []]
         again = [curve for curve in curves if curve]
         for epoch in (epoch for curve in again for epoch in curve):
-            threads = final["config"].get("threads", 1)
-            _spend(spent, final.get("device", "cpu"), epoch["duration_s"], threads)
+            used = final["config"].get("threads", 1)
+            _spend(spent, final.get("device", "cpu"), epoch["duration_s"], used)
         words += f", and {len(again)} final training(s) of {sum(map(len, again))} epochs"
-    hours = [f"{s / 3600:.2g} {what}-hours" for what, s in spent.items() if s]
+    hours = [f"{_hours(s / 3600)} {what}-hours" for what, s in spent.items() if s]
     return [f"{words}: {' and '.join(hours)}."] if hours else [f"{words}."]
 
 
 def _spend(spent: dict[str, float], device: str, seconds: float, threads: int) -> None:
     on_cpu = device == "cpu"
     spent["core" if on_cpu else "GPU"] += seconds * (threads if on_cpu else 1)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"

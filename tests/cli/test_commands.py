@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS = (
-    "launch", "status", "report", "export", "train", "dashboard", "check",
+    "launch", "status", "report", "audit", "export", "train", "dashboard", "check",
     "worker", "pause", "resume", "stop", "delete",
 )  # fmt: skip
 
@@ -116,6 +116,31 @@ def test_export_writes_a_file_that_train_repeats(folder: Path) -> None:
     assert exported["config"]["family"] == "alexnet"
 
 
+def test_a_check_ends_with_1_where_the_score_differs_beyond_noise(folder: Path) -> None:
+    hpsearch(folder, "export", "tiny", "-o", "best.yaml")
+    assert "identical" in hpsearch(folder, "train", "best.yaml", "--check").stdout
+    written = (folder / "best.yaml").read_text()
+    other = re.sub(r"dropout: .*", "dropout: 0.95", re.sub(r"torch: .*", "torch: 1.0.0", written))
+    (folder / "other.yaml").write_text(re.sub(r"epochs: 2", "epochs: 1", other, count=1))
+    done = hpsearch(folder, "train", "other.yaml", "--check", code=1)
+    assert "differs, because versions (torch was 1.0.0, now " in flowing(done.stdout)
+    told = json.loads(hpsearch(folder, "train", "other.yaml", "--check", "--json", code=1).stdout)
+    assert told["verdict"] == "differs" and told["noise"] > 0
+    moved = re.sub(r"(?m)^      seed: 0", "      seed: 1", written)  # of the split
+    (folder / "moved.yaml").write_text(moved)
+    done = hpsearch(folder, "train", "moved.yaml", "--check", code=1)
+    assert "differs, because the data does" in done.stderr
+
+
+def test_audit_shows_every_opening_with_its_trial_and_result(folder: Path) -> None:
+    shown = flowing(hpsearch(folder, "audit", "tiny.yaml").stdout)
+    assert "Validation was opened once." in shown and "final choice" in shown
+    assert "alexnet, 1 x " in shown and "validation accuracy 0." in shown
+    told = json.loads(hpsearch(folder, "audit", "tiny", "--json").stdout)
+    (opening,) = told["openings"]
+    assert opening["whose"] == "this study" and opening["config"]["epochs"] == 2
+
+
 def test_a_missing_trial_or_study_names_what_there_is(folder: Path) -> None:
     assert "0 to 1" in hpsearch(folder, "export", "tiny", "--trial", "9", code=1).stderr
     assert "studies here: tiny" in hpsearch(folder, "report", "tyni", code=1).stderr
@@ -125,7 +150,8 @@ def test_commands_that_do_not_train_do_not_load_torch(folder: Path) -> None:
     (folder / "later.yaml").write_text(STUDY.replace("tiny", "later"))
     for arguments in (
         ["--help"], ["status"], ["report", "tiny"], ["export", "tiny"],
-        ["launch", "later.yaml", "--detach"], ["pause", "later"], ["delete", "later", "--yes"],
+        ["audit", "tiny"], ["launch", "later.yaml", "--detach"], ["pause", "later"],
+        ["delete", "later", "--yes"],
     ):  # fmt: skip
         script = (
             f"import sys; sys.argv = ['hpsearch', *{arguments!r}]\n"

@@ -252,7 +252,7 @@ def check_final(world: World, study: str, text: str, final: dict[str, Any]) -> N
     assert ("is no worse than the best" in text) == (score >= best)
     assert ("which lies within" in text) == (score < best and low <= best <= high)
     assert ("score is too good" in text) == (score < best and not low <= best <= high)
-    assert ("by up to 0.0123" in text) == (final["search"]["complete"] > 1)
+    assert ("by about 0.0123" in text) == (final["search"]["complete"] > 1)
     cost = re.search(r"It cost (\d+) trained trial", text)
     assert cost is not None and int(cost[1]) == len(world.trials[study])
     assert ("The choice is the default" in text) == (

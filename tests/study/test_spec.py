@@ -278,6 +278,44 @@ def test_a_config_with_an_even_kernel_is_refused_as_it_is_in_a_study_file() -> N
         trial_config(kernel_size=4)
 
 
+# The final
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"final": {"train_on": "train+test", "temperature": True}}, "final.temperature is fitted"),
+        (
+            {"final": {"train_on": "train+test"}, "search": {"early_stopping": 2}},
+            "search.early_stopping watches test",
+        ),
+        (
+            {"final": {"train_on": "train+test"}, "space": {"schedule": ["step", "plateau"]}},
+            "schedule: plateau watches test",
+        ),
+        (
+            {
+                "final": {"temperature": True},
+                "data": {"source": "arrays", "root": "a.npz", "task": "regression"},
+            },
+            "a regression has none",
+        ),
+        ({"final": {"train_on": "all"}}, "train"),
+    ],
+)
+def test_a_final_that_would_need_test_images_it_teaches_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        StudySpec.model_validate({"name": "made", "data": {"source": "digits"}} | changes)
+
+
+def test_what_is_asked_of_the_final_may_change_after_the_search() -> None:
+    written = {"name": "made", "data": {"source": "digits"}}
+    other = StudySpec.model_validate(written | {"final": {"baseline": False}})
+    assert other.identity() == StudySpec.model_validate(written).identity()
+
+
 @pytest.mark.parametrize(
     ("confirm", "trials", "candidates"),
     [

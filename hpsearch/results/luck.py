@@ -1,0 +1,72 @@
+"""How much of a search's best score is luck, as far as its trials and finalists tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from optuna.trial import TrialState
+
+from hpsearch.results.optimism import accuracy_optimism, expected_optimism, noise_of_hits
+from hpsearch.search.confirm import hits, verdict
+from hpsearch.search.confirmations import Confirmation
+from hpsearch.search.studies import OpenStudy
+from hpsearch.study.tasks import MINIMISED
+
+NORMAL_95 = 3.92  # standard deviations across the 95 % interval of a normal score
+
+
+def search_luck(study: OpenStudy, test: dict[str, Any] | None, images: int) -> dict[str, Any]:
+    """Return what the search's best score was, and by how much luck is expected to have lifted it.
+
+    The luck with seeds is known where finalists were trained again; else that with test images
+    alone is told. `test` holds the choice's scores on so many `images`, None where they were
+    taught.
+    """
+    metric, best = study.spec.metric, study.best()
+    scores = np.array([t.value for t in study.in_state(TrialState.COMPLETE)], np.float64)
+    if best is None:
+        return {"complete": 0, "best": None, "trial": None, "optimism": None}
+    optimism: float | None = None
+    noise = _noise_of_finalists(study)
+    luck = "test images alone" if noise is None else "seeds and test images"
+    if noise is not None:
+        optimism = float(expected_optimism(scores, noise))
+    elif metric == "accuracy":
+        optimism = accuracy_optimism(scores, 0.0, images)
+    elif test is not None and test["interval"] is not None:
+        low, high = test["interval"]
+        upward = -scores if metric in MINIMISED else scores
+        optimism = float(expected_optimism(upward, (high - low) / NORMAL_95))
+    return {
+        "complete": len(scores),
+        "best": best.value,
+        "trial": best.number,
+        "optimism": optimism,
+        "luck": luck,
+    }
+
+
+def _noise_of_finalists(study: OpenStudy) -> float | None:
+    """Return the noise of an accuracy by what finalists did with new seeds; None without enough."""
+    by_trial: dict[int, list[Confirmation]] = {}
+    for confirmation in study.confirmations:
+        if "hits" in confirmation.result and confirmation.score is not None:
+            by_trial.setdefault(confirmation.trial_number, []).append(confirmation)
+    of = list(by_trial.values())
+    if len(of) < 2 or max(map(len, of)) < 2:
+        return None
+    scores = [[c.score or 0.0 for c in one] for one in of]
+    return noise_of_hits(scores, [np.stack([hits(c) for c in one]) for one in of])
+
+
+def confirmed(study: OpenStudy, trial_number: int) -> dict[str, Any] | None:
+    """Return what the choice's trainings with new seeds came to, None where there were none."""
+    found = verdict(study)
+    finalists = [] if found is None else found.finalists
+    mine = next((f for f in finalists if f.trial.number == trial_number and f.scores), None)
+    if mine is None:
+        return None
+    seeds = len(mine.scores)
+    sd = float(np.std(mine.scores, ddof=1)) if seeds > 1 else None
+    return {"seeds": seeds, "mean": mine.mean, "seed_sd": sd}
