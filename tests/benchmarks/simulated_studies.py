@@ -41,7 +41,9 @@ def covered(of: Studies, scores: NDArray[np.float64], images: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--configs", type=int, default=40)
     parser.add_argument("--images", type=int, default=1000, help="of test, and of validation")

@@ -204,7 +204,7 @@ def at_the_limit(name: str, precision: str, folder: str, tell: Any, barrier: Any
         train_s = (time.perf_counter() - began) / (STEPS * BATCH)
         barrier.wait()
         began = time.perf_counter()
-        evaluate(training.model, test, config)
+        evaluate(training.model, test, config, training.task)
         test_s = (time.perf_counter() - began) / len(test)
         barrier.wait()
         found.append((train_s, test_s, product_flops(precision, config.filters)))
@@ -239,7 +239,7 @@ def limits(name: str, root: Path, precision: str) -> dict[str, Any]:
         ]
         for process in crew:
             process.start()
-    got = [tell.get() for _ in crew]
+    got = [tell.get(timeout=300) for _ in crew]
     for process in crew:
         process.join()
     train, test, flops, product = (sum(column) for column in zip(*got, strict=True))
