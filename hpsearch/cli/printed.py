@@ -21,12 +21,13 @@ from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.spec import StudySpec
-from hpsearch.study.tasks import WORDS, key_of, shown
+from hpsearch.study.tasks import WORDS, Metric, key_of, shown
 
 if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
     from hpsearch.results.check import Checked
     from hpsearch.results.export import Exported
+    from hpsearch.results.locality import Locality
     from hpsearch.results.status import Stand, Standing
     from hpsearch.search.studies import OpenStudy
     from hpsearch.search.worker_list import ListedWorker
@@ -192,7 +193,27 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     for line in checked.refused:
         out.print(escape(line), style="yellow")
     out.print(estimate_words(checked.estimate))
+    if checked.locality is not None:
+        _print_locality(checked.locality, spec.metric)
     out.print(f"All is well. Start it with: hpsearch launch {study_file}")
+
+
+def _print_locality(found: Locality, metric: Metric) -> None:
+    """Print whether the order of positions means anything to a network."""
+    as_it_is, mixed = shown(metric, found.as_it_is), shown(metric, found.shuffled)
+    out.print(
+        f"Locality: after {found.epochs} epoch(s) test {WORDS[metric]} is {as_it_is}, and {mixed} "
+        "with the positions of all images exchanged in the same way"
+    )
+    if found.matters:
+        out.print("  so neighbours belong together, and convolutions have something to go on")
+    else:
+        out.print(
+            f"  which {found.images} test images do not show to be more than chance. Where columns "
+            "can be switched around without changing the meaning, convolutions are no good: "
+            "compare with gradient-boosted trees or a plain network",
+            style="yellow",
+        )
 
 
 def _data_tables(prepared: Prepared) -> list[Table]:

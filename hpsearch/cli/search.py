@@ -146,6 +146,9 @@ def check(
     data: DataRoot = None,
     workers: options.Workers = "auto",
     device: Device = "auto",
+    locality: Annotated[
+        bool, typer.Option("--locality", help="Train twice, to see whether positions matter.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find all that can be wrong before a launch, and what it would cost."""
@@ -156,7 +159,8 @@ def check(
     from hpsearch.results.check import check as check_study
 
     with decoding_display() as decoding:
-        checked = check_study(spec, data, decoding, options.worker_count(workers), device)
+        count = options.worker_count(workers)
+        checked = check_study(spec, data, decoding, count, device, locality)
     if as_json:
         prepared = checked.prepared
         options.print_json(
@@ -171,6 +175,7 @@ def check(
                 "fingerprint": prepared.fingerprint,
                 "skipped": prepared.skipped,
                 "estimate": asdict(checked.estimate),
+                "locality": checked.locality and asdict(checked.locality),
                 "warnings": spec.warnings(),
                 "audit": asdict(checked.audit) | {"folder": str(prepared.folder)},
                 "samples": [

@@ -14,6 +14,7 @@ from hpsearch.models.head import ImageShape
 from hpsearch.models.limits import infeasible, machine_memory_bytes
 from hpsearch.models.weights import check_weights
 from hpsearch.results.estimate import Estimate, estimate, sampled
+from hpsearch.results.locality import Locality, locality
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
 
@@ -33,6 +34,7 @@ class Checked:
     samples: list[tuple[TrialConfig, Cost]]
     refused: list[str]
     estimate: Estimate
+    locality: Locality | None  # where it was asked for
 
 
 def check(
@@ -41,6 +43,7 @@ def check(
     progress: Progress = no_progress,
     workers: int | None = None,
     device: str = "auto",
+    with_locality: bool = False,
 ) -> Checked:
     """Prepare the data, build the networks of the first trials, time some; raises what a launch
     would."""
@@ -55,5 +58,6 @@ def check(
         found = infeasible(price, config, spec.search.max_parameters, machine_memory_bytes())
         if found is not None:
             refused.append(f"configuration {i} would not be trained: {found.reason}")
-    cost_of_all = estimate(spec, prepared, workers, device)
-    return Checked(prepared, read_audit(prepared.folder), samples, refused, cost_of_all)
+    audit, cost_of_all = read_audit(prepared.folder), estimate(spec, prepared, workers, device)
+    local = locality(spec, prepared, device) if with_locality else None
+    return Checked(prepared, audit, samples, refused, cost_of_all, local)
