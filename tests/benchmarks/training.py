@@ -12,6 +12,7 @@ much faster than training evaluation is. Prints tables and JSON.
 from __future__ import annotations
 
 import argparse
+import csv
 import gzip
 import json
 import os
@@ -96,12 +97,8 @@ def searched(network: dict[str, Any], root: Path, trials: int, epochs: int) -> t
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         took_s = time.perf_counter() - began
-        export = [sys.executable, "-m", "hpsearch", "export", "benchmark", "--format", "csv"]
-        export += ["--storage", f"sqlite:///{folder}/trials.db"]
-        said = subprocess.run(export, check=True, capture_output=True, text=True).stdout
-    lines = [line.split(",") for line in said.splitlines()]
-    column = lines[0].index("value")
-    scores = [float(line[column]) for line in lines[1:]]
+        with (Path(folder) / "benchmark" / "trials.csv").open(encoding="utf-8") as lines:
+            scores = [float(row["test_accuracy"]) for row in csv.DictReader(lines)]
     assert len(scores) == trials
     return took_s, statistics.mean(scores)
 
