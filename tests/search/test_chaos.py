@@ -80,7 +80,7 @@ def test_workers_killed_at_random_cost_no_trial_and_change_no_curve(
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 def test_fifty_kills_in_sixty_trials(storage: Storage, tmp_path: Path) -> None:
-    assert run_with_kills(storage, tmp_path, 60, 30, kills=50, workers=4, pause_s=1.5) == 50
+    assert run_with_kills(storage, tmp_path, 60, 30, kills=50, workers=4, pause_s=1.0) == 50
 
 
 def run_with_outages(
