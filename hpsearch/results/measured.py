@@ -15,7 +15,7 @@ from hpsearch.results.intervals import bootstrap_interval, wilson_interval
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Metric, key_of
-from hpsearch.training.metrics import JUDGES, average_precisions, plain
+from hpsearch.training.metrics import JUDGES, average_precisions, drawn, plain
 from hpsearch.training.tasks import LearningTask
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -92,9 +92,7 @@ def _of_resamples(
     judge = JUDGES[task, metric].whole
 
     def score(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        drawn = torch.from_numpy(rows)
-        weights = torch.zeros(len(rows), len(targets), dtype=torch.float64)
-        weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+        weights = drawn(torch.from_numpy(rows), len(targets))
         scores: NDArray[np.float64] = judge(told, targets, weights).numpy()
         return scores
 

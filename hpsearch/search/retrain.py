@@ -30,7 +30,7 @@ from hpsearch.search.trials import (
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import config_from
 from hpsearch.training.loop import Interrupted, outputs_of, train
-from hpsearch.training.metrics import JUDGES
+from hpsearch.training.metrics import JUDGES, drawn
 from hpsearch.training.state import Training
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,5 @@ def resampled(config: TrialConfig, told: Tensor, targets: Tensor) -> np.ndarray[
     scores = []
     for start in range(0, RESAMPLES, at_once):
         rows = rng.integers(images, size=(min(at_once, RESAMPLES - start), images))
-        weights = torch.zeros(rows.shape, dtype=torch.float64)
-        weights.scatter_add_(1, torch.from_numpy(rows), torch.ones(rows.shape, dtype=torch.float64))
-        scores.append(measure(told, targets, weights).numpy())
+        scores.append(measure(told, targets, drawn(torch.from_numpy(rows), images)).numpy())
     return np.concatenate(scores)

@@ -7,7 +7,7 @@ so what they have in common falls out of a difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,6 @@ from scipy.special import stdtrit
 CONFIDENCE = 0.95  # that the best candidate is among those that are not told apart
 RACING_CONFIDENCE = 0.99  # from which on a candidate gets no further seed
 RESAMPLES = 1000
-
-# From columns with resamples in front, `(R, N, ...)` each, to the score of every resample `(R,)`.
-Metric = Callable[..., NDArray[np.float64]]
 
 
 def told_apart(
@@ -32,7 +29,7 @@ def told_apart(
 
     `scores` holds the test scores of each candidate, one for each seed; higher is better.
     `image_variance` `(k, k)` is that of a difference between two means that the choice of `images`
-    test images makes (`image_variance_of_hits`, `image_variance_of`).
+    test images makes (`image_variance_of_hits`, or `differences` of resamples).
 
     The rule: the variance of a difference is that between seeds, pooled over all candidates, plus
     that of images; a t-test with the degrees of freedom of F. E. Satterthwaite (1946), one-sided,
@@ -97,23 +94,3 @@ def differences(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     covariance = np.atleast_2d(covariance)
     spread = np.diag(covariance)
     return np.asarray(np.maximum(spread[:, None] + spread - 2 * covariance, 0))
-
-
-def image_variance_of(
-    metric: Metric,
-    targets: NDArray[Any],
-    called: Sequence[Sequence[NDArray[Any]]],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Return the same for any metric, by drawing the images again `(k, k)`.
-
-    `called` holds what each training of each candidate said, `(N, ...)` as `metric` takes it beside
-    `targets`.
-    """
-    rng = np.random.default_rng(seed)
-    scores = np.empty((resamples, len(called)))
-    for i in range(resamples):
-        rows = rng.integers(len(targets), size=(1, len(targets)))
-        scores[i] = [np.mean([metric(targets[rows], of[rows])[0] for of in c]) for c in called]
-    return differences(np.cov(scores, rowvar=False))

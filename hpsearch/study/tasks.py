@@ -96,11 +96,6 @@ def direction(metric: Metric) -> Direction:
     return "minimize" if metric in MINIMISED else "maximize"
 
 
-def better(metric: Metric, one: float, other: float) -> bool:
-    """Whether one score of a metric is better than another."""
-    return one < other if metric in MINIMISED else one > other
-
-
 def rank(metric: Metric, score: float) -> float:
     """Return a score so that the least is the best: what lists of trials are sorted by."""
     return score if metric in MINIMISED else -score

@@ -26,6 +26,12 @@ def plain(targets: Tensor) -> Tensor:
     return torch.ones(1, len(targets), dtype=torch.float64, device=targets.device)
 
 
+def drawn(rows: Tensor, images: int) -> Tensor:
+    """Return weights `(B, images)` of resamples: how often each image stands in `rows` `(B, N)`."""
+    weights = torch.zeros(len(rows), images, dtype=torch.float64)
+    return weights.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
+
+
 def right(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return how many of `(N, outputs)` have their maximum at the target, as a scalar."""
     return (outputs.argmax(1) == targets).sum()

@@ -18,7 +18,6 @@ from hpsearch.study.tasks import (
     WORDS,
     Loss,
     Metric,
-    better,
     direction,
     key_of,
     rank,
@@ -178,9 +177,6 @@ def test_a_config_of_before_there_were_tasks_is_still_read() -> None:
 def test_scores_are_sorted_the_way_their_metric_gets_better(metric: Metric) -> None:
     low_is_better = metric in ("mse", "mae")
     assert direction(metric) == ("minimize" if low_is_better else "maximize")
-    assert better(metric, 0.1, 0.2) is low_is_better and better(metric, 0.2, 0.1) is not (
-        low_is_better
-    )
     assert (rank(metric, 0.1) < rank(metric, 0.2)) is low_is_better
     assert key_of(metric).isidentifier() and metric in WORDS
 

@@ -20,7 +20,7 @@ from hpsearch.models.families import build_model
 from hpsearch.models.head import ImageShape
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Task
-from hpsearch.study.tasks import TASKS, Loss, Metric, better, default_loss, default_metric
+from hpsearch.study.tasks import TASKS, Loss, Metric, default_loss, default_metric, rank
 from hpsearch.training.loop import Interrupted, epoch_seed, evaluate, outputs_of, train
 from hpsearch.training.schedules import optimizer_for, schedule_for
 from hpsearch.training.state import from_bytes, to_bytes
@@ -118,9 +118,9 @@ def test_every_loss_teaches_its_task(task_name: Task, loss: Loss) -> None:
     scores = curve(asked, data)
     first, last = scores[0], scores[-1]
     assert last[0] < first[0] and last[2] < first[2], "losses fall"
-    assert better(asked.metric, last[3], first[3])
+    assert rank(asked.metric, last[3]) < rank(asked.metric, first[3])
     guessing = {"single-label": 0.75, "multi-label": 0.8, "regression": float(chance(data))}
-    assert better(asked.metric, last[3], guessing[task_name])
+    assert rank(asked.metric, last[3]) < rank(asked.metric, guessing[task_name])
 
 
 def chance(data: SearchData) -> float:
