@@ -28,7 +28,7 @@ from hpsearch.search import control, local_workers, worker_list
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import STOPPED
 from hpsearch.search.local_workers import LocalWorkers
-from hpsearch.search.memory import MemoryWatch
+from hpsearch.search.memory import MemoryWatch, give_back
 from hpsearch.search.storage import Storage, open_storage
 from hpsearch.search.studies import read_stored_study
 from hpsearch.search.tables import leases
@@ -278,6 +278,7 @@ def test_without_its_checkpoint_a_trial_starts_again_and_repeats_itself(
 @on_sqlite
 def test_a_worker_that_has_grown_asks_for_a_fresh_process(storage: Storage, tmp_path: Path) -> None:
     opened(storage, digits_spec("grows", trials=8, epochs=1))
+    give_back()  # what earlier tests in this process have freed is no reserve for this one
     hoard: list[bytearray] = []
 
     def hoarding() -> None:
