@@ -164,9 +164,12 @@ def _per_number(names: list[str], scores: list[dict[str, Any]]) -> Section:
         )
         for name, number in zip(names, scores, strict=True)
     ]
-    lines = ["Errors in each number's own units; residuals (told less true) by quantile:"]
+    lines = [
+        "Errors in each number's own units; residuals (told less true) by quantile. Every one of "
+        "them is in residuals.png, beside the weights."
+    ]
     header = ("number", "MSE", "MAE", "R2", *QUANTILES.values())
-    return Section("Numbers on validation", lines, Table(header, rows))
+    return Section("Numbers on validation", lines, Table(header, rows), "residuals.png")
 
 
 def _confusion(names: list[str], matrix: list[list[int]]) -> Section:

@@ -23,6 +23,7 @@ from hpsearch.results.export import package_versions
 from hpsearch.results.luck import confirmed, search_luck
 from hpsearch.results.measured import gained, interval, measured
 from hpsearch.results.mistakes import SHEET, worst_mistakes, write_mistakes
+from hpsearch.results.residuals import PLOT, write_residuals
 from hpsearch.results.weights import probabilities_of, save_model
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
@@ -151,7 +152,7 @@ def run_final(
             )
         sealed = open_sealed(prepared)
         result = choice.scores | {"trial": trial_number, "outputs": data.outputs}
-        result |= _judged(choice, sealed, data, heat, weights.parent / SHEET)
+        result |= _judged(choice, sealed, data, heat, weights.parent)
         result["search"] = search_luck(stored, choice.scores["test"], len(data.test))
         result["confirm"] = confirmed(stored, trial_number)
         result["baseline"] = _compared(baseline, beside, choice, sealed, data)
@@ -203,20 +204,22 @@ def _validation_told(trained: Trained, sealed: Labelled, data: SearchData) -> tu
 
 
 def _judged(
-    choice: Trained, sealed: Labelled, data: SearchData, heat: float | None, sheet: Path
+    choice: Trained, sealed: Labelled, data: SearchData, heat: float | None, folder: Path
 ) -> dict[str, Any]:
-    """Return what validation says of the choice; pictures of its mistakes are written beside."""
+    """Return what validation says of the choice; pictures of its errors go into `folder`."""
     config, task = choice.config, choice.training.task
     outputs, targets = _validation_told(choice, sealed, data)
     found = measured(task, config, outputs, targets)
     found["outputs_sha256"] = digest(outputs)
     told = task.told(outputs).cpu().numpy()
     result: dict[str, Any] = {"validation": found}
-    if config.task != "regression":
+    if config.task == "regression":
+        write_residuals(folder / PLOT, data.outputs, told, np.asarray(sealed.targets))
+    else:
         result["calibration"] = _calibration(config, told, np.asarray(sealed.targets), heat)
     result["mistakes"] = worst_mistakes(config, told, sealed, data, heat or 1.0)
     if not data.symbols:
-        write_mistakes(sheet, sealed, result["mistakes"])
+        write_mistakes(folder / SHEET, sealed, result["mistakes"])
     return result
 
 

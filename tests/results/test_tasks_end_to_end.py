@@ -161,6 +161,8 @@ def test_the_report_speaks_of_the_metric_that_selected(finished: Finished) -> No
     assert "over the default configuration (trial 0" in text
     assert "Early stopping ended " in text
     assert table in text and "accuracy" not in text
+    plot = "](residuals.png)" in text
+    assert plot == (finished.folder / "residuals.png").exists() == (words == "MAE")
     assert "Learning curve of trial" in text and "Early stopping: weights and score" in text
 
 

@@ -1,0 +1,45 @@
+"""The residuals of a regression as a picture: where errors grow, lean or stray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hpsearch.errors import RunsFolderError
+
+PLOT = "residuals.png"
+COLUMNS = 3
+MOST = 12  # numbers that are drawn
+INCHES = 3.6  # the side of a panel
+
+
+def write_residuals(
+    path: Path, names: Sequence[str], told: NDArray[Any], true: NDArray[Any]
+) -> None:
+    """Draw told less true over true, one panel for each number; both are `(N, numbers)`.
+
+    The first `MOST` numbers are drawn. Raises RunsFolderError where the file cannot be written.
+    """
+    shown = names[:MOST]
+    columns = min(COLUMNS, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(INCHES * columns, INCHES * rows), layout="constrained")
+    figure.suptitle("Residuals on validation")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for i, (panel, name) in enumerate(zip(panels, shown, strict=False)):
+        panel.axhline(0, color="0.5", linewidth=1)
+        panel.scatter(true[:, i], told[:, i] - true[:, i], s=12, alpha=0.5, linewidths=0)
+        panel.set(title=name, xlabel="true", ylabel="told less true")
+    for panel in panels:  # what is left of the last row
+        panel.set_axis_off()
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise RunsFolderError(
+            f"{path}: cannot be written: {error.strerror}; free space or choose another folder"
+        ) from None
