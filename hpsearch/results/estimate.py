@@ -43,8 +43,8 @@ class Estimate:
 
     `trial_s` is one trial that nobody stops, on average over the space; `shortest_s` and
     `longest_s` are its cheapest and its dearest part. `search_s` is the whole search without
-    pruning, `pruned_s` with it, both with finalists confirmed, the final, and
-    within the study's timeout.
+    pruning, `pruned_s` with it, both with finalists confirmed, the final, its baseline, and within
+    the study's timeout.
     """
 
     trial_s: float
@@ -108,12 +108,13 @@ def reckoned(spec: StudySpec, epochs_s: list[float], workers: int) -> Estimate:
 
     def whole(trial_s: float) -> float:
         rounds = math.ceil(budget / workers) if budget < 3 * workers else budget / workers
-        return min(timeout, START_S + rounds * trial_s + confirm_s + START_S + mean)
+        return min(timeout, START_S + rounds * trial_s + confirm_s + START_S + final_s)
 
+    final_s = mean * (2 if spec.final.baseline else 1)
     trainings = spec.candidates() * spec.confirm.seeds
     confirm_s = math.ceil(trainings / workers) * mean
     kept_s = min(confirm_s, CONFIRM_SHARE * timeout) if trainings else 0.0
-    fitting = (timeout - kept_s - 2 * START_S - mean) * workers / (mean * share)
+    fitting = (timeout - kept_s - 2 * START_S - final_s) * workers / (mean * share)
     return Estimate(
         trial_s=mean,
         shortest_s=trials_s[0],

@@ -17,7 +17,6 @@ from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
-from hpsearch.results.baseline import baseline_of
 from hpsearch.results.calibration import calibration, temperature
 from hpsearch.results.export import package_versions
 from hpsearch.results.luck import confirmed, search_luck
@@ -25,9 +24,9 @@ from hpsearch.results.measured import gained, interval, measured
 from hpsearch.results.mistakes import SHEET, worst_mistakes, write_mistakes
 from hpsearch.results.residuals import PLOT, write_residuals
 from hpsearch.results.weights import probabilities_of, save_model
+from hpsearch.search.baseline import baseline_of, whole_training_s
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, user_name
-from hpsearch.search.progress import epochs_of
 from hpsearch.search.storage import open_storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 from hpsearch.search.trials import device_name as name_of_device
@@ -137,7 +136,7 @@ def run_final(
         choice = _trained(tell, config, data, device_name, asked.train_on)
         heat = _temperature(asked, choice, data)
         save_model(weights, choice.training.model, config, data, heat)
-        beside = baseline_of(stored) if asked.baseline else None
+        beside = baseline_of(stored.spec, stored.trials) if asked.baseline else None
         if beside is not None and beside.number == trial_number:
             beside = None
         row = storage.ledger.study(study)
@@ -184,8 +183,7 @@ def _baseline(
     """Return the default configuration trained, or why it could not be; None without one."""
     if trial is None:
         return None
-    epoch_s = trial.user_attrs.get("duration_s", 0.0) / epochs_of(trial)
-    if left_s is not None and left_s < epoch_s * study.spec.search.epochs:
+    if left_s is not None and left_s < whole_training_s(study.spec, trial):
         return "the study's timeout leaves no time for it"
 
     def tell_which(epoch: Any) -> None:

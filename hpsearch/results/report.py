@@ -7,13 +7,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hpsearch.results.baseline import baseline_of
 from hpsearch.results.confirm import confirm_section
 from hpsearch.results.details import calibrated, learning, mistaken, per_output
 from hpsearch.results.export import cost_line
 from hpsearch.results.seal import Seal, seal_lines, seal_of
 from hpsearch.results.sections import Section, Table
 from hpsearch.results.worth import bounds_text, cost_lines, worth
+from hpsearch.search.baseline import baseline_of
 from hpsearch.search.confirm import choice
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
@@ -185,7 +185,7 @@ def _row(metric: Metric, scores: dict[str, Any], split: str, role: str) -> tuple
 
 def _worth(report: Report, final: dict[str, Any]) -> Section:
     part = worth(report.study.spec.metric, final, report.seal.times == 1)
-    baseline = baseline_of(report.study)
+    baseline = baseline_of(report.study.spec, report.study.trials)
     lines = part.lines + cost_lines(report.study.trials, report.study.confirmations, final)
     if baseline is not None and baseline.number == final["trial"]:
         lines.append("The choice is the default configuration: the search found nothing better.")
@@ -248,7 +248,7 @@ def _search(report: Report) -> Section:
 def _gain_line(report: Report) -> str | None:
     """Return in words whether tuning was worth it; None where there is nothing to compare."""
     choice = chosen(report)
-    baseline = baseline_of(report.study)
+    baseline = baseline_of(report.study.spec, report.study.trials)
     if baseline is None or baseline.value is None or choice is None or choice.value is None:
         return None
     metric = report.study.spec.metric

@@ -21,6 +21,7 @@ from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape
 from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search import endings
+from hpsearch.search.baseline import BASELINE_SLOT, baseline_of, whole_training_s
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.leases import HeldLease
 from hpsearch.search.ledger import MAX_ATTEMPTS, Lease
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 MICRO_BATCHES = 4  # a batch is cut into so many where the whole one does not fit into memory
 FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
+BASELINE_MOST = 2.0  # times that is kept for the baseline beside it, at most
 CONFIRM_SHARE = 0.25  # of a study's timeout is kept to confirm, at most
 FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
 LONGEST_REASON, LONGEST_TRACEBACK = 1000, 4000  # characters
@@ -212,19 +214,26 @@ class TrialRunner:
             note(trial, {"peak_memory_bytes": peak, "device_memory_bytes": total})
 
     def _keep_time(self, trial: Trial) -> None:
-        """Keep of the study's time what the best trial's training takes: once more for the final,
-        and for all trainings of finalists, as many at a time as trials are at work now."""
-        if trial.study.best_trial.number != trial.number:
+        """Keep of the study's time what follows the search: the best trial's training once more,
+        the baseline's beside it, and all trainings of finalists, as many at a time as trials are
+        at work now."""
+        study, spec = trial.study, self.spec
+        best = study.best_trial
+        if trial.number != best.number and trial.user_attrs["slot"] != BASELINE_SLOT:
             return
-        took_s, confirm_s = trial.user_attrs["duration_s"], 0.0
-        if self.spec.search.timeout is not None and self.spec.candidates():
-            held, _ = self.storage.ledger.unfinished(self.spec.name)
-            trainings = self.spec.candidates() * self.spec.confirm.seeds
+        took_s, confirm_s = best.user_attrs["duration_s"], 0.0
+        if spec.search.timeout is not None and spec.candidates():
+            held, _ = self.storage.ledger.unfinished(spec.name)
+            trainings = spec.candidates() * spec.confirm.seeds
             rounds = math.ceil(trainings / (1 + len(held - {trial._trial_id})))
-            most_s = CONFIRM_SHARE * self.spec.search.timeout
+            most_s = CONFIRM_SHARE * spec.search.timeout
             confirm_s = min(rounds * took_s * FINAL_MARGIN, most_s)
-        final_s = took_s * FINAL_MARGIN + FINAL_START_S
-        self.storage.ledger.set_final_s(self.spec.name, final_s, confirm_s)
+        final_s = took_s
+        baseline = baseline_of(spec, study.get_trials(deepcopy=False))
+        if spec.final.baseline and baseline is not None and baseline.number != best.number:
+            final_s += min(whole_training_s(spec, baseline), BASELINE_MOST * took_s)
+        final_s = final_s * FINAL_MARGIN + FINAL_START_S
+        self.storage.ledger.set_final_s(spec.name, final_s, confirm_s)
 
     def _trial_id(self, study: optuna.Study, lease: Lease) -> int:
         """Return Optuna's trial of a lease; it is made knowing its slot, so no slot has two."""

@@ -1,0 +1,34 @@
+"""The baseline: the study's default configuration, which tuning has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hpsearch.study.spec import StudySpec
+
+BASELINE_SLOT = 0  # whose trial has the defaults of the space, wherever it is not a grid
+
+
+def baseline_of(spec: StudySpec, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the trial of the default configuration, None where it was never trained.
+
+    A grid has none: its first trial is one of its corners.
+    """
+    if spec.search.sampler.name == "grid":
+        return None
+    first = next((t for t in trials if t.user_attrs.get("slot") == BASELINE_SLOT), None)
+    if first is None or not first.user_attrs.get("curve"):
+        return None
+    trained = first.state == TrialState.COMPLETE or (
+        first.state == TrialState.PRUNED and first.user_attrs["curve"][-1]["train_loss"] is not None
+    )
+    return first if trained else None
+
+
+def whole_training_s(spec: StudySpec, trial: FrozenTrial) -> float:
+    """Return what all epochs of a trial's configuration take, by those that it trained."""
+    epochs = len(trial.user_attrs["curve"])
+    took_s: float = trial.user_attrs.get("duration_s", 0.0)
+    return took_s / epochs * spec.search.epochs
