@@ -213,15 +213,16 @@ def _change(metric: Metric, difference: float) -> str:
 
 
 def _better_since(report: Report) -> list[str]:
-    lines = []
-    best = choice(report.study)
-    if report.final is not None and best is not None and best.number != report.final["trial"]:
-        lines.append(
-            f"Trial {best.number} scored better on test since (test "
-            f"{shown(report.study.spec.metric, best.value or 0.0)}); "
-            "'hpsearch launch STUDY.yaml --open-again' would measure it."
-        )
-    return lines
+    """Return what would be chosen now, where that is another trial than the one measured."""
+    now, metric = choice(report.study), report.study.spec.metric
+    if report.final is None or now is None or now.number == report.final["trial"]:
+        return []
+    measured = next(t for t in report.study.trials if t.number == report.final["trial"])
+    if rank(metric, now.value or 0.0) < rank(metric, measured.value or 0.0):
+        why = f"scored better on test since (test {shown(metric, now.value or 0.0)})"
+    else:
+        why = "would be the choice now, by its trainings with new seeds"
+    return [f"Trial {now.number} {why}; 'hpsearch launch STUDY.yaml --open-again' would measure it."]
 
 
 def _search(report: Report) -> Section:
