@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from hpsearch.errors import WeightsError
 from hpsearch.study.config import Backbone, Pretrained
 from hpsearch.study.spec import StudySpec
+
+if TYPE_CHECKING:  # torch is imported late: a launch asks here, and few studies have weights
+    from torch import Tensor
 
 
 def find_weights(backbone: Backbone, place: Pretrained) -> Path:
@@ -18,6 +18,8 @@ def find_weights(backbone: Backbone, place: Pretrained) -> Path:
 
     Raises WeightsError, which says which file is missing and where to put it.
     """
+    import torch
+
     url = _published(backbone).url
     name = url.rsplit("/", 1)[1]
     cache = Path(torch.hub.get_dir()) / "checkpoints"
@@ -52,13 +54,17 @@ def read_weights(backbone: Backbone, place: Pretrained) -> tuple[Path, dict[str,
 
     Nothing in the file is run: torch reads tensors alone.
     """
+    import torch
+
     file = find_weights(backbone, place)
     try:
         stored: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch, zipfile or pickle make of broken bytes
         said = str(error).split("\n", maxsplit=1)[0]
         raise WeightsError(f"{file}: cannot be read as weights: {said}") from None
-    if not isinstance(stored, dict) or not all(isinstance(t, Tensor) for t in stored.values()):
+    if not isinstance(stored, dict) or not all(
+        isinstance(t, torch.Tensor) for t in stored.values()
+    ):
         raise WeightsError(f"{file}: holds no state dict; expected the weights of {backbone} alone")
     return file, dict(stored)
 
@@ -68,6 +74,8 @@ def statistics(backbone: Backbone) -> tuple[Tensor, Tensor]:
 
     Of colours between 0 and 1: those of ImageNet.
     """
+    import torch
+
     preset = _published(backbone).transforms()
     return torch.tensor(preset.mean), torch.tensor(preset.std)
 

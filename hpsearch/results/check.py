@@ -13,8 +13,9 @@ from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape
 from hpsearch.models.limits import infeasible, machine_memory_bytes
 from hpsearch.models.weights import check_weights
-from hpsearch.results.estimate import Estimate, estimate, sampled
+from hpsearch.results.estimate import Estimate, estimate
 from hpsearch.results.locality import Locality, locality
+from hpsearch.results.probing import sampled
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from hpsearch.errors import NothingToChooseError
 from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
-from hpsearch.results.final import run_final
 from hpsearch.results.formats import markdown, trials_csv
 from hpsearch.results.report import Report
 from hpsearch.results.seal import seal_of
@@ -18,6 +17,8 @@ from hpsearch.search.ledger import DONE
 from hpsearch.search.processes import in_child
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
+
+RUN_FINAL = "hpsearch.results.final:run_final"  # imported by its process alone, with torch
 
 Finishing = Callable[[int, dict[str, Any]], None]  # told the trial's number and every epoch
 
@@ -73,7 +74,7 @@ def _measure(
     unfinished = seal.to_go_on_with(trial.number, open_again)
     config = study.config(trial)
     in_child(
-        run_final,
+        RUN_FINAL,
         storage.url.render_as_string(hide_password=False),
         name,
         trial.number,

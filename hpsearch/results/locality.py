@@ -9,8 +9,8 @@ import numpy as np
 
 from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, Prepared, SearchData, load_search_data
-from hpsearch.results.estimate import sampled
 from hpsearch.results.measured import Interval, gained
+from hpsearch.results.probing import sampled
 from hpsearch.search.processes import Tell, device_named, in_child
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import MINIMISED

@@ -77,6 +77,9 @@ def _data(report: Report) -> Section:
         f"Data: {study.spec.data.source}, {told}, fingerprint {study.fingerprint[:12]}",
         f"Images: {train} train, {test} test, {validation} validation",
     ]
+    if groups := study.data_summary.get("groups"):
+        train, test, validation = groups
+        lines.append(f"Groups: {train} train, {test} test, {validation} validation")
     if report.progress.best is None:
         lines.append("No trial is complete yet, so there is nothing to choose.")
     return Section(f"Study {study.spec.name}", lines)
@@ -187,9 +190,20 @@ def _worth(report: Report, final: dict[str, Any]) -> Section:
     part = worth(report.study.spec.metric, final, report.seal.times == 1)
     baseline = baseline_of(report.study.spec, report.study.trials)
     lines = part.lines + cost_lines(report.study.trials, report.study.confirmations, final)
+    if groups := report.study.data_summary.get("groups"):
+        lines.insert(0, _groups_line(groups[2]))
     if baseline is not None and baseline.number == final["trial"]:
         lines.append("The choice is the default configuration: the search found nothing better.")
     return Section(part.title, lines, part.table)
+
+
+def _groups_line(groups: int) -> str:
+    """Return what intervals say where images come in groups: they count images, not groups."""
+    held = "1 group" if groups == 1 else f"{groups} groups"
+    return (
+        f"Validation holds {held}: intervals tell how far the score holds for more images of "
+        f"{'it' if groups == 1 else 'them'}; for new groups it may be further off."
+    )
 
 
 def _against_search(metric: Metric, trial: FrozenTrial, final: dict[str, Any]) -> str:
@@ -222,7 +236,9 @@ def _better_since(report: Report) -> list[str]:
         why = f"scored better on test since (test {shown(metric, now.value or 0.0)})"
     else:
         why = "would be the choice now, by its trainings with new seeds"
-    return [f"Trial {now.number} {why}; 'hpsearch launch STUDY.yaml --open-again' would measure it."]
+    return [
+        f"Trial {now.number} {why}; 'hpsearch launch STUDY.yaml --open-again' would measure it."
+    ]
 
 
 def _search(report: Report) -> Section:

@@ -20,6 +20,7 @@ from hpsearch.search.studies import OpenStudy, read_stored_study
 from hpsearch.search.ties import differences, image_variance_of_hits, out_of_the_race, told_apart
 from hpsearch.study.tasks import rank
 
+CONFIRM_SHARE = 0.25  # of a study's timeout is kept for it, at most
 UNJUDGED = 2  # seeds that every candidate gets: one alone does not tell how much seeds differ
 
 

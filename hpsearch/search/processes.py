@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import getpass
+import importlib
 import multiprocessing
 import os
 import re
@@ -25,6 +26,7 @@ MALLOC_SETTINGS = {
 }
 
 SPAWN = multiprocessing.get_context("spawn")
+_STARTING = threading.RLock()  # the environment is the whole process's: one start at a time
 
 
 def cores() -> int:
@@ -71,21 +73,22 @@ def child_environment(
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
         **MALLOC_SETTINGS,
     }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    mask = None
-    if hasattr(signal, "pthread_sigmask"):  # children inherit it; ours wait meanwhile
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
-    try:
-        yield
-    finally:
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with _STARTING:
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        mask = None
+        if hasattr(signal, "pthread_sigmask"):  # children inherit it; ours wait meanwhile
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
+        try:
+            yield
+        finally:
+            if mask is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 @contextmanager
@@ -159,7 +162,7 @@ Tell = Callable[[object], None]
 
 
 def in_child(
-    function: Callable[..., Any],
+    function: Callable[..., Any] | str,
     *arguments: Any,
     threads: int,
     hear: Callable[[Any], None] = lambda message: None,
@@ -167,6 +170,7 @@ def in_child(
 ) -> Any:
     """Return `function(tell, *arguments)`, called in a fresh process with training's environment.
 
+    A function named as `module:function` is imported there alone, with torch and all it needs.
     What the function tells is heard here while it runs; its HpsearchErrors are raised here. Ctrl-C
     ends the child, and so does `interrupted()` turning true, as KeyboardInterrupt. SIGTERM is for
     its parent to answer, too: systemd and Slurm send it to both at once.
@@ -200,7 +204,7 @@ def in_child(
 
 
 def _call(
-    sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...], threads: int
+    sender: Any, function: Callable[..., Any] | str, arguments: tuple[Any, ...], threads: int
 ) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -208,8 +212,13 @@ def _call(
     import torch
 
     torch.set_num_threads(threads)
+    if isinstance(function, str):
+        module, _, name = function.partition(":")
+        called: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    else:
+        called = function
     try:
-        result = function(lambda message: sender.send(("told", message)), *arguments)
+        result = called(lambda message: sender.send(("told", message)), *arguments)
     except HpsearchError as error:
         sender.send(("raised", error))
     else:

@@ -23,6 +23,7 @@ from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search import endings
 from hpsearch.search.baseline import BASELINE_SLOT, baseline_of, whole_training_s
 from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.confirm import CONFIRM_SHARE
 from hpsearch.search.leases import HeldLease
 from hpsearch.search.ledger import MAX_ATTEMPTS, Lease
 from hpsearch.search.objective import SavedTraining, objective
@@ -39,7 +40,6 @@ logger = logging.getLogger(__name__)
 MICRO_BATCHES = 4  # a batch is cut into so many where the whole one does not fit into memory
 FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
 BASELINE_MOST = 2.0  # times that is kept for the baseline beside it, at most
-CONFIRM_SHARE = 0.25  # of a study's timeout is kept to confirm, at most
 FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
 LONGEST_REASON, LONGEST_TRACEBACK = 1000, 4000  # characters
 

@@ -27,7 +27,7 @@ def work(first: int, count: int, tell: Any) -> None:
     """Train from the `first` architecture on, until all are done or the process should end."""
     import torch
 
-    from hpsearch.results.estimate import sampled
+    from hpsearch.results.probing import sampled
     from hpsearch.search.memory import MemoryWatch, memory_bytes
     from hpsearch.study.spec import StudySpec
     from hpsearch.training.loop import train

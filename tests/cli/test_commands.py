@@ -151,6 +151,7 @@ def test_commands_that_do_not_train_do_not_load_torch(folder: Path) -> None:
     for arguments in (
         ["--help"], ["status"], ["report", "tiny"], ["export", "tiny"],
         ["audit", "tiny"], ["launch", "later.yaml", "--detach"], ["pause", "later"],
+        ["launch", "tiny.yaml"],
         ["delete", "later", "--yes"],
     ):  # fmt: skip
         script = (

@@ -6,10 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hpsearch.search.processes import in_child
+from hpsearch.search.processes import child_environment, in_child
 
 
 def wait_a_moment(tell: Callable[[object], None]) -> str:
@@ -34,3 +35,16 @@ def test_the_parent_ends_it_when_it_is_interrupted_itself() -> None:
         in_child(wait_a_moment, threads=1, hear=heard.append, interrupted=lambda: bool(heard))
     with pytest.raises(ProcessLookupError):
         os.kill(heard[0], 0)
+
+
+def test_children_that_threads_start_at_once_get_their_own_environment() -> None:
+    before = dict(os.environ)
+
+    def start(threads: int) -> str:
+        with child_environment(threads):
+            time.sleep(0.1)  # in which another thread would enter
+            return os.environ["OMP_NUM_THREADS"]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(start, [1, 2, 3])) == ["1", "2", "3"]
+    assert dict(os.environ) == before, "and it is put back"
