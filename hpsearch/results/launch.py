@@ -29,7 +29,7 @@ from hpsearch.search.studies import enter_study
 from hpsearch.search.workers import Workers
 from hpsearch.study.spec import StudySpec
 
-LOOK_EVERY_S = 0.25  # at the worker processes
+LOOK_EVERY_S = 0.1  # at the worker processes
 WATCH_EVERY_S = 1.0  # at the storage, for the person who watches
 
 

@@ -28,7 +28,7 @@ from hpsearch.study.spec import StudySpec
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.25  # at the worker processes
+LOOK_EVERY_S = 0.1  # at the worker processes
 POLL_S = 5.0  # at the ledger, and ...
 IDLE_POLL_S = 10.0  # ... where no study was open at the last look
 TRY_DATA_AGAIN_S = 300.0

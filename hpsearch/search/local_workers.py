@@ -23,7 +23,7 @@ from hpsearch.search import endings
 from hpsearch.search.checkpoints import EVERY_S, Checkpoints
 from hpsearch.search.ledger import Held
 from hpsearch.search.logs import set_up_logging
-from hpsearch.search.processes import SPAWN, child_environment, death, device_named
+from hpsearch.search.processes import SPAWN, child_environment, death, device_named, leave
 from hpsearch.search.slots import GpuSlots
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.url import network_file_system
@@ -85,13 +85,13 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
                     only=order.only,
                     waits=order.waits,
                 )
-                if not worker.work():
-                    sys.exit(RECYCLED)
+                goes_on = not worker.work()
         finally:
             storage.close()
     except HpsearchError as error:
         logger.error("worker %s: %s", order.worker, error)
         sys.exit(1 if isinstance(error, StorageError) else REFUSED)
+    leave(RECYCLED if goes_on else 0)
 
 
 def _stop_signals() -> Callable[[], bool]:

@@ -26,7 +26,7 @@ from hpsearch.training.precision import faster_precision
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 1.0  # between looks at the ledger by a worker of one launch
+FIRST_POLL_S, POLL_S = 0.1, 1.0  # between looks at the ledger by a worker of one launch, growing
 IDLE_POLL_S = 5.0  # by a worker of a pool, which may wait for days
 
 
@@ -59,6 +59,7 @@ class Worker:
         """
         versions = f"hpsearch {version('hpsearch')}, torch {version('torch')}"
         self.storage.workers.enter(self.name, device_name(self.device), versions)
+        poll_s = FIRST_POLL_S
         try:
             while not self.stopped():
                 self._show_itself()
@@ -67,10 +68,12 @@ class Worker:
                     self._run(lease)
                     if self.memory.has_grown():
                         return False
+                    poll_s = FIRST_POLL_S
                 elif self._is_done():
                     return True
                 else:
-                    self._pause(POLL_S if self.only else IDLE_POLL_S)
+                    self._pause(poll_s if self.only else IDLE_POLL_S)
+                    poll_s = min(2 * poll_s, POLL_S)
             return True
         finally:
             self.storage.workers.leave(self.name)

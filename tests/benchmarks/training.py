@@ -77,21 +77,31 @@ def unzipped(root: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def study_of(network: dict[str, Any], root: Path, trials: int, epochs: int) -> dict[str, Any]:
+def study_of(
+    network: dict[str, Any], root: Path, trials: int, epochs: int, seed: int
+) -> dict[str, Any]:
     space = HEAD | network | {"learning_rate": RATE, "dropout": 0.1}
     return {
         "name": "benchmark",
         "data": {"source": "fashion-mnist", "root": str(root)},
         "space": space,
-        "search": {"trials": trials, "epochs": epochs, "sampler": "random", "pruner": "none"},
+        "search": {
+            "trials": trials,
+            "epochs": epochs,
+            "seed": seed,
+            "sampler": "random",
+            "pruner": "none",
+        },
     }
 
 
-def searched(network: dict[str, Any], root: Path, trials: int, epochs: int) -> tuple[float, float]:
-    """Run a whole study with all cores; return its seconds and the mean test accuracy."""
+def searched(
+    network: dict[str, Any], root: Path, trials: int, epochs: int, seed: int
+) -> tuple[float, list[float]]:
+    """Run a whole study with all cores; return its seconds and the test accuracies."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "study.json"  # JSON is YAML
-        file.write_text(json.dumps(study_of(network, root, trials, epochs)))
+        file.write_text(json.dumps(study_of(network, root, trials, epochs, seed)))
         command = [sys.executable, "-m", "hpsearch", "launch", str(file), "--no-final"]
         command += ["--storage", f"sqlite:///{folder}/trials.db", "--runs", folder, "--json"]
         began = time.perf_counter()
@@ -100,7 +110,7 @@ def searched(network: dict[str, Any], root: Path, trials: int, epochs: int) -> t
         with (Path(folder) / "benchmark" / "trials.csv").open(encoding="utf-8") as lines:
             scores = [float(row["test_accuracy"]) for row in csv.DictReader(lines)]
     assert len(scores) == trials
-    return took_s, statistics.mean(scores)
+    return took_s, scores
 
 
 def tutorial(network: dict[str, Any], root: Path, epochs: int, seed: int) -> tuple[float, float]:
@@ -159,7 +169,7 @@ def side_by_side(names: list[str], root: Path, repeats: int, epochs: int) -> lis
         for repeat in range(repeats):
             with unzipped(root) as unpacked:
                 theirs.append(tutorial(NETWORKS[name], unpacked, epochs, repeat))
-            ours.append(searched(NETWORKS[name], root, trials, epochs))
+            ours.append(searched(NETWORKS[name], root, trials, epochs, repeat))
         slow = epochs * images / statistics.median(took for took, _ in theirs)
         fast = trials * epochs * images / statistics.median(took for took, _ in ours)
         rows.append(
@@ -169,7 +179,9 @@ def side_by_side(names: list[str], root: Path, repeats: int, epochs: int) -> lis
                 "study_images_per_s": round(fast),
                 "ratio": round(fast / slow, 2),
                 "tutorial_accuracy": round(statistics.mean(found for _, found in theirs), 4),
-                "study_accuracy": round(statistics.mean(found for _, found in ours), 4),
+                "study_accuracy": round(statistics.mean(s for _, found in ours for s in found), 4),
+                "tutorial_accuracies": [round(found, 4) for _, found in theirs],
+                "study_accuracies": [round(s, 4) for _, found in ours for s in found],
             }
         )
         print(table(rows[-1:]), flush=True)
