@@ -12,7 +12,7 @@ from hpsearch.results.formats import markdown, trials_csv
 from hpsearch.results.report import Report
 from hpsearch.results.seal import seal_of
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.leases import HeldLease
+from hpsearch.search.held_lease import HeldLease
 from hpsearch.search.ledger import DONE
 from hpsearch.search.processes import in_child
 from hpsearch.search.storage import Storage
@@ -41,18 +41,18 @@ def conclude(
     Returns whether it was measured now; None where another is at it. Any number may ask at once:
     a lease lets one in. Raises NothingToChooseError and SealError.
     """
-    lease = storage.ledger.claim_final(name, who)
+    lease = storage.leases.claim_final(name, who)
     if lease is None:
         return None
     try:
-        with HeldLease(storage.ledger, lease):
+        with HeldLease(storage.leases, lease):
             measured = _measure(storage, name, prepared, device, folder, open_again, finishing,
                                 interrupted)  # fmt: skip
             storage.ledger.set_state(name, DONE)
             checkpoints.drop_study(name)  # of trials that their time cut short
             return measured
     finally:
-        storage.ledger.finish(lease)
+        storage.leases.finish(lease)
 
 
 def _measure(

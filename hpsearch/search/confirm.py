@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from hpsearch.search.confirmations import Confirmation, confirm_slot
-from hpsearch.search.ledger import Lease
+from hpsearch.search.leases import Lease
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 from hpsearch.search.ties import differences, image_variance_of_hits, out_of_the_race, told_apart

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, and_, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from hpsearch.search.ledger import Lease, fresh, is_held, taken_over
+from hpsearch.search.leases import Lease, fresh, is_held, taken_over
 from hpsearch.search.patience import Patience, patient
 from hpsearch.search.tables import CONFIRM_SLOT, confirmations, leases, now_s, reading, studies
 

@@ -10,7 +10,8 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hpsearch.search.ledger import STOPPED, Lease
+from hpsearch.search.leases import Lease
+from hpsearch.search.ledger import STOPPED
 from hpsearch.search.storage import Storage
 from hpsearch.search.trial_store import note
 
@@ -59,7 +60,7 @@ def _end(
 ) -> TrialState:
     with contextlib.suppress(UpdateFinishedTrialError):  # said before an outage, unheard by us
         trial.study.tell(trial, value, state=state, skip_if_finished=True)
-    storage.ledger.finish(lease)
+    storage.leases.finish(lease)
     logger.info(
         "trial %d of '%s' %s",
         trial.number,

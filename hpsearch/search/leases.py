@@ -1,103 +1,252 @@
-"""Keeping a lease alive while its trial trains."""
+"""Leases on the trials of studies: who may run what, until when.
+
+Claims are single UPDATE statements, so that any number of workers share one budget.
+"""
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-from types import TracebackType
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
-from hpsearch.search.ledger import LEASE_S, OPEN, Lease, Ledger, Pulse
-from hpsearch.search.patience import DATABASE_ERRORS, Patience
+from sqlalchemy import Engine, and_, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.elements import ColumnElement
 
-logger = logging.getLogger(__name__)
+from hpsearch.search.ledger import OPEN, tick, time_left_s
+from hpsearch.search.patience import Patience, patient
+from hpsearch.search.tables import FINAL_SLOT, leases, now_s, reading, studies, workers
 
-RENEW_EVERY_S = LEASE_S / 12
-TRY_EVERY_S = 0.3  # after an error: another outage may follow before the lease is safe
+LEASE_S = 60.0  # without renewal for so long, a trial may be taken over
+MAX_ATTEMPTS = 5  # workers that may die on a trial, one after the other, before it counts as failed
 
 
-class HeldLease:
-    """A lease renewed by a thread, that also learns from the ledger when its trial has to stop.
+@dataclass(frozen=True)
+class Lease:
+    """The right of one worker to run the trial of one slot until it expires.
 
-    The thread outlives database errors: it tries again until the lease is known to be lost. It
-    says when batches and epochs were over; a trial that hangs holds its lease without progress,
-    which its supervisor sees.
+    Slots below `FINAL_SLOT` are those of finalists that are trained again; they have no trial.
     """
 
-    def __init__(self, ledger: Ledger, lease: Lease) -> None:
-        self.lease = lease
-        self.lost = False
-        self._ledger = Ledger(ledger.engine, Patience(ledger.patience.shown))  # none: it may end
-        self._state = OPEN
-        self._ends_at = float("inf")  # on this process's monotonic clock
-        self._batch_over = True
-        self._epoch_over = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_stopped, daemon=True)
+    study: str
+    slot: int
+    trial_id: int | None
+    worker: str
+    attempts: int
 
-    def __enter__(self) -> HeldLease:
-        self._renew()
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+@dataclass(frozen=True)
+class Pulse:
+    """What a worker has to know of its study while it trains."""
 
-    def batch_over(self) -> None:
-        """Note that the trial goes on."""
-        self._batch_over = True
+    state: str
+    time_left_s: float | None  # None without a timeout
+    kept_s: float  # of it, for what comes after what is leased
 
-    def epoch_over(self) -> None:
-        """Note that the trial has come an epoch further than ever: its worker does it no harm."""
-        self._epoch_over = True
 
-    def why_stop(self) -> str | None:
-        """Return why the trial cannot go on at this worker, None while it can."""
-        if self.lost:
-            return "another worker has it"
-        if self._state != OPEN:
-            return f"the study is {self._state}"
-        if time.monotonic() >= self._ends_at:
-            return "the study's time is up"
-        return None
+@dataclass(frozen=True)
+class Held:
+    """A lease that a worker holds, seen from outside. Times in seconds."""
 
-    def _renew_until_stopped(self) -> None:
-        answered = True
-        while not self.lost and not self._stop.wait(RENEW_EVERY_S if answered else TRY_EVERY_S):
-            answered = self._renew()
+    lease: Lease
+    idle_s: float  # since a batch was last over
+    runs_s: float
 
-    def _renew(self) -> bool:
-        """Renew the lease; False where the database did not answer."""
-        batches, epochs = self._batch_over, self._epoch_over
-        self._batch_over = self._epoch_over = False
+
+@dataclass(frozen=True)
+class Leases:
+    """Reads and writes leases; every method is one short transaction."""
+
+    engine: Engine
+    patience: Patience
+
+    @patient
+    def claim(self, study: str, worker: str) -> Lease | None:
+        """Return a lease on a trial: one whose worker died, else a new one within the budget.
+
+        None where the study has nothing to claim, or is not open.
+        """
+        return self._take_over(study, worker) or self._claim_new(study, worker)
+
+    def _claim_new(self, study: str, worker: str) -> Lease | None:
+        with self.engine.begin() as connection:
+            claimed = connection.execute(
+                update(studies)
+                .where(
+                    studies.c.name == study,
+                    studies.c.state == OPEN,
+                    studies.c.claimed < studies.c.trials,
+                )
+                .values(claimed=studies.c.claimed + 1)
+                .returning(studies.c.claimed)
+            ).scalar()
+            if claimed is None:
+                return None
+            lease = Lease(study, claimed - 1, None, worker, attempts=1)
+            connection.execute(insert(leases).values(fresh(lease)))
+            return lease
+
+    def _take_over(self, study: str, worker: str) -> Lease | None:
+        is_open = exists().where(studies.c.name == study, studies.c.state == OPEN)
+        free = and_(
+            leases.c.study == study,
+            leases.c.slot >= 0,
+            ~leases.c.done,
+            leases.c.expires_at < now_s(),
+        )
+        first = select(func.min(leases.c.slot)).where(free).scalar_subquery()
+        with self.engine.begin() as connection:
+            row = connection.execute(
+                update(leases)
+                .where(free, leases.c.slot == first, is_open)
+                .values(taken_over(worker))
+                .returning(leases.c.slot, leases.c.trial_id, leases.c.attempts)
+            ).first()
+        return None if row is None else Lease(study, row.slot, row.trial_id, worker, row.attempts)
+
+    @patient
+    def claim_final(self, study: str, worker: str) -> Lease | None:
+        """Return the lease on a study's final, None while another holds it."""
+        lease = Lease(study, FINAL_SLOT, None, worker, attempts=1)
+        free = and_(
+            leases.c.study == study,
+            leases.c.slot == FINAL_SLOT,
+            leases.c.done | (leases.c.expires_at < now_s()),
+        )
         try:
-            pulse = self._ledger.renew(self.lease, batches, epochs)
-        except DATABASE_ERRORS as error:
-            if batches:  # and never back to False: more may have been over meanwhile
-                self._batch_over = True
-            if epochs:
-                self._epoch_over = True
-            logger.info(
-                "lease on slot %d of '%s' not renewed, trying again: %s",
-                self.lease.slot,
-                self.lease.study,
-                type(error).__name__,
+            with self.engine.begin() as connection:
+                row = fresh(lease)
+                if connection.execute(update(leases).where(free).values(row)).rowcount == 0:
+                    connection.execute(insert(leases).values(row))
+        except IntegrityError:
+            return None
+        return lease
+
+    @patient
+    def set_trial(self, lease: Lease, trial_id: int) -> None:
+        """Note which trial of Optuna's a lease is about."""
+        self._update_lease(lease, trial_id=trial_id)
+
+    @patient
+    def renew(self, lease: Lease, batches: bool = True, epochs: bool = False) -> Pulse | None:
+        """Prolong a lease, and let the study's time go by; None where another worker has it by now.
+
+        `batches` and `epochs` say whether any was over since it was renewed last.
+        """
+        values: dict[str, Any] = {"expires_at": now_s() + LEASE_S}
+        if batches or epochs:
+            values["progress_at"] = now_s()
+        if epochs:
+            values["attempts"] = 1
+        with self.engine.begin() as connection:
+            renewed = update(leases).where(is_held(lease)).values(values)
+            if connection.execute(renewed).rowcount != 1:
+                return None
+            connection.execute(
+                update(workers).where(workers.c.name == lease.worker).values(seen_at=now_s())
             )
-            return False
-        self.lost = pulse is None
-        if pulse is not None:
-            self._state, self._ends_at = pulse.state, _ends_at(pulse)
-        return True
+            tick(connection, lease.study)
+            row = connection.execute(
+                select(
+                    studies.c.state,
+                    time_left_s().label("left"),
+                    studies.c.final_s,
+                    studies.c.confirm_s,
+                ).where(studies.c.name == lease.study)
+            ).first()
+        if row is None:
+            return None
+        kept_s = row.final_s + (row.confirm_s if lease.slot >= 0 else 0.0)
+        return Pulse(row.state, row.left, kept_s)
+
+    @patient
+    def finish(self, lease: Lease) -> None:
+        """Say that the trial of a lease has ended."""
+        self._update_lease(lease, done=True)
+
+    @patient
+    def give_back(self, lease: Lease) -> None:
+        """Let another worker take the trial at once, as if this one had never tried."""
+        self._update_lease(lease, worker="", expires_at=0.0, attempts=leases.c.attempts - 1)
+
+    @patient
+    def expire_worker(self, worker: str) -> None:
+        """Let others take what a worker held that is known to be dead."""
+        with self.engine.begin() as connection:
+            held = and_(leases.c.worker == worker, ~leases.c.done)
+            connection.execute(update(leases).where(held).values(expires_at=0.0))
+
+    def _update_lease(self, lease: Lease, **values: Any) -> bool:
+        with self.engine.begin() as connection:
+            changed = connection.execute(update(leases).where(is_held(lease)).values(values))
+            return changed.rowcount == 1
+
+    @patient
+    def held_by(self, names: Collection[str]) -> list[Held]:
+        """Return the leases on trials and finalists that these workers hold."""
+        query = select(
+            leases,
+            (now_s() - leases.c.progress_at).label("idle_s"),
+            (now_s() - leases.c.begun_at).label("runs_s"),
+        ).where(leases.c.worker.in_(names), ~leases.c.done, leases.c.slot != FINAL_SLOT)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+        return [
+            Held(Lease(r.study, r.slot, r.trial_id, r.worker, r.attempts), r.idle_s, r.runs_s)
+            for r in rows
+        ]
+
+    @patient
+    def unfinished(self, study: str) -> tuple[set[int], set[int]]:
+        """Return Optuna's ids of trials begun and not ended: (held by a worker, interrupted)."""
+        held = (leases.c.expires_at >= now_s()).label("held")
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                select(leases.c.trial_id, held).where(
+                    leases.c.study == study, ~leases.c.done, leases.c.trial_id.is_not(None)
+                )
+            ).all()
+        return {r.trial_id for r in rows if r.held}, {r.trial_id for r in rows if not r.held}
+
+    @patient
+    def open_leases(self, study: str) -> int:
+        """Return how many claimed trials have not ended."""
+        with reading(self.engine) as connection:
+            query = select(func.count()).where(
+                leases.c.study == study, ~leases.c.done, leases.c.slot >= 0
+            )
+            return int(connection.execute(query).scalar_one())
 
 
-def _ends_at(pulse: Pulse) -> float:
-    """Return when, on this process's clock, what is left of the time is for what comes after."""
-    if pulse.time_left_s is None:
-        return float("inf")
-    return time.monotonic() + pulse.time_left_s - pulse.kept_s
+def fresh(lease: Lease) -> dict[str, Any]:
+    """Return the row of a lease that begins now."""
+    return {
+        "study": lease.study,
+        "slot": lease.slot,
+        "worker": lease.worker,
+        "expires_at": now_s() + LEASE_S,
+        "begun_at": now_s(),
+        "progress_at": now_s(),
+        "attempts": 1,
+        "done": False,
+    }
+
+
+def taken_over(worker: str) -> dict[str, Any]:
+    """Return what changes in the row of a lease that another worker takes over."""
+    return {
+        "worker": worker,
+        "expires_at": now_s() + LEASE_S,
+        "begun_at": now_s(),
+        "progress_at": now_s(),
+        "attempts": leases.c.attempts + 1,
+    }
+
+
+def is_held(lease: Lease) -> ColumnElement[bool]:
+    return and_(
+        leases.c.study == lease.study,
+        leases.c.slot == lease.slot,
+        leases.c.worker == lease.worker,
+        ~leases.c.done,
+    )

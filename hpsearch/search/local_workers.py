@@ -21,7 +21,7 @@ from sqlalchemy import URL
 from hpsearch.errors import HpsearchError, StorageError
 from hpsearch.search import endings
 from hpsearch.search.checkpoints import EVERY_S, Checkpoints
-from hpsearch.search.ledger import Held
+from hpsearch.search.leases import Held
 from hpsearch.search.logs import set_up_logging
 from hpsearch.search.processes import SPAWN, child_environment, death, device_named, leave
 from hpsearch.search.slots import GpuSlots
@@ -195,7 +195,7 @@ class LocalWorkers:
         del self._alive[name]
         if exitcode == 0:
             return
-        self.storage.ledger.expire_worker(name)
+        self.storage.leases.expire_worker(name)
         self.storage.workers.leave(name)
         if exitcode == RECYCLED and not self._stopping:
             logger.info("worker %s has grown; a fresh one goes on", name)
@@ -213,7 +213,7 @@ class LocalWorkers:
     def _end_hung_trials(self) -> None:
         """Kill workers that hang. One look is not believed: an outage of the database ages all."""
         present = {worker.name for worker in self.storage.workers.present()}
-        held = {h.lease.worker: h for h in self.storage.ledger.held_by(list(self._alive))}
+        held = {h.lease.worker: h for h in self.storage.leases.held_by(list(self._alive))}
         self._busy = bool(held)
         for name in list(self._alive):
             reason = self._hangs(held[name]) if name in held else None
@@ -261,7 +261,7 @@ class LocalWorkers:
             if process.exitcode != 0:
                 process.kill()
                 process.join()
-                self.storage.ledger.expire_worker(name)
+                self.storage.leases.expire_worker(name)
                 self.storage.workers.leave(name)
         self._alive.clear()
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hpsearch.data.batches import resident
 from hpsearch.search.confirmations import confirmed_by
-from hpsearch.search.leases import HeldLease
-from hpsearch.search.ledger import MAX_ATTEMPTS, Lease
+from hpsearch.search.held_lease import HeldLease
+from hpsearch.search.leases import MAX_ATTEMPTS, Lease
 from hpsearch.search.objective import SavedTraining, recorded
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.samplers import seed_of
@@ -55,10 +55,10 @@ def retrain(runner: TrialRunner, lease: Lease) -> None:
         return
     logger.info("trial %d of '%s' is trained again, seed %d", trial.number, name, repeat + 1)
     saved = SavedTraining(runner.checkpoints, name, lease.slot, config)
-    with HeldLease(runner.storage.ledger, lease) as held:
+    with HeldLease(runner.storage.leases, lease) as held:
         result = _result(runner, trial, held, saved)
         if result is None:
-            runner.storage.ledger.give_back(lease)  # does nothing where the lease was lost
+            runner.storage.leases.give_back(lease)  # does nothing where the lease was lost
         elif runner.storage.confirmations.write(lease, trial.number, result):
             logger.info("trial %d of '%s', seed %d: ended", trial.number, name, repeat + 1)
             saved.drop()

@@ -24,6 +24,7 @@ from sqlalchemy.exc import NoSuchModuleError
 
 from hpsearch.errors import StorageError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmations
+from hpsearch.search.leases import Leases
 from hpsearch.search.ledger import Ledger
 from hpsearch.search.openings import Openings
 from hpsearch.search.patience import DATABASE_ERRORS, Patience, PatientStorage, first_cause
@@ -44,6 +45,7 @@ class Storage:
     url: URL
     optuna: TrialStore
     ledger: Ledger
+    leases: Leases
     openings: Openings
     confirmations: Confirmations
     workers: WorkerList
@@ -151,6 +153,7 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
         url=url,
         optuna=TrialStore(backend),
         ledger=Ledger(engine, patience),
+        leases=Leases(engine, patience),
         openings=Openings(engine, patience),
         confirmations=Confirmations(engine, patience),
         workers=WorkerList(engine, patience),

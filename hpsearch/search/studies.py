@@ -79,7 +79,7 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
     assert row is not None
     trials = study.get_trials(deepcopy=False)
     begun = {t._trial_id for t in trials if not t.state.is_finished()}
-    held, interrupted = storage.ledger.unfinished(name)
+    held, interrupted = storage.leases.unfinished(name)
     return OpenStudy(
         spec=StudySpec.model_validate(row.spec),
         fingerprint=row.fingerprint,

@@ -24,8 +24,8 @@ from hpsearch.search import endings
 from hpsearch.search.baseline import BASELINE_SLOT, baseline_of, whole_training_s
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.confirm import CONFIRM_SHARE
-from hpsearch.search.leases import HeldLease
-from hpsearch.search.ledger import MAX_ATTEMPTS, Lease
+from hpsearch.search.held_lease import HeldLease
+from hpsearch.search.leases import MAX_ATTEMPTS, Lease
 from hpsearch.search.objective import SavedTraining, objective
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
@@ -72,7 +72,7 @@ class TrialRunner:
     def _run(self, study: optuna.Study, trial_id: int, lease: Lease) -> TrialState:
         state = self.storage.optuna.get_trial(trial_id).state
         if state.is_finished():  # the worker before died between its last two words
-            self.storage.ledger.finish(lease)
+            self.storage.leases.finish(lease)
             return state
         trial = Trial(study, trial_id)
         if lease.attempts > MAX_ATTEMPTS:
@@ -85,7 +85,7 @@ class TrialRunner:
             extra=endings.event("trial begins", lease, trial),
         )
         self._note_worker(trial)
-        with HeldLease(self.storage.ledger, lease) as held:
+        with HeldLease(self.storage.leases, lease) as held:
             return self._train(trial, held)
 
     def _train(self, trial: Trial, held: HeldLease) -> TrialState:
@@ -162,7 +162,7 @@ class TrialRunner:
                 why,
                 extra=endings.event("trial given back", held.lease, trial),
             )
-        self.storage.ledger.give_back(held.lease)  # does nothing where the lease was lost
+        self.storage.leases.give_back(held.lease)  # does nothing where the lease was lost
         return TrialState.RUNNING
 
     def _without_memory(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState:
@@ -223,7 +223,7 @@ class TrialRunner:
             return
         took_s, confirm_s = best.user_attrs["duration_s"], 0.0
         if spec.search.timeout is not None and spec.candidates():
-            held, _ = self.storage.ledger.unfinished(spec.name)
+            held, _ = self.storage.leases.unfinished(spec.name)
             trainings = spec.candidates() * spec.confirm.seeds
             rounds = math.ceil(trainings / (1 + len(held - {trial._trial_id})))
             most_s = CONFIRM_SHARE * spec.search.timeout
@@ -251,7 +251,7 @@ class TrialRunner:
 
         tries: list[bool] = []
         trial_id = self.storage.patience.call(find_or_make)
-        self.storage.ledger.set_trial(lease, trial_id)
+        self.storage.leases.set_trial(lease, trial_id)
         return trial_id
 
     def _template(self, lease: Lease) -> optuna.trial.FrozenTrial:

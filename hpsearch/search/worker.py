@@ -14,7 +14,8 @@ from hpsearch.data.prepared import find_prepared, load_search_data
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search import confirm
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.ledger import DONE, STOPPED, Lease, Waiting
+from hpsearch.search.leases import Lease
+from hpsearch.search.ledger import DONE, STOPPED, Waiting
 from hpsearch.search.memory import MemoryWatch
 from hpsearch.search.retrain import retrain
 from hpsearch.search.storage import Storage
@@ -85,7 +86,7 @@ class Worker:
                 continue
             lease = None
             if study.has_work and self._can_serve(study):
-                lease = self.storage.ledger.claim(study.name, self.name)
+                lease = self.storage.leases.claim(study.name, self.name)
             elif study.search_is_over and study.confirms and self._can_serve(study):
                 lease = confirm.claim(self.storage, study.name, self.name)
             if lease is not None:

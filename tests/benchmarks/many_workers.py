@@ -29,7 +29,7 @@ import torch
 from hpsearch.data.prepare import prepare
 from hpsearch.search import trials
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.ledger import Lease, Ledger
+from hpsearch.search.leases import Lease, Leases
 from hpsearch.search.storage import open_storage
 from hpsearch.search.studies import enter_study
 from hpsearch.search.trial_store import note
@@ -73,9 +73,9 @@ def work(url: str, name: str, ready: Barrier, times: Any) -> None:
     trials.objective = no_training  # type: ignore[assignment]
     claimed: list[tuple[int, float]] = []
     whole: list[tuple[int, float]] = []
-    claim, run = Ledger.claim, trials.TrialRunner.run
+    claim, run = Leases.claim, trials.TrialRunner.run
 
-    def timed_claim(self: Ledger, study: str, worker: str) -> Lease | None:
+    def timed_claim(self: Leases, study: str, worker: str) -> Lease | None:
         began = time.perf_counter()
         lease = claim(self, study, worker)
         if lease is not None:
@@ -88,7 +88,7 @@ def work(url: str, name: str, ready: Barrier, times: Any) -> None:
         whole.append((lease.slot, time.perf_counter() - began))
         return state
 
-    Ledger.claim, trials.TrialRunner.run = timed_claim, timed_run  # type: ignore[assignment, method-assign]
+    Leases.claim, trials.TrialRunner.run = timed_claim, timed_run  # type: ignore[assignment, method-assign]
     storage = open_storage(url, create=False)
     place = Checkpoints("memory://many-workers")
     worker = Worker(name, storage, torch.device("cpu"), 1, place, lambda: False, only="many")

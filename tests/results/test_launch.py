@@ -269,7 +269,7 @@ def test_time_that_is_up_before_any_trial_ended_says_how_far_it_came(tmp_path: P
         launch(short, url, runs=tmp_path, workers=1)
     assert time.monotonic() - began < 60
     storage = open_storage(url)
-    assert storage.ledger.unfinished("short")[0] == set(), "no lease is held after the launch"
+    assert storage.leases.unfinished("short")[0] == set(), "no lease is held after the launch"
     storage.close()
 
 
@@ -344,7 +344,7 @@ def assert_whole(folder: Path) -> None:
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 4
     assert all(list(t.intermediate_values) == list(range(1, 13)) for t in study.trials)
     assert sorted(t.user_attrs["slot"] for t in study.trials) == [0, 1, 2, 3]
-    assert storage.ledger.open_leases("long") == 0
+    assert storage.leases.open_leases("long") == 0
     assert len(storage.openings.of(study.fingerprint)) == 1
     storage.close()
 

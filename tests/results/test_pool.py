@@ -136,7 +136,7 @@ def test_a_worker_that_is_terminated_keeps_its_trial_and_gives_it_back_in_time(
     assert list((tmp_path / "runs/checkpoints/long").glob("*.ckpt"))
     study = read_stored_study(storage, "long")
     assert len(study.interrupted) == 1 and not study.held
-    assert storage.ledger.claim("long", "another") is not None, "it is free at once"
+    assert storage.leases.claim("long", "another") is not None, "it is free at once"
     storage.close()
 
 

@@ -94,7 +94,7 @@ def claim_all(url: str, study: str, ready: Ready, number: int) -> list[tuple[int
     storage = open_storage(url, create=False)
     ready()
     got = []
-    while (lease := storage.ledger.claim(study, f"process {number}")) is not None:
+    while (lease := storage.leases.claim(study, f"process {number}")) is not None:
         got.append((lease.slot, lease.attempts))
     storage.close()
     return got

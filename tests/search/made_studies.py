@@ -8,9 +8,11 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from sqlalchemy import Table
 
 from hpsearch.data.prepare import Prepared
-from hpsearch.search.ledger import Lease
+from hpsearch.search.leases import Lease
+from hpsearch.search.ledger import StudyRow
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, enter_study, read_stored_study
@@ -66,7 +68,7 @@ def begin_trial(storage: Storage, spec: StudySpec, lease: Lease) -> Trial:
         )
         study_id = storage.optuna.get_study_id_from_name(spec.name)
         trial_id = storage.optuna.create_new_trial(study_id, template)
-        storage.ledger.set_trial(lease, trial_id)
+        storage.leases.set_trial(lease, trial_id)
     trial = optuna.trial.Trial(study, trial_id)
     config_from(spec, PREPARED.fingerprint, trial)
     return trial
@@ -74,7 +76,7 @@ def begin_trial(storage: Storage, spec: StudySpec, lease: Lease) -> Trial:
 
 def claimed(storage: Storage, spec: StudySpec, worker: str = "worker") -> Lease:
     """Return a lease where there has to be one."""
-    lease = storage.ledger.claim(spec.name, worker)
+    lease = storage.leases.claim(spec.name, worker)
     assert lease is not None
     return lease
 
@@ -96,9 +98,25 @@ def run_trial(
         trial.should_prune()  # halving pruners write down what they saw
     value = curve[-1] if state == TrialState.COMPLETE else None
     ended = trial.study.tell(trial, value, state=state)
-    storage.ledger.finish(lease)
+    storage.leases.finish(lease)
     return ended
 
 
 def stored(storage: Storage, spec: StudySpec) -> OpenStudy:
     return read_stored_study(storage, spec.name)
+
+
+def row_of(storage: Storage, study: str = "made") -> StudyRow:
+    row = storage.ledger.study(study)
+    assert row is not None
+    return row
+
+
+def launch(storage: Storage, trials: int, timeout_s: float | None = None) -> None:
+    storage.ledger.begin_launch("made", spec_of().model_dump_json(), trials, timeout_s)
+
+
+def rewind(storage: Storage, table: Table, column: str, seconds: float) -> None:
+    """Put what was written down as a time of the database's clock so long before it."""
+    with storage.ledger.engine.begin() as connection:
+        connection.execute(table.update().values({column: table.c[column] - seconds}))

@@ -31,7 +31,7 @@ def assert_exactly(storage: Storage, name: str, trials: int) -> None:
     study = read_stored_study(storage, name)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * trials
     assert sorted(t.user_attrs["slot"] for t in study.trials) == list(range(trials))
-    assert storage.ledger.open_leases(name) == 0
+    assert storage.leases.open_leases(name) == 0
     assert study.held == study.interrupted == frozenset()
 
 

@@ -83,7 +83,7 @@ def test_a_study_on_ray_is_complete_though_one_of_its_workers_was_killed(tmp_pat
     storage = open_storage(url, create=False)
     study = read_stored_study(storage, "on-ray")
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 4
-    assert storage.ledger.open_leases("on-ray") == 0
+    assert storage.leases.open_leases("on-ray") == 0
     assert len(storage.openings.of(study.fingerprint)) == 1
     assert (tmp_path / "runs/on-ray/model.safetensors").exists()
     assert_undisturbed(storage, "on-ray", prepare(digits_spec("any").data).folder)

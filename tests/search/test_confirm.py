@@ -249,8 +249,8 @@ def test_each_training_is_claimed_once_and_the_last_claim_ends_the_confirming(
     assert first is not None and second is not None and third is None
     assert {first.slot, second.slot} == {confirm_slot(0, 0), confirm_slot(1, 0)}
     assert waiting(storage).confirming == 2 and waiting(storage).held == 0
-    assert storage.ledger.open_leases("made") == 0, "they are no trials"
-    assert storage.ledger.claim("made", "worker") is None
+    assert storage.leases.open_leases("made") == 0, "they are no trials"
+    assert storage.leases.claim("made", "worker") is None
     for lease, number in ((first, 0), (second, 1)):
         assert storage.confirmations.write(lease, number, right(900))
         assert not storage.confirmations.write(lease, number, right(900)), "it ends once"
@@ -268,12 +268,12 @@ def test_a_dead_workers_training_is_taken_over_and_it_loses_the_right_to_write(
     dead = confirm.claim(storage, "made", "dead")
     assert dead is not None
     assert confirm.claim(storage, "made", "alive") is None, "the lease holds"
-    storage.ledger.expire_worker("dead")
+    storage.leases.expire_worker("dead")
     alive = confirm.claim(storage, "made", "alive")
     assert alive is not None and (alive.slot, alive.attempts) == (dead.slot, 2)
     assert not storage.confirmations.write(dead, 0, right(800))
     assert storage.confirmations.write(alive, 0, right(900))
-    storage.ledger.expire_worker("alive")
+    storage.leases.expire_worker("alive")
     assert confirm.claim(storage, "made", "third") is None
 
 
@@ -283,7 +283,7 @@ def test_nothing_is_ended_while_a_worker_is_at_a_finalist(storage: Storage) -> N
     assert lease is not None
     storage.confirmations.end("made")
     assert waiting(storage).confirm_due
-    storage.ledger.give_back(lease)
+    storage.leases.give_back(lease)
     storage.confirmations.end("made")
     assert not waiting(storage).confirm_due
 
@@ -305,18 +305,18 @@ def test_the_time_that_is_kept_to_confirm_is_not_for_trials(storage: Storage) ->
     storage.ledger.begin_launch("made", spec.model_dump_json(), 3, 100.0, confirm=True)
     storage.ledger.set_final_s("made", 10.0, 20.0)
     lease = claimed(storage, spec)
-    pulse = storage.ledger.renew(lease)
+    pulse = storage.leases.renew(lease)
     assert pulse is not None and pulse.kept_s == 30.0
-    storage.ledger.give_back(lease)
+    storage.leases.give_back(lease)
     spend(storage, 75)
     now = waiting(storage)
     assert now.time_is_up and not now.has_work and now.search_is_over
     assert now.confirms and not now.is_over
     again = confirm.claim(storage, "made", "worker")
     assert again is not None
-    pulse = storage.ledger.renew(again)
+    pulse = storage.leases.renew(again)
     assert pulse is not None and pulse.kept_s == 10.0, "what the final needs is kept from both"
-    storage.ledger.give_back(again)
+    storage.leases.give_back(again)
     spend(storage, 95)
     assert not waiting(storage).confirms and waiting(storage).is_over
 

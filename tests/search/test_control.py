@@ -12,7 +12,7 @@ from made_trainings import config
 from hpsearch.errors import StudyNotFoundError, StudyStateError
 from hpsearch.search import control
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.leases import HeldLease
+from hpsearch.search.held_lease import HeldLease
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
 from hpsearch.search.storage import Storage
 
@@ -22,10 +22,10 @@ def test_a_paused_study_gives_no_trial_away_until_it_is_resumed(storage: Storage
     control.pause(storage, spec.name)
     row = storage.ledger.study(spec.name)
     assert row is not None and row.state == PAUSED and row.note.startswith("by ")
-    assert storage.ledger.claim(spec.name, "worker") is None
+    assert storage.leases.claim(spec.name, "worker") is None
     assert storage.ledger.waiting() == []
     control.resume(storage, spec.name)
-    assert storage.ledger.claim(spec.name, "worker") is not None
+    assert storage.leases.claim(spec.name, "worker") is not None
 
 
 @on_sqlite
@@ -35,7 +35,7 @@ def test_a_worker_at_a_trial_hears_of_it(order: object, storage: Storage) -> Non
     lease = claimed(storage, spec)
     assert callable(order)
     order(storage, spec.name)
-    with HeldLease(storage.ledger, lease) as held:
+    with HeldLease(storage.leases, lease) as held:
         assert "the study is" in (held.why_stop() or "")
 
 
@@ -44,12 +44,12 @@ def test_finish_lets_those_at_work_end_and_none_begin(storage: Storage) -> None:
     spec = enter(storage)
     lease = claimed(storage, spec)
     control.finish(storage, spec.name)
-    assert storage.ledger.claim(spec.name, "another") is None
-    with HeldLease(storage.ledger, lease) as held:
+    assert storage.leases.claim(spec.name, "another") is None
+    with HeldLease(storage.leases, lease) as held:
         assert held.why_stop() is None
     (study,) = storage.ledger.waiting()
     assert not study.is_over
-    storage.ledger.finish(lease)
+    storage.leases.finish(lease)
     (study,) = storage.ledger.waiting()
     assert study.is_over
 
@@ -64,7 +64,7 @@ def test_deleting_takes_trials_and_checkpoints_and_the_lease_of_who_is_at_it(
     place.save(spec.name, 0, config(), b"content")
     control.delete(storage, spec.name, place)
     assert storage.study_names() == [] and place.size_bytes(spec.name) == 0
-    assert storage.ledger.renew(lease) is None
+    assert storage.leases.renew(lease) is None
     enter(storage, spec)
     assert storage.load(spec.name).get_trials() == []
 

@@ -218,7 +218,7 @@ def test_a_trial_taken_over_after_it_stopped_ends_as_it_would_have(
         user_attrs={k: whole.user_attrs[k] for k in ("curve", "duration_s", "best_epoch")},
         steps=whole.intermediate_values,
     )
-    storage.ledger.give_back(lease)
+    storage.leases.give_back(lease)
     assert at_work.run(claimed(storage, again)) == TrialState.COMPLETE
     (ended,) = stored(storage, again).trials
     assert ended.value == whole.value

@@ -32,7 +32,7 @@ def test_three_failures_in_a_row_from_one_cause_stop_the_study(storage: Storage)
         STOPPED,
         "3 trials in a row failed: IndexError: target 2 is out of bounds",
     )
-    assert storage.ledger.claim(spec.name, "worker") is None
+    assert storage.leases.claim(spec.name, "worker") is None
     assert all(t.user_attrs["traceback"] == "Traceback ..." for t in stored(storage, spec).trials)
 
 
@@ -65,7 +65,7 @@ def test_an_infeasible_trial_is_pruned_with_a_constraint_that_samplers_read(
     (ended,) = stored(storage, spec).trials
     assert ended.constraints == {"memory": 1.0}
     assert ended.user_attrs["reason"] == "too large"
-    assert storage.ledger.open_leases(spec.name) == 0
+    assert storage.leases.open_leases(spec.name) == 0
 
 
 @on_sqlite
@@ -86,7 +86,7 @@ def test_a_supervisor_finds_the_trial_of_a_lease_unless_it_has_ended(storage: St
     lease = claimed(storage, spec)
     assert endings.live_trial(storage, lease) is None, "it does not exist yet"
     trial = begin_trial(storage, spec, lease)
-    (held,) = storage.ledger.held_by([lease.worker])
+    (held,) = storage.leases.held_by([lease.worker])
     found = endings.live_trial(storage, held.lease)
     assert found is not None and found.number == trial.number
     endings.complete(storage, trial, lease, 0.9)

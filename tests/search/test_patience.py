@@ -20,7 +20,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
 from hpsearch.errors import StorageError
-from hpsearch.search.ledger import Pulse
+from hpsearch.search.leases import Pulse
 from hpsearch.search.patience import DATABASE_ERRORS, Patience, first_cause, passes
 from hpsearch.search.storage import Storage, open_storage
 
@@ -95,16 +95,16 @@ def test_calls_of_the_ledger_wait_out_an_outage(
         storage,
         outage,
         [
-            lambda: storage.ledger.renew(held),
-            lambda: storage.ledger.claim("made", "next"),
-            lambda: storage.ledger.finish(ended),
+            lambda: storage.leases.renew(held),
+            lambda: storage.leases.claim("made", "next"),
+            lambda: storage.leases.finish(ended),
             lambda: storage.openings.write_result(opening, {"trial": 0}),
         ],
         giving_up,
     )
     assert isinstance(pulse, Pulse)
     assert claim is not None and claim.slot == 2, "no slot was spent on tries that failed"
-    assert storage.ledger.open_leases("made") == 2
+    assert storage.leases.open_leases("made") == 2
     assert [o.result for o in storage.openings.of("a" * 64)] == [{"trial": 0}]
 
 
@@ -189,7 +189,7 @@ def test_an_error_that_stays_is_not_waited_for(patient_storage: Storage) -> None
             connection.execute(text(f"ALTER TABLE {table} RENAME TO {table}_elsewhere"))
     began = time.monotonic()
     with pytest.raises(DATABASE_ERRORS, match="hpsearch_leases"):
-        patient_storage.ledger.open_leases("made")
+        patient_storage.leases.open_leases("made")
     with pytest.raises(DATABASE_ERRORS):
         study.set_user_attr("x", 1)
     assert time.monotonic() - began < 5

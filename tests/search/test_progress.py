@@ -69,8 +69,8 @@ def test_a_trial_runs_while_its_lease_is_held_and_is_interrupted_after_that(
     leases = [claimed(storage, spec, worker) for worker in ("alive", "dead", "stopped")]
     trials = [begin_trial(storage, spec, lease) for lease in leases]
     assert [t.number for t in progress(storage).running] == [0, 1, 2]
-    storage.ledger.expire_worker("dead")
-    storage.ledger.give_back(leases[2])
+    storage.leases.expire_worker("dead")
+    storage.leases.give_back(leases[2])
     now = progress(storage)
     assert [t.number for t in now.running] == [0]
     assert now.interrupted == 2
@@ -88,7 +88,7 @@ def test_a_claim_whose_trial_does_not_exist_yet_is_neither_running_nor_interrupt
     spec = enter(storage)
     claimed(storage, spec, "alive")
     claimed(storage, spec, "dead")
-    storage.ledger.expire_worker("dead")
+    storage.leases.expire_worker("dead")
     now = progress(storage)
     assert (now.running, now.interrupted) == ([], 0)
 
@@ -101,7 +101,7 @@ def test_a_trial_that_ended_is_over_though_its_worker_has_not_said_so_yet(
     trial = begin_trial(storage, spec, claimed(storage, spec, "worker"))
     trial.study.tell(trial, 0.5)
     if dead:
-        storage.ledger.expire_worker("worker")
+        storage.leases.expire_worker("worker")
     now = progress(storage)
     assert (now.complete, now.running, now.interrupted) == (1, [], 0)
 
@@ -215,7 +215,7 @@ def test_a_study_that_somebody_is_at_and_one_that_is_done_do_not_wait(storage: S
     spec = enter(storage)
     begin_trial(storage, spec, claimed(storage, spec))
     assert why(storage) is None
-    storage.ledger.expire_worker("worker")
+    storage.leases.expire_worker("worker")
     assert why(storage) is not None
     storage.ledger.set_state("made", DONE)
     assert why(storage) is None

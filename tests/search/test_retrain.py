@@ -19,7 +19,7 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
 from hpsearch.search import control
 from hpsearch.search.confirm import choice, hits, plan
-from hpsearch.search.ledger import MAX_ATTEMPTS, Lease
+from hpsearch.search.leases import MAX_ATTEMPTS, Lease
 from hpsearch.search.progress import progress_of
 from hpsearch.search.samplers import seed_of
 from hpsearch.search.storage import Storage
@@ -200,7 +200,7 @@ def test_a_training_on_which_workers_die_is_given_up_with_that_reason(
 
     with pytest.raises(KeyboardInterrupt):
         work_here(storage, "again", tmp_path, progressed=progressed)
-    storage.ledger.expire_worker("here")
+    storage.leases.expire_worker("here")
     work_here(storage, "again", tmp_path)
     (found,) = read_stored_study(storage, "again").confirmations
     assert found.score is None

@@ -50,7 +50,7 @@ def sample(storage: Storage, spec: StudySpec, count: int) -> list[dict[str, Any]
         lease = claimed(storage, spec)
         trial = begin_trial(storage, spec, lease)
         trial.study.tell(trial, float(trial.params.get("activation") == "gelu"))
-        storage.ledger.finish(lease)
+        storage.leases.finish(lease)
         params.append(trial.params)
     return params
 
@@ -178,7 +178,7 @@ def test_a_grid_yields_every_point_exactly_once(storage: Storage) -> None:
     spec = enter(storage, spec_of(space=GRID, sampler="grid", trials=1000))
     assert spec.trial_budget() == 24
     tried = sample(storage, spec, 24)
-    assert storage.ledger.claim(spec.name, "worker") is None
+    assert storage.leases.claim(spec.name, "worker") is None
     points = {(p["optimizer"], p["filters"], round(p["dropout"], 6)) for p in tried}
     assert points == set(itertools.product(("adam", "sgd"), (8, 16, 24), (0.0, 0.1, 0.2, 0.3)))
 
@@ -259,7 +259,7 @@ def test_a_trial_that_changes_hands_keeps_its_values(storage: Storage) -> None:
     sample(storage, spec, 2)
     lease = claimed(storage, spec, "dead")
     sampled = begin_trial(storage, spec, lease).params
-    storage.ledger.expire_worker("dead")
+    storage.leases.expire_worker("dead")
     taken = claimed(storage, spec, "next")
     again = begin_trial(storage, spec, taken)
     assert again.params == sampled

@@ -154,7 +154,7 @@ def test_a_trial_that_hangs_is_ended_by_its_supervisor_and_the_study_goes_on(
     (trial,) = read_stored_study(storage, "hangs").trials
     assert trial.state == TrialState.FAIL
     assert "it hung: no batch was over for 1 s" in trial.user_attrs["reason"]
-    assert storage.ledger.open_leases("hangs") == 0
+    assert storage.leases.open_leases("hangs") == 0
 
 
 @on_sqlite
@@ -432,13 +432,13 @@ def test_a_trial_whose_worker_died_before_it_sampled_is_taken_over(
 ) -> None:
     """Optuna's cache of the next worker has not read the trial, and has to before it samples."""
     prepared = opened(storage, digits_spec("unsampled", trials=1, epochs=1))
-    lease = storage.ledger.claim("unsampled", "dead")
+    lease = storage.leases.claim("unsampled", "dead")
     assert lease is not None
     attrs = {"slot": 0, "seed": 1, "precision": "fp32", "threads": 1, "torch": "any"}
     template = create_trial(state=TrialState.RUNNING, user_attrs=attrs)
     study_id = storage.optuna.get_study_id_from_name("unsampled")
-    storage.ledger.set_trial(lease, storage.optuna.create_new_trial(study_id, template))
-    storage.ledger.expire_worker("dead")
+    storage.leases.set_trial(lease, storage.optuna.create_new_trial(study_id, template))
+    storage.leases.expire_worker("dead")
     fresh = open_storage(storage.url.render_as_string(False), create=False)
     work_here(fresh, "unsampled", tmp_path)
     fresh.close()

@@ -193,7 +193,7 @@ def test_a_trial_is_rebuilt_as_it_was_sampled(storage: Storage) -> None:
         lease = claimed(storage, spec)
         trial = begin_trial(storage, spec, lease)
         trial.study.tell(trial, 0.5)
-        storage.ledger.finish(lease)
+        storage.leases.finish(lease)
         rebuilt = stored(storage, spec).config(stored(storage, spec).trials[lease.slot])
         families.add(rebuilt.family)
         params = trial.params

@@ -91,7 +91,7 @@ def test_parameters_of_a_held_trial_are_written_with_what_follows(storage: Stora
     study = storage.load(spec.name, optuna.samplers.RandomSampler(seed=0))
     template = optuna.trial.create_trial(state=TrialState.RUNNING)
     trial_id = storage.optuna.create_new_trial(study._study_id, template)
-    storage.ledger.set_trial(lease, trial_id)
+    storage.leases.set_trial(lease, trial_id)
     with storage.optuna.held(trial_id):
         trial = optuna.trial.Trial(study, trial_id)
         asked = trial.suggest_float("dropout", 0.0, 0.5), trial.suggest_int("filters", 8, 64)

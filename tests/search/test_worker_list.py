@@ -45,5 +45,5 @@ def test_renewing_a_lease_is_a_sign_of_life(
     storage.workers.enter("worker", "cpu", "hpsearch 1")
     lease = claimed(storage, spec, "worker")
     before = storage.workers.present()[0].seen_s
-    storage.ledger.renew(lease)
+    storage.leases.renew(lease)
     assert storage.workers.present()[0].seen_s < before + 0.5
