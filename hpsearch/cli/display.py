@@ -47,6 +47,7 @@ class Display:
         self._live = Live(console=err, refresh_per_second=4, transient=True)
         self._seen: set[int] | None = None
         self._state = OPEN
+        self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
         self._interactive = err.is_terminal
 
@@ -137,8 +138,10 @@ class Display:
     def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
         which = "the default configuration" if epoch.get("baseline") else f"trial {trial} again"
         words = f"final: {which}, epoch"
+        self._finals[words] = epoch["epoch"]
         if self._interactive:
-            self._live.update(_bar(words, epoch["epoch"], self._spec.search.epochs))
+            of = self._spec.search.epochs
+            self._live.update(Group(*(_bar(w, done, of) for w, done in self._finals.items())))
         elif epoch["epoch"] == 1:
             err.print(f"{words}s 1 to {self._spec.search.epochs}")
 

@@ -99,7 +99,7 @@ def reckoned(spec: StudySpec, epochs_s: list[float], workers: int) -> Estimate:
         rounds = math.ceil(budget / workers) if budget < 3 * workers else budget / workers
         return min(timeout, START_S + rounds * trial_s + confirm_s + START_S + final_s)
 
-    final_s = mean * (2 if spec.final.baseline else 1)
+    final_s = mean * (2 if spec.final.baseline and workers == 1 else 1)  # else both at once
     trainings = spec.candidates() * spec.confirm.seeds
     confirm_s = math.ceil(trainings / workers) * mean
     kept_s = min(confirm_s, CONFIRM_SHARE * timeout) if trainings else 0.0

@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from optuna.trial import FrozenTrial
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
@@ -23,10 +28,10 @@ from hpsearch.results.luck import confirmed, search_luck
 from hpsearch.results.measured import gained, interval, measured
 from hpsearch.results.mistakes import SHEET, worst_mistakes, write_mistakes
 from hpsearch.results.residuals import PLOT, write_residuals
-from hpsearch.results.weights import probabilities_of, save_model
-from hpsearch.search.baseline import baseline_of, whole_training_s
+from hpsearch.results.weights import load_model, probabilities_of, save_model
+from hpsearch.search.baseline import baseline_of, trained_at_once, whole_training_s
 from hpsearch.search.objective import recorded
-from hpsearch.search.processes import Tell, device_named, user_name
+from hpsearch.search.processes import Tell, device_named, in_child, user_name
 from hpsearch.search.storage import open_storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 from hpsearch.search.trials import device_name as name_of_device
@@ -34,19 +39,23 @@ from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import Final
 from hpsearch.study.tasks import key_of
 from hpsearch.training.loop import evaluate, never, outputs_of, train
-from hpsearch.training.state import Training
+from hpsearch.training.tasks import LearningTask, task_for
+
+BASELINE_WEIGHTS = ".baseline.safetensors"
 
 TrainOn = Literal["train", "train+test"]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training and its scores; `test_told` is None where test was taught, too."""
+    """A trained network and its scores; `test_told` is None where it is not known."""
 
     config: TrialConfig
-    training: Training
+    model: nn.Module
+    task: LearningTask
+    device: torch.device
     scores: dict[str, Any]
-    test_told: Tensor | None
+    test_told: Tensor | None = None
 
 
 def train_again(
@@ -61,7 +70,7 @@ def train_again(
     data = load_search_data(prepared)
     trained = _trained(tell, config, data, device_name, train_on)
     if weights is not None:
-        save_model(weights, trained.training.model, config, data)
+        save_model(weights, trained.model, config, data)
     return trained.scores
 
 
@@ -90,7 +99,7 @@ def _trained(
         "test": None,
     }
     if not alone:
-        return Trained(config, training, scores, None)
+        return Trained(config, training.model, task, device, scores)
     test = resident(data.test, data, device)
     told = task.told(outputs_of(training.model, test, config))
     scores["test"] = {
@@ -99,7 +108,7 @@ def _trained(
         key: result.test_metric,
         "interval": interval(task.name, config.metric, told, test.targets),
     }
-    return Trained(config, training, scores, told)
+    return Trained(config, training.model, task, device, scores, told)
 
 
 def _with_test_taught(data: SearchData) -> SearchData:
@@ -132,16 +141,14 @@ def run_final(
     storage = open_storage(storage_url, create=False, gives_up=never)  # found wrong now, not later
     try:
         stored, data = read_stored_study(storage, study), load_search_data(prepared)
-        asked = stored.spec.final
-        choice = _trained(tell, config, data, device_name, asked.train_on)
-        heat = _temperature(asked, choice, data)
-        save_model(weights, choice.training.model, config, data, heat)
-        beside = baseline_of(stored.spec, stored.trials) if asked.baseline else None
+        beside = baseline_of(stored.spec, stored.trials) if stored.spec.final.baseline else None
         if beside is not None and beside.number == trial_number:
             beside = None
         row = storage.ledger.study(study)
         left_s = None if row is None else row.time_left_s
-        baseline = _baseline(tell, stored, beside, data, device_name, left_s)
+        choice, heat, baseline = _train_both(
+            tell, stored, config, beside, data, prepared, device_name, weights, left_s
+        )
         if opening_id is None:
             who = f"{user_name()}@{socket.gethostname()}"
             if isinstance(baseline, Trained) and beside is not None:
@@ -165,6 +172,39 @@ def run_final(
     return result
 
 
+def _train_both(
+    tell: Tell,
+    study: OpenStudy,
+    config: TrialConfig,
+    beside: FrozenTrial | None,
+    data: SearchData,
+    prepared: Path,
+    device_name: str,
+    weights: Path,
+    left_s: float | None,
+) -> tuple[Trained, float | None, Trained | str | None]:
+    """Return the choice trained and saved, its temperature, and the baseline; at once on a CPU."""
+    tell, given_up, began = _one_at_a_time(tell), threading.Event(), time.monotonic()
+
+    def train_baseline() -> Trained | str | None:
+        place, spent_s = weights.with_name(BASELINE_WEIGHTS), time.monotonic() - began
+        left = None if left_s is None else left_s - spent_s
+        return _baseline(tell, study, beside, prepared, device_name, left, place, given_up.is_set)
+
+    with ThreadPoolExecutor(1) as aside:
+        at_once = trained_at_once(device_named(device_name).type)
+        begun = aside.submit(train_baseline) if at_once else None
+        try:
+            choice = _trained(tell, config, data, device_name, study.spec.final.train_on)
+            heat = _temperature(study.spec.final, choice, data)
+            save_model(weights, choice.model, config, data, heat)
+            baseline = train_baseline() if begun is None else begun.result()
+        except BaseException:
+            given_up.set()
+            raise
+    return choice, heat, baseline
+
+
 def _temperature(asked: Final, choice: Trained, data: SearchData) -> float | None:
     """Return the temperature fitted on **test**, None where none is asked for."""
     if not asked.temperature or choice.test_told is None:
@@ -176,36 +216,60 @@ def _baseline(
     tell: Tell,
     study: OpenStudy,
     trial: FrozenTrial | None,
-    data: SearchData,
+    prepared: Path,
     device_name: str,
     left_s: float | None,
+    weights: Path,
+    given_up: Callable[[], bool],
 ) -> Trained | str | None:
-    """Return the default configuration trained, or why it could not be; None without one."""
+    """Return the default configuration trained, or why it could not be; None without one.
+
+    In a process of its own, so that the choice can be trained meanwhile; its weights pass through
+    a file that is not kept.
+    """
     if trial is None:
         return None
     if left_s is not None and left_s < whole_training_s(study.spec, trial):
         return "the study's timeout leaves no time for it"
-
-    def tell_which(epoch: Any) -> None:
-        tell(epoch | {"baseline": True})
-
+    config = study.config(trial)
     try:
-        return _trained(tell_which, study.config(trial), data, device_name,
-                        study.spec.final.train_on)  # fmt: skip
+        scores = in_child(
+            train_again, config, prepared, device_name, weights, study.spec.final.train_on,
+            threads=config.threads, hear=lambda epoch: tell(epoch | {"baseline": True}),
+            interrupted=given_up,
+        )  # fmt: skip
+        device = device_named(device_name)
+        model = load_model(weights).model.to(device)
     except HpsearchError as error:  # the choice is not to suffer from it
         return str(error)
+    finally:
+        weights.unlink(missing_ok=True)
+    return Trained(
+        config, model, task_for(config, load_search_data(prepared), device), device, scores
+    )
+
+
+def _one_at_a_time(tell: Tell) -> Tell:
+    """Return what tells the same, though threads tell at once."""
+    lock = threading.Lock()
+
+    def told(message: object) -> None:
+        with lock:
+            tell(message)
+
+    return told
 
 
 def _validation_told(trained: Trained, sealed: Labelled, data: SearchData) -> tuple[Tensor, Tensor]:
-    split = resident(sealed, data, trained.training.device)
-    return outputs_of(trained.training.model, split, trained.config), split.targets
+    split = resident(sealed, data, trained.device)
+    return outputs_of(trained.model, split, trained.config), split.targets
 
 
 def _judged(
     choice: Trained, sealed: Labelled, data: SearchData, heat: float | None, folder: Path
 ) -> dict[str, Any]:
     """Return what validation says of the choice; pictures of its errors go into `folder`."""
-    config, task = choice.config, choice.training.task
+    config, task = choice.config, choice.task
     outputs, targets = _validation_told(choice, sealed, data)
     found = measured(task, config, outputs, targets)
     found["outputs_sha256"] = digest(outputs)
@@ -249,10 +313,10 @@ def _compared(
         return None
     if isinstance(baseline, str):
         return {"trial": trial.number, "failed": baseline}
-    config, task = baseline.config, baseline.training.task
+    config, task = baseline.config, baseline.task
     outputs, targets = _validation_told(baseline, sealed, data)
     found = measured(task, config, outputs, targets)
-    mine = choice.training.task.told(_validation_told(choice, sealed, data)[0])
+    mine = choice.task.told(_validation_told(choice, sealed, data)[0])
     gain, bounds = gained(task.name, config.metric, mine, task.told(outputs), targets)
     kept = ("images", "loss", key_of(config.metric), "interval")
     return {

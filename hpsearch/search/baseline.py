@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.search.processes import cores
 from hpsearch.study.spec import StudySpec
 
 BASELINE_SLOT = 0  # whose trial has the defaults of the space, wherever it is not a grid
@@ -25,6 +26,14 @@ def baseline_of(spec: StudySpec, trials: Sequence[FrozenTrial]) -> FrozenTrial |
         first.state == TrialState.PRUNED and first.user_attrs["curve"][-1]["train_loss"] is not None
     )
     return first if trained else None
+
+
+def trained_at_once(device_type: str) -> bool:
+    """Whether the final trains the choice and the baseline at the same time.
+
+    On a GPU they would share its memory, for which each of them was measured alone.
+    """
+    return device_type == "cpu" and cores() > 1
 
 
 def whole_training_s(spec: StudySpec, trial: FrozenTrial) -> float:

@@ -21,7 +21,12 @@ from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape
 from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search import endings
-from hpsearch.search.baseline import BASELINE_SLOT, baseline_of, whole_training_s
+from hpsearch.search.baseline import (
+    BASELINE_SLOT,
+    baseline_of,
+    trained_at_once,
+    whole_training_s,
+)
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.confirm import CONFIRM_SHARE
 from hpsearch.search.held_lease import HeldLease
@@ -231,7 +236,9 @@ class TrialRunner:
         final_s = took_s
         baseline = baseline_of(spec, study.get_trials(deepcopy=False))
         if spec.final.baseline and baseline is not None and baseline.number != best.number:
-            final_s += min(whole_training_s(spec, baseline), BASELINE_MOST * took_s)
+            beside_s = min(whole_training_s(spec, baseline), BASELINE_MOST * took_s)
+            at_once = trained_at_once(self.device.type)
+            final_s = max(took_s, beside_s) if at_once else took_s + beside_s
         final_s = final_s * FINAL_MARGIN + FINAL_START_S
         self.storage.ledger.set_final_s(spec.name, final_s, confirm_s)
 

@@ -24,6 +24,7 @@ name: on-ray
 data: {source: digits}
 space: {filters: [4, 8], layers: [1, 2], units1: 16, units2: 16}
 search: {trials: 4, epochs: 40, pruner: none, sampler: random, precision: fp32}
+confirm: {candidates: 2, seeds: 2}
 """
 PATIENCE_S = 240
 
@@ -84,6 +85,7 @@ def test_a_study_on_ray_is_complete_though_one_of_its_workers_was_killed(tmp_pat
     study = read_stored_study(storage, "on-ray")
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 4
     assert storage.leases.open_leases("on-ray") == 0
+    assert len(study.confirmations) == 4 and all(c.reason is None for c in study.confirmations)
     assert len(storage.openings.of(study.fingerprint)) == 1
     assert (tmp_path / "runs/on-ray/model.safetensors").exists()
     assert_undisturbed(storage, "on-ray", prepare(digits_spec("any").data).folder)
