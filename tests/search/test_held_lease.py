@@ -12,8 +12,8 @@ import pytest
 from fixtures_storage import Outage
 from made_studies import claimed, enter, spec_of
 
+from hpsearch.search import held_lease, tables
 from hpsearch.search import leases as leases_module
-from hpsearch.search import tables
 from hpsearch.search.held_lease import HeldLease
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
 from hpsearch.search.storage import Storage
@@ -23,7 +23,7 @@ PATIENCE_S = 10  # for what takes a fraction of a second on an idle machine
 
 @pytest.fixture(autouse=True)
 def renewing_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases_module, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(held_lease, "RENEW_EVERY_S", 0.05)
 
 
 def soon(true: Callable[[], bool]) -> bool:
