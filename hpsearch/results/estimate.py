@@ -138,7 +138,7 @@ def epochs_left(search: Search, trials: int) -> float:
             trained += 1
             value = worth - SLOPE / epoch + rng.normal(0, NOISE) / math.sqrt(epoch)
             trial.report(value, epoch)
-            if trial.should_prune():
+            if epoch < search.epochs and trial.should_prune():
                 state = optuna.trial.TrialState.PRUNED
                 break
         complete = state == optuna.trial.TrialState.COMPLETE

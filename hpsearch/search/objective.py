@@ -107,7 +107,8 @@ def objective(
             raise optuna.TrialPruned(f"the loss was no finite number after epoch {epoch.number}")
         if epoch.number > len(reported):
             epoch_over()
-            if trial.should_prune():
+            goes_on = epoch.number < config.epochs and not training.turned
+            if goes_on and trial.should_prune():  # at the end there is nothing to be spared
                 raise optuna.TrialPruned(_too_weak(trial, config, epoch))
         if saved.epochs < epoch.number < config.epochs:
             saved.keep(training)

@@ -154,6 +154,23 @@ def test_a_trial_that_learns_too_little_is_pruned_for_an_error_too_high(
     assert final_s == pytest.approx(kept_for * 1.05 + 10, abs=0.01), "time is kept for the best"
 
 
+@on_sqlite
+def test_a_trial_that_has_trained_to_its_end_is_complete_however_weak(
+    storage: Storage, numbers: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {"learning_rate": [3e-3, 4e-3, 1e-7], "filters": 8, "layers": 1, "units1": 16}
+    pruner = MEDIAN | {"warmup_epochs": 2}  # so that the third epoch is the first to be judged
+    for epochs, last in ((3, TrialState.COMPLETE), (4, TrialState.PRUNED)):
+        name = f"of-{epochs}-epochs"
+        spec = enter(
+            storage,
+            spec_of(name, numbers, space, sampler="grid", trials=3, epochs=epochs, pruner=pruner),
+        )
+        for _ in range(3):
+            runner(storage, spec, tmp_path).run(claimed(storage, spec))
+        assert stored(storage, spec).trials[2].state == last, "pruning it would spare nothing"
+
+
 # Early stopping
 
 
