@@ -50,10 +50,10 @@ CLAIMS = (
 def steps(rng: Random) -> list[tuple[str, Any]]:
     """Return what happens to two studies of the same data; close scores, so that all can win."""
     found: list[tuple[str, Any]] = []
-    if rng.random() < 0.15:  # three finalists, of which the first wins clearly with new seeds
+    if rng.random() < 0.4:  # three finalists, of which the first is far better with new seeds
         found += [("trial", ("mine", score, TrialState.COMPLETE)) for score in (0.9, 0.8, 0.7)]
-        found.append(("confirm", ("mine", [1.0, 0.15, 0.2] * 3, 9)))
-    for _ in range(rng.randrange(14)):
+        found.append(("confirm", ("mine", [1.0, 0.15, 0.2] * 3, rng.choice([3, 9]))))
+    for _ in range(rng.randrange(14 - len(found))):
         study = rng.choice(["mine", "mine", "mine", "other"])
         what = rng.choices(["trial", "confirm", "open", "delete"], [6, 3, 4, 1])[0]
         if what == "trial":
@@ -209,7 +209,7 @@ def test_a_report_of_a_random_ledger_claims_nothing_that_is_not_in_it(ledger: St
     seen: set[str] = set()
 
     # Not shrunk, which takes minutes: so short a history can be read.
-    @settings(max_examples=250, phases=[Phase.generate])
+    @settings(max_examples=300, phases=[Phase.generate])
     @given(st.randoms(use_true_random=True))
     def report_of(rng: Random) -> None:
         number = next(names)
