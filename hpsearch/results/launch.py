@@ -170,9 +170,10 @@ def _search(
             "happened; launch it again, and it goes on"
         )
     if workers.gave_up and progress.finished < progress.budget:
+        why = f"'hpsearch status {name}' shows why trials failed"
         raise WorkerError(
             f"no worker of study '{name}' could go on after {progress.finished} of "
-            f"{progress.budget} trials; 'hpsearch status {name}' shows why trials failed"
+            f"{progress.budget} trials; {why if progress.failed else 'what they said is above'}"
         )
     confirm = progress.confirm
     if workers.gave_up and confirm is not None and confirm.is_due and confirm.ended < confirm.of:

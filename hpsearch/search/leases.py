@@ -208,15 +208,6 @@ class Leases:
             ).all()
         return {r.trial_id for r in rows if r.held}, {r.trial_id for r in rows if not r.held}
 
-    @patient
-    def open_leases(self, study: str) -> int:
-        """Return how many claimed trials have not ended."""
-        with reading(self.engine) as connection:
-            query = select(func.count()).where(
-                leases.c.study == study, ~leases.c.done, leases.c.slot >= 0
-            )
-            return int(connection.execute(query).scalar_one())
-
 
 def fresh(lease: Lease) -> dict[str, Any]:
     """Return the row of a lease that begins now."""

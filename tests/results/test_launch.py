@@ -17,6 +17,7 @@ import torch
 from fixtures_storage import on_postgres
 from optuna.trial import TrialState
 from safetensors import safe_open
+from search.made_studies import open_leases
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.sealed import open_sealed
@@ -344,7 +345,7 @@ def assert_whole(folder: Path) -> None:
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 4
     assert all(list(t.intermediate_values) == list(range(1, 13)) for t in study.trials)
     assert sorted(t.user_attrs["slot"] for t in study.trials) == [0, 1, 2, 3]
-    assert storage.leases.open_leases("long") == 0
+    assert open_leases(storage, "long") == 0
     assert len(storage.openings.of(study.fingerprint)) == 1
     storage.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import Table
+from sqlalchemy import Table, func, select
 
 from hpsearch.data.prepare import Prepared
 from hpsearch.search.leases import Lease
@@ -16,6 +16,7 @@ from hpsearch.search.ledger import StudyRow
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, enter_study, read_stored_study
+from hpsearch.search.tables import leases
 from hpsearch.study.spec import StudySpec, config_from
 
 PREPARED = Prepared(
@@ -120,3 +121,10 @@ def rewind(storage: Storage, table: Table, column: str, seconds: float) -> None:
     """Put what was written down as a time of the database's clock so long before it."""
     with storage.ledger.engine.begin() as connection:
         connection.execute(table.update().values({column: table.c[column] - seconds}))
+
+
+def open_leases(storage: Storage, study: str) -> int:
+    """Return how many claimed trials have not ended."""
+    mine = (leases.c.study == study, ~leases.c.done, leases.c.slot >= 0)
+    with storage.leases.engine.connect() as connection:
+        return int(connection.execute(select(func.count()).where(*mine)).scalar_one())

@@ -17,6 +17,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 from fixtures_storage import Server, on_postgres, on_sqlite
+from made_studies import open_leases
 from optuna.trial import TrialState
 from optuna_dashboard import wsgi
 from undisturbed import assert_undisturbed, digits_spec, opened
@@ -31,7 +32,7 @@ def assert_exactly(storage: Storage, name: str, trials: int) -> None:
     study = read_stored_study(storage, name)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * trials
     assert sorted(t.user_attrs["slot"] for t in study.trials) == list(range(trials))
-    assert storage.leases.open_leases(name) == 0
+    assert open_leases(storage, name) == 0
     assert study.held == study.interrupted == frozenset()
 
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from made_studies import open_leases
 from optuna.trial import TrialState
 from undisturbed import assert_undisturbed, digits_spec
 
@@ -84,7 +85,7 @@ def test_a_study_on_ray_is_complete_though_one_of_its_workers_was_killed(tmp_pat
     storage = open_storage(url, create=False)
     study = read_stored_study(storage, "on-ray")
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 4
-    assert storage.leases.open_leases("on-ray") == 0
+    assert open_leases(storage, "on-ray") == 0
     assert len(study.confirmations) == 4 and all(c.reason is None for c in study.confirmations)
     assert len(storage.openings.of(study.fingerprint)) == 1
     assert (tmp_path / "runs/on-ray/model.safetensors").exists()

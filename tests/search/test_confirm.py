@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fixtures_storage import on_sqlite
-from made_studies import claimed, enter, run_trial, stored
+from made_studies import claimed, enter, open_leases, run_trial, stored
 from sqlalchemy import func, select, update
 
 from hpsearch.search import confirm
@@ -249,7 +249,7 @@ def test_each_training_is_claimed_once_and_the_last_claim_ends_the_confirming(
     assert first is not None and second is not None and third is None
     assert {first.slot, second.slot} == {confirm_slot(0, 0), confirm_slot(1, 0)}
     assert waiting(storage).confirming == 2 and waiting(storage).held == 0
-    assert storage.leases.open_leases("made") == 0, "they are no trials"
+    assert open_leases(storage, "made") == 0, "they are no trials"
     assert storage.leases.claim("made", "worker") is None
     for lease, number in ((first, 0), (second, 1)):
         assert storage.confirmations.write(lease, number, right(900))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fixtures_storage import on_sqlite
-from made_studies import begin_trial, claimed, enter, run_trial, stored
+from made_studies import begin_trial, claimed, enter, open_leases, run_trial, stored
 from optuna.trial import TrialState
 
 from hpsearch.search import endings
@@ -65,7 +65,7 @@ def test_an_infeasible_trial_is_pruned_with_a_constraint_that_samplers_read(
     (ended,) = stored(storage, spec).trials
     assert ended.constraints == {"memory": 1.0}
     assert ended.user_attrs["reason"] == "too large"
-    assert storage.leases.open_leases(spec.name) == 0
+    assert open_leases(storage, spec.name) == 0
 
 
 @on_sqlite

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from child_processes import HALF, Crew, claim_all
-from made_studies import claimed, enter, launch, rewind, row_of, spec_of
+from made_studies import claimed, enter, launch, open_leases, rewind, row_of, spec_of
 
 from hpsearch.search import leases as leases_module
 from hpsearch.search import tables
@@ -70,7 +70,7 @@ def test_four_processes_share_a_budget_exactly(
     shares = crew.together(claim_all, storage_url, "made", count=HALF)
     assert sorted(lease for share in shares for lease in share) == [(s, 1) for s in range(BUDGET)]
     assert row_of(storage).claimed == BUDGET
-    assert storage.leases.open_leases("made") == BUDGET
+    assert open_leases(storage, "made") == BUDGET
 
 
 def test_a_larger_budget_gives_new_slots_and_a_smaller_one_gives_none(storage: Storage) -> None:
@@ -165,7 +165,7 @@ def test_a_lost_lease_can_be_neither_renewed_nor_finished_nor_given_back(
     held = claimed(storage, spec_of(), "second")
     assert storage.leases.renew(lost) is None
     storage.leases.finish(lost)
-    assert storage.leases.open_leases("made") == 1
+    assert open_leases(storage, "made") == 1
     storage.leases.set_trial(lost, 99)
     storage.leases.give_back(lost)
     assert storage.leases.claim("made", "third") is None, "the second worker has it still"
@@ -202,7 +202,7 @@ def test_a_finished_lease_is_never_given_to_another(storage: Storage) -> None:
     storage.leases.finish(lease)
     storage.leases.expire_worker("first")
     assert storage.leases.claim("made", "second") is None
-    assert storage.leases.open_leases("made") == 0
+    assert open_leases(storage, "made") == 0
 
 
 def test_a_finished_lease_stays_finished_when_its_term_has_run_out(
@@ -225,7 +225,7 @@ def test_unfinished_trials_are_held_or_interrupted(storage: Storage) -> None:
     storage.leases.expire_worker("dead")
     storage.leases.finish(leases[2])
     assert storage.leases.unfinished("made") == ({10}, {11})
-    assert storage.leases.open_leases("made") == 3
+    assert open_leases(storage, "made") == 3
 
 
 def test_a_lease_lasts_as_long_as_it_says_by_the_databases_clock(storage: Storage) -> None:
@@ -265,7 +265,7 @@ def test_a_final_whose_worker_died_is_free_again(storage: Storage) -> None:
 def test_a_final_is_no_trial(storage: Storage) -> None:
     enter(storage, trials=1)
     assert storage.leases.claim_final("made", "final") is not None
-    assert storage.leases.open_leases("made") == 0
+    assert open_leases(storage, "made") == 0
     assert storage.leases.held_by(["final"]) == []
     storage.leases.expire_worker("final")
     assert [storage.leases.claim("made", "worker") for _ in range(2)] == [

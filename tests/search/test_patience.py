@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from fixtures_storage import Outage, PostgresServer, on_postgres
-from made_studies import begin_trial, claimed, enter
+from made_studies import begin_trial, claimed, enter, open_leases
 from optuna.trial import TrialState
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
@@ -104,7 +104,7 @@ def test_calls_of_the_ledger_wait_out_an_outage(
     )
     assert isinstance(pulse, Pulse)
     assert claim is not None and claim.slot == 2, "no slot was spent on tries that failed"
-    assert storage.leases.open_leases("made") == 2
+    assert open_leases(storage, "made") == 2
     assert [o.result for o in storage.openings.of("a" * 64)] == [{"trial": 0}]
 
 
@@ -189,7 +189,7 @@ def test_an_error_that_stays_is_not_waited_for(patient_storage: Storage) -> None
             connection.execute(text(f"ALTER TABLE {table} RENAME TO {table}_elsewhere"))
     began = time.monotonic()
     with pytest.raises(DATABASE_ERRORS, match="hpsearch_leases"):
-        patient_storage.leases.open_leases("made")
+        patient_storage.leases.unfinished("made")
     with pytest.raises(DATABASE_ERRORS):
         study.set_user_attr("x", 1)
     assert time.monotonic() - began < 5

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures_storage import on_postgres, on_sqlite
+from made_studies import open_leases
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
 from undisturbed import assert_undisturbed, digits_spec, opened
@@ -154,7 +155,7 @@ def test_a_trial_that_hangs_is_ended_by_its_supervisor_and_the_study_goes_on(
     (trial,) = read_stored_study(storage, "hangs").trials
     assert trial.state == TrialState.FAIL
     assert "it hung: no batch was over for 1 s" in trial.user_attrs["reason"]
-    assert storage.leases.open_leases("hangs") == 0
+    assert open_leases(storage, "hangs") == 0
 
 
 @on_sqlite

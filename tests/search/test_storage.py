@@ -318,7 +318,7 @@ def test_an_opening_that_fails_leaves_no_connection_behind(
 def test_errors_of_an_open_storage_become_ours(storage: Storage, storage_url: str) -> None:
     rows(storage_url, "ALTER TABLE hpsearch_leases RENAME TO elsewhere")
     with pytest.raises(HpsearchError) as caught, storage_errors(storage):
-        storage.leases.open_leases("made")
+        storage.leases.unfinished("made")
     assert isinstance(caught.value, StorageError)
     assert storage.shown in str(caught.value)
 
