@@ -47,7 +47,7 @@ SOURCES: dict[SourceName, Source] = {
     ),
 }
 
-FORMAT = 3  # of the files below; another number leaves older caches alone
+FORMAT = 4  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 SUMMED_BYTES = 2**24  # of images summed up at a time: 16 times as much while that lasts
 LOCK_TIMEOUT_S = 3600.0
@@ -152,12 +152,17 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
     means = (decoded.task, decoded.outputs, decoded.images.shape[1:], decoded.symbols)
     digest = hashlib.sha256(repr(means).encode())
     search = np.concatenate([assignment.train, assignment.test])
+    groups = None
+    if decoded.groups is not None:  # no part of the fingerprint: the split is, which they decide
+        groups = np.unique(decoded.groups.astype(str), return_inverse=True)[1].astype(np.int64)
     for folder_name, rows in (("search", search), (sealed.FOLDER, assignment.validation)):
         (place / folder_name).mkdir()
         _copy(place / folder_name / "images.npy", decoded.images, rows, digest)
         targets = decoded.targets[rows]
         np.save(place / folder_name / "targets.npy", targets)
         digest.update(targets.tobytes())
+        if groups is not None:
+            np.save(place / folder_name / "groups.npy", groups[rows])
     digest.update(repr((len(assignment.train), len(assignment.test))).encode())
     if decoded.symbols:
         # A rare symbol's own deviation would make it huge. One scale for all keeps 0 and 1 apart

@@ -26,11 +26,14 @@ class Labelled:
     """Images `(N, height, width, channels)` in uint8, and what is to be learned of each.
 
     Targets are class numbers `(N,)` in int64 for a single-label task, else `(N, outputs)` in
-    float32: 0 or 1 for each label, or the numbers of a regression in their own units.
+    float32: 0 or 1 for each label, or the numbers of a regression in their own units. `groups` are
+    the numbers `(N,)` of the groups that the images belong to, the same number in every split, and
+    None where the data has no groups.
     """
 
     images: NDArray[np.uint8]
     targets: NDArray[Any]
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -122,10 +125,12 @@ def load_search_data(folder: Path) -> SearchData:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     images = np.load(folder / "search" / "images.npy", mmap_mode="r")
     targets = np.load(folder / "search" / "targets.npy")
+    groups = groups_in(folder / "search")
     cut = meta["train"]
+    of_train, of_test = (None, None) if groups is None else (groups[:cut], groups[cut:])
     return SearchData(
-        train=Labelled(images[:cut], targets[:cut]),
-        test=Labelled(images[cut:], targets[cut:]),
+        train=Labelled(images[:cut], targets[:cut], of_train),
+        test=Labelled(images[cut:], targets[cut:], of_test),
         task=meta["task"],
         outputs=tuple(meta["outputs"]),
         mean=tuple(meta["mean"]),
@@ -135,3 +140,9 @@ def load_search_data(folder: Path) -> SearchData:
         target_std=tuple(meta["target_std"]),
         symbols=meta["symbols"],
     )
+
+
+def groups_in(folder: Path) -> NDArray[np.int64] | None:
+    """Return the numbers of the groups of a part's images, None where the data has no groups."""
+    path = folder / "groups.npy"
+    return np.load(path) if path.exists() else None

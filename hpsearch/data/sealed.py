@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpsearch.data.prepared import Labelled
+from hpsearch.data.prepared import Labelled, groups_in
 
 FOLDER = "validation"
 
@@ -18,4 +18,5 @@ FOLDER = "validation"
 def open_sealed(prepared: Path) -> Labelled:
     """Return the validation split of prepared data."""
     folder = prepared / FOLDER
-    return Labelled(np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "targets.npy"))
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    return Labelled(images, np.load(folder / "targets.npy"), groups_in(folder))

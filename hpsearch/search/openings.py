@@ -26,6 +26,8 @@ class Opening:
     why: str
     opened_at: float  # seconds since 1970, by the database's clock
     result: dict[str, Any] | None  # None where the measurement did not end
+    key: str | None = None
+    examples: str | None = None  # digest of those it showed; None where they were not recorded
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from sqlalchemy.exc import NoSuchModuleError
 
 from hpsearch.errors import StorageError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmations
+from hpsearch.search.examples import Examples
 from hpsearch.search.leases import Leases
 from hpsearch.search.ledger import Ledger
 from hpsearch.search.openings import Openings
@@ -47,6 +48,7 @@ class Storage:
     ledger: Ledger
     leases: Leases
     openings: Openings
+    examples: Examples
     confirmations: Confirmations
     workers: WorkerList
     patience: Patience
@@ -155,6 +157,7 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
         ledger=Ledger(engine, patience),
         leases=Leases(engine, patience),
         openings=Openings(engine, patience),
+        examples=Examples(engine, patience),
         confirmations=Confirmations(engine, patience),
         workers=WorkerList(engine, patience),
         patience=patience,

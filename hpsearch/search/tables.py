@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -25,7 +26,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from hpsearch.errors import StorageError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _tables = MetaData()
 
@@ -54,6 +55,17 @@ studies = Table(
     Column("confirm_due", Boolean, nullable=False),  # whether finalists are to be trained again
     Column("created_at", Float, nullable=False),
     Column("edition", Float, nullable=False),  # when it was made or last launched
+    Column("searched_examples", String(64)),  # digests of train's and test's examples together, ...
+    Column("sealed_examples", String(64)),  # ... and of validation's; None in those of before 4
+)
+
+# Which examples lie in a part of some data: a hash of each one's source, 8 bytes, sorted. They
+# outlive studies, as openings do, and are kept once however many studies share them.
+examples = Table(
+    "hpsearch_examples",
+    _tables,
+    Column("digest", String(64), primary_key=True),
+    Column("hashes", LargeBinary, nullable=False),
 )
 
 FINAL_SLOT = -1  # the lease on a study's final; those on trials count from 0, those on ...
@@ -113,6 +125,9 @@ openings = Table(
     Column("why", Text, nullable=False),
     Column("opened_at", Float, nullable=False),
     Column("result", Text),  # JSON, None where the measurement did not end
+    Column("key", String(64)),  # what it is the opening for: written twice, it is one opening
+    Column("examples", String(64)),  # digest of the examples it showed; None in those of before 4
+    Index("hpsearch_openings_key", "key", unique=True),
 )
 
 
@@ -138,25 +153,41 @@ def _now_postgres(element: object, compiler: object, **options: object) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
-FROM_2_TO_3 = (
-    "ALTER TABLE hpsearch_openings ADD COLUMN config TEXT",
-    "ALTER TABLE hpsearch_studies ADD COLUMN confirm_s FLOAT NOT NULL DEFAULT 0",
-    "ALTER TABLE hpsearch_studies ADD COLUMN confirm_due BOOLEAN NOT NULL DEFAULT FALSE",
-)
+CHANGES = {  # by the version that they start from
+    2: (
+        "ALTER TABLE hpsearch_openings ADD COLUMN config TEXT",
+        "ALTER TABLE hpsearch_studies ADD COLUMN confirm_s FLOAT NOT NULL DEFAULT 0",
+        "ALTER TABLE hpsearch_studies ADD COLUMN confirm_due BOOLEAN NOT NULL DEFAULT FALSE",
+    ),
+    3: (
+        "ALTER TABLE hpsearch_studies ADD COLUMN searched_examples VARCHAR(64)",
+        "ALTER TABLE hpsearch_studies ADD COLUMN sealed_examples VARCHAR(64)",
+        "ALTER TABLE hpsearch_openings ADD COLUMN key VARCHAR(64)",
+        "ALTER TABLE hpsearch_openings ADD COLUMN examples VARCHAR(64)",
+        "CREATE UNIQUE INDEX hpsearch_openings_key ON hpsearch_openings (key)",
+    ),
+}
 
 
 def create_ledger(engine: Engine) -> None:
-    """Create the tables where they are missing; bring those of version 2 up to date."""
+    """Create the tables where they are missing; bring older ones up to date.
+
+    Openings must not be lost, so an older ledger is changed, not replaced.
+    """
     _tables.create_all(engine)
     with engine.begin() as connection:
         version = connection.execute(select(versions.c.version)).scalar()
         if version is None:
             connection.execute(insert(versions).values(version=SCHEMA_VERSION))
-        elif version == 2:  # brought up to date, for openings must not be lost
-            for statement in FROM_2_TO_3:
+            return
+        before = version
+        while version in CHANGES:
+            for statement in CHANGES[version]:
                 connection.execute(text(statement))
-            connection.execute(update(versions).values(version=SCHEMA_VERSION))
-        elif version != SCHEMA_VERSION:
+            version += 1
+        if version != before:
+            connection.execute(update(versions).values(version=version))
+        if version != SCHEMA_VERSION:
             raise StorageError(
                 f"the ledger has schema version {version}, this hpsearch knows {SCHEMA_VERSION}; "
                 "use the hpsearch that wrote it, or another storage"

@@ -95,10 +95,13 @@ def test_a_ledger_of_version_2_is_brought_up_to_date_with_its_openings(empty_url
     storage = open_storage(empty_url)
     storage.openings.write("old", "a" * 64, 0, "me", "final choice", {"family": "vgg"})
     storage.close()
-    rows(empty_url, "ALTER TABLE hpsearch_openings DROP COLUMN config")
-    for column in ("confirm_s", "confirm_due"):
+    rows(empty_url, "DROP INDEX hpsearch_openings_key")
+    for column in ("config", "key", "examples"):
+        rows(empty_url, f"ALTER TABLE hpsearch_openings DROP COLUMN {column}")
+    for column in ("confirm_s", "confirm_due", "searched_examples", "sealed_examples"):
         rows(empty_url, f"ALTER TABLE hpsearch_studies DROP COLUMN {column}")
     rows(empty_url, "DROP TABLE hpsearch_confirmations")
+    rows(empty_url, "DROP TABLE hpsearch_examples")
     rows(empty_url, "UPDATE hpsearch_schema SET version = 2")
     storage = open_storage(empty_url)
     (kept,) = storage.openings.of("a" * 64)
