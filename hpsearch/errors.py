@@ -29,6 +29,24 @@ class StudyNotFoundError(HpsearchError):
     """The storage holds no such study or trial."""
 
 
+class UnreadableStudyError(HpsearchError):
+    """What is stored of a study cannot be read: another version wrote it, or it is damaged.
+
+    `version` is the hpsearch that wrote it, None where that is not on record.
+    """
+
+    def __init__(self, study: str, version: str | None, reason: str) -> None:
+        super().__init__(study, version, reason)
+        self.study, self.version, self.reason = study, version, reason
+
+    def __str__(self) -> str:
+        wrote = f"hpsearch {self.version}" if self.version else "an hpsearch of unknown version"
+        return (
+            f"study {self.study!r} cannot be read: {self.reason}. It was written by {wrote}; use "
+            "that version or a newer one, or remove it with 'hpsearch delete'"
+        )
+
+
 class NothingToChooseError(HpsearchError):
     """No trial has been completed, so there is nothing to choose, export or measure."""
 

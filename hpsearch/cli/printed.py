@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hpsearch.results.export import Exported
     from hpsearch.results.locality import Locality
     from hpsearch.results.status import Stand, Standing
-    from hpsearch.search.studies import OpenStudy
+    from hpsearch.search.ledger import StudyRow
     from hpsearch.search.worker_list import ListedWorker
 
 out = Console(highlight=False)
@@ -62,11 +62,11 @@ def _table(table: Table) -> RichTable:
 
 def print_studies(standing: Standing, storage: str) -> None:
     """Print a line for every study of a storage, why any waits, and who is at work."""
-    if not standing.studies:
+    if not standing.studies and not standing.unreadable:
         out.print(f"{storage} holds no study yet; start one with: hpsearch launch STUDY.yaml")
         return
     header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             p.study.spec.name,
             p.state,
@@ -79,7 +79,12 @@ def print_studies(standing: Standing, storage: str) -> None:
         )
         for p, _ in standing.studies
     ]
+    rows += [
+        (study.name, "unreadable", *["-"] * (len(header) - 2)) for study in standing.unreadable
+    ]
     out.print(_table(Table(header, rows)))
+    for study in standing.unreadable:
+        out.print(escape(study.why), style="yellow")
     for p, waits in standing.studies:
         if waits is not None:
             out.print(f"{p.study.spec.name} waits: {escape(waits)}", style="yellow")
@@ -147,9 +152,10 @@ def _print_failures(p: Progress) -> None:
             out.print(f"  {escape(line)}", style="dim")
 
 
-def print_history(study: OpenStudy, seal: Seal) -> None:
+def print_history(study: StudyRow, seal: Seal) -> None:
     """Print every opening of the validation split of a study's data."""
-    out.print(f"Study [b]{study.spec.name}[/b], data with fingerprint {study.fingerprint[:12]}")
+    name, fingerprint = escape(study.name), escape(study.fingerprint[:12])
+    out.print(f"Study [b]{name}[/b], data with fingerprint {fingerprint}")
     for line in seal_lines(seal):
         out.print(escape(line))
     for opening, whose in seal.history():

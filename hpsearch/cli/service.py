@@ -116,7 +116,7 @@ def delete(
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
         name = options.name_of(study)
-        trials = len(opened.load(name).get_trials(deepcopy=False))
+        trials = opened.row(name).claimed
         if not yes:
             typer.confirm(f"Delete study '{name}' with its {trials} trials?", abort=True, err=True)
         place = Place(checkpoints or str((runs / CHECKPOINTS).absolute()))

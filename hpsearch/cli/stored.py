@@ -70,12 +70,11 @@ def audit(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJs
     from hpsearch.cli.printed import print_history
     from hpsearch.results.seal import history_json, seal_of
     from hpsearch.search.storage import open_storage, storage_errors
-    from hpsearch.search.studies import read_stored_study
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
-        stored = read_stored_study(opened, options.name_of(study))
-        seal = seal_of(opened, stored.spec.name)
+        stored = opened.row(options.name_of(study))
+        seal = seal_of(opened, stored.name)
     if as_json:
         options.print_json(history_json(stored, seal))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from hpsearch.study.data import Task
+
+FINGERPRINT, KEY = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{8,64}")
 
 
 def cache_folder() -> Path:
@@ -113,11 +116,14 @@ def read_prepared(folder: Path) -> Prepared:
 def find_prepared(fingerprint: str) -> Path | None:
     """Return the folder on this machine of the data with a fingerprint, None where it is not."""
     prepared = cache_folder() / "prepared"
-    try:
-        folder = prepared / (prepared / f"{fingerprint}.is").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not FINGERPRINT.fullmatch(fingerprint):  # as databases tell it; a path is made of it
         return None
-    return folder if (folder / "meta.json").exists() else None
+    try:
+        key = (prepared / f"{fingerprint}.is").read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    folder = prepared / key
+    return folder if KEY.fullmatch(key) and (folder / "meta.json").exists() else None
 
 
 def load_search_data(folder: Path) -> SearchData:

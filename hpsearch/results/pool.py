@@ -14,17 +14,17 @@ from pathlib import Path
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import find_prepared
-from hpsearch.errors import HpsearchError, WorkerError
+from hpsearch.errors import HpsearchError, StorageError, UnreadableStudyError, WorkerError
 from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.report import make_report
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import DONE, STOPPED, Waiting
 from hpsearch.search.local_workers import LocalWorkers
+from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.processes import check_device_name, interrupts_noted
 from hpsearch.search.progress import SUPERVISOR
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.worker_list import SEEN_EVERY_S
-from hpsearch.study.spec import StudySpec
 
 logger = logging.getLogger(__name__)
 
@@ -92,16 +92,31 @@ class Pool:
         for study in waiting:
             if self.workers.study not in (None, study.name) or self.interrupted():
                 continue
-            folder = find_prepared(study.fingerprint)
-            if folder is None:
-                self._prepare(study)
-            elif study.is_over and not self.search_only:
-                self._conclude(study, folder)
+            try:
+                self._look_at(study)
+            except DATABASE_ERRORS:
+                raise
+            except UnreadableStudyError as error:
+                self._lack(study.name, str(error))
+            except Exception as error:  # whatever is wrong with it, others are served
+                if self.workers.study is not None:
+                    raise
+                self._lack(study.name, f"{type(error).__name__}: {error}")
         self._show_itself()
+
+    def _look_at(self, study: Waiting) -> None:
+        """Do for one study what workers cannot."""
+        folder = find_prepared(study.fingerprint)
+        if folder is None:
+            self._prepare(study)
+        elif study.is_over and not self.search_only:
+            self._conclude(study, folder)
 
     def _show_itself(self) -> None:
         if time.monotonic() - self._seen_at > SEEN_EVERY_S:
-            note = "; ".join(f"{name}: {why}" for name, (_, why) in list(self._lacks.items()))
+            note = "; ".join(
+                f"{name}: {why.replace('; ', ', ')}" for name, (_, why) in list(self._lacks.items())
+            )
             self.storage.workers.see(self.name, note)
             self._seen_at = time.monotonic()
 
@@ -119,7 +134,7 @@ class Pool:
         row = self.storage.ledger.study(study.name)
         if row is None:
             return
-        spec = StudySpec.model_validate(row.spec)
+        spec = row.spec
 
         def run() -> None:
             try:
@@ -148,9 +163,11 @@ class Pool:
             sys.exit()  # ends the thread alone; what it has written is removed
 
     def _lack(self, study: str, why: str) -> None:
-        logger.warning("study '%s' cannot be served here: %s", study, why)
+        _, before = self._lacks.get(study, (0.0, None))
+        if why != before:  # once, not at each look
+            logger.warning("study '%s' cannot be served here: %s", study, why)
+            self._seen_at = float("-inf")
         self._lacks[study] = (time.monotonic(), why)
-        self._seen_at = float("-inf")
 
     def _conclude(self, study: Waiting, prepared: Path) -> None:
         """Bring a study whose search is over to its end."""
@@ -173,6 +190,8 @@ class Pool:
             if not self.interrupted():
                 raise
             logger.info("study '%s': its final is given up, for another worker to begin", name)
+        except UnreadableStudyError:
+            raise  # by this version; another may bring it to its end
         except HpsearchError as error:
             logger.error("study '%s' cannot be concluded: %s", name, error)
             self.storage.ledger.set_state(name, STOPPED, f"it cannot be concluded: {error}")
@@ -197,15 +216,23 @@ def serve(
 ) -> None:
     """Serve the open studies of a storage, or one, with workers of this machine.
 
-    Runs until Ctrl-C or SIGTERM, upon which trials are kept and given back, or, for one `study`
-    and for `until_idle`, until nothing is left to do. `search_only` leaves finals to others.
+    Waits for a database that does not answer, from the start. Runs until Ctrl-C or SIGTERM, upon
+    which trials are kept and given back, or, for one `study` and for `until_idle`, until nothing
+    is left to do. `search_only` leaves finals to others.
     """
     check_device_name(device)
     with interrupts_noted() as noted:
         interrupted = _or_orphaned(noted)
-        storage = open_storage(storage_url, gives_up=interrupted)
+        try:
+            storage = open_storage(storage_url, gives_up=interrupted, patiently=True)
+        except StorageError:
+            if interrupted():  # while it waited for the database
+                return
+            raise
         try:
             with storage_errors(storage):
+                if not storage.study_names():
+                    logger.info("%s holds no study yet; it waits for one", storage.shown)
                 crew = LocalWorkers(
                     storage,
                     study,

@@ -48,7 +48,7 @@ def is_finished(row: StudyRow, spec: StudySpec) -> bool:
     """Whether a study is done, and neither the budget nor `confirm` asks for anything more."""
     if row.state != DONE or spec.trial_budget() > row.trials:
         return False
-    before = StudySpec.model_validate(row.spec)
+    before = row.spec
     more = spec.candidates() > before.candidates() or spec.confirm.seeds > before.confirm.seeds
     if spec.candidates() and more:
         return False

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpsearch.errors import SealError
+from hpsearch.search.ledger import StudyRow
 from hpsearch.search.openings import Opening
 from hpsearch.search.storage import Storage
-from hpsearch.search.studies import OpenStudy
 from hpsearch.study.tasks import WORDS, Metric, key_of, shown
 
 
@@ -141,10 +141,10 @@ def _score_words(metric: Metric, scores: dict[str, Any], what: str) -> str:
     return f"{what}validation {WORDS[metric]} {shown(metric, scores[key_of(metric)])}{known}"
 
 
-def history_json(study: OpenStudy, seal: Seal) -> dict[str, Any]:
+def history_json(study: StudyRow, seal: Seal) -> dict[str, Any]:
     """Return the record of openings as plain data for scripts."""
     return {
-        "study": study.spec.name,
+        "study": study.name,
         "fingerprint": study.fingerprint,
         "openings": [vars(opening) | {"whose": whose} for opening, whose in seal.history()],
     }

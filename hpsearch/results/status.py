@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from hpsearch.errors import StudyNotFoundError, UnreadableStudyError
 from hpsearch.results.formats import counts, trial_json
 from hpsearch.results.report import Report
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.progress import Progress, progress_of, why_waiting
 from hpsearch.search.storage import Storage
+from hpsearch.search.stored import readable
 from hpsearch.search.worker_list import ListedWorker
 
 
@@ -27,11 +29,21 @@ class Stand:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A study that this version cannot read, and why."""
+
+    name: str
+    state: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Standing:
     """How all studies of a storage stand, and who is at work on them."""
 
     studies: list[tuple[Progress, str | None]]  # and why it waits
     workers: list[ListedWorker]
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data for scripts."""
@@ -48,14 +60,29 @@ class Standing:
                 }
                 for p, waits in self.studies
             ],
+            "unreadable": [vars(study) for study in self.unreadable],
             "workers": [vars(worker) for worker in self.workers],
         }
 
 
 def standing_of(storage: Storage) -> Standing:
     """Return how all studies of a storage stand."""
-    found = [progress_of(storage, name) for name in storage.study_names()]
-    return Standing([(p, why_waiting(storage, p)) for p in found], storage.workers.present())
+    found: list[tuple[Progress, str | None]] = []
+    unreadable: list[Unreadable] = []
+    for name in storage.study_names():
+        row = storage.ledger.study(name)
+        if row is None:  # deleted since
+            continue
+        try:
+            with readable(name, row.version):
+                progress = progress_of(storage, name)
+        except StudyNotFoundError:
+            continue
+        except UnreadableStudyError as error:
+            unreadable.append(Unreadable(name, row.state, str(error)))
+            continue
+        found.append((progress, why_waiting(storage, progress)))
+    return Standing(found, storage.workers.present(), unreadable)
 
 
 def stand_of(storage: Storage, report: Report, checkpoints: str) -> Stand:

@@ -7,6 +7,7 @@ configuration, so that one of a study that was deleted and made anew cannot be m
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -20,6 +21,7 @@ import fsspec
 from hpsearch.errors import StorageError
 from hpsearch.search.url import without_secrets
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.spec import is_name
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +95,11 @@ class Checkpoints:
         self._remove(self._path(study, slot, config), recursive=False)
 
     def drop_study(self, study: str) -> None:
-        """Remove whatever is left of a study."""
-        self._remove(self._folder(study), recursive=True)
+        """Remove whatever is left of a study; nothing where its name cannot be one."""
+        if is_name(study):
+            self._remove(self._folder(study), recursive=True)
+        else:
+            self._warn(f"nothing is removed: {study!r} is no name of a study")
 
     def size_bytes(self, study: str) -> int:
         """Return how much the checkpoints of a study occupy."""
@@ -104,7 +109,10 @@ class Checkpoints:
             return 0
 
     def _remove(self, path: str, recursive: bool) -> None:
+        """Remove a file or folder of ours, and nothing that a link in the way leads to."""
         try:
+            if self.local and Path(path).resolve() != self._unlinked(path):
+                raise OSError(errno.ELOOP, "a symbolic link leads elsewhere")
             self._fs.rm(path, recursive=recursive)
         except FileNotFoundError:
             pass
@@ -124,7 +132,18 @@ class Checkpoints:
             if room and room.f_bavail * room.f_frsize < size + self.keep_free_bytes:
                 raise OSError(0, "the disk is nearly full")
 
+    def _unlinked(self, path: str) -> Path:
+        """Return where a local path leads if nothing below the root is a link."""
+        return Path(self._root).resolve() / Path(path).relative_to(self._root)
+
     def _folder(self, study: str) -> str:
+        """Return where a study's checkpoints lie; StorageError for what cannot be a study's name.
+
+        Names come from the database, too: one with '..' in it, or an empty one, would lead to what
+        is not that study's.
+        """
+        if not is_name(study):
+            raise StorageError(f"{study!r} is no name of a study; it has no checkpoints")
         return f"{self._root.rstrip('/')}/{study}"
 
     def _path(self, study: str, slot: int, config: TrialConfig) -> str:

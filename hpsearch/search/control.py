@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from hpsearch.errors import StudyNotFoundError, StudyStateError
+from hpsearch.errors import StudyStateError
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
+from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
 from hpsearch.search.processes import user_name
 from hpsearch.search.storage import Storage
 
@@ -38,21 +38,12 @@ def finish(storage: Storage, name: str) -> None:
 
 def delete(storage: Storage, name: str, checkpoints: Checkpoints) -> None:
     """Delete a study, its trials and its checkpoints. Whoever is at work on it loses the lease."""
-    _row(storage, name)
     storage.delete_study(name)
     checkpoints.drop_study(name)
 
 
-def _row(storage: Storage, name: str) -> StudyRow:
-    row = storage.ledger.study(name)
-    if row is None:
-        known = ", ".join(storage.study_names()) or "none yet"
-        raise StudyNotFoundError(f"{storage.shown} holds no study '{name}'; studies here: {known}")
-    return row
-
-
 def _unless_done(storage: Storage, name: str) -> None:
-    if _row(storage, name).state == DONE:
+    if storage.row(name).state == DONE:
         raise StudyStateError(f"study '{name}' is done; launch it with more --trials to search on")
 
 

@@ -35,6 +35,10 @@ class Lease:
     attempts: int
 
 
+class LostLease(Exception):
+    """What was to be written to a trial is another worker's to write by now."""
+
+
 @dataclass(frozen=True)
 class Pulse:
     """What a worker has to know of its study while it trains."""
@@ -61,22 +65,24 @@ class Leases:
     patience: Patience
 
     @patient
-    def claim(self, study: str, worker: str) -> Lease | None:
+    def claim(self, study: str, worker: str, edition: float | None = None) -> Lease | None:
         """Return a lease on a trial: one whose worker died, else a new one within the budget.
 
-        None where the study has nothing to claim, or is not open.
+        None where the study has nothing to claim, or is not open, or was launched or made anew
+        since the `edition` that the worker knows.
         """
-        return self._take_over(study, worker) or self._claim_new(study, worker)
+        is_open = and_(
+            studies.c.name == study,
+            studies.c.state == OPEN,
+            *([] if edition is None else [studies.c.edition == edition]),
+        )
+        return self._take_over(study, worker, is_open) or self._claim_new(study, worker, is_open)
 
-    def _claim_new(self, study: str, worker: str) -> Lease | None:
+    def _claim_new(self, study: str, worker: str, is_open: ColumnElement[bool]) -> Lease | None:
         with self.engine.begin() as connection:
             claimed = connection.execute(
                 update(studies)
-                .where(
-                    studies.c.name == study,
-                    studies.c.state == OPEN,
-                    studies.c.claimed < studies.c.trials,
-                )
+                .where(is_open, studies.c.claimed < studies.c.trials)
                 .values(claimed=studies.c.claimed + 1)
                 .returning(studies.c.claimed)
             ).scalar()
@@ -86,8 +92,7 @@ class Leases:
             connection.execute(insert(leases).values(fresh(lease)))
             return lease
 
-    def _take_over(self, study: str, worker: str) -> Lease | None:
-        is_open = exists().where(studies.c.name == study, studies.c.state == OPEN)
+    def _take_over(self, study: str, worker: str, is_open: ColumnElement[bool]) -> Lease | None:
         free = and_(
             leases.c.study == study,
             leases.c.slot >= 0,
@@ -98,7 +103,7 @@ class Leases:
         with self.engine.begin() as connection:
             row = connection.execute(
                 update(leases)
-                .where(free, leases.c.slot == first, is_open)
+                .where(free, leases.c.slot == first, exists().where(is_open))
                 .values(taken_over(worker))
                 .returning(leases.c.slot, leases.c.trial_id, leases.c.attempts)
             ).first()

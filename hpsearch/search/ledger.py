@@ -6,9 +6,10 @@ another's. Claims are single UPDATE statements, so that any number of workers sh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, select, update
@@ -16,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.search.patience import Patience, patient
+from hpsearch.search.stored import stored_spec, stored_summary
 from hpsearch.search.tables import (
     CONFIRM_SLOT,
     FINAL_SLOT,
@@ -25,6 +27,7 @@ from hpsearch.search.tables import (
     reading,
     studies,
 )
+from hpsearch.study.spec import StudySpec
 
 LONGEST_TICK_S = 30.0  # between two ticks; where it took longer, nobody was at work
 
@@ -33,13 +36,17 @@ OPEN, PAUSED, STOPPED, DONE = "open", "paused", "stopped", "done"
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study as the ledger knows it. Times in seconds."""
+    """A study as the ledger knows it. Times in seconds.
+
+    `version` is the hpsearch that wrote the spec, None where none is on record. What stands in the
+    row as JSON is parsed when it is asked for: UnreadableStudyError then.
+    """
 
     name: str
-    spec: dict[str, Any]
-    identity: dict[str, Any]
+    version: str | None
+    spec_json: str
+    data_summary_json: str
     fingerprint: str
-    data_summary: dict[str, Any]
     state: str
     note: str
     priority: int
@@ -52,6 +59,14 @@ class StudyRow:
     time_left_s: float | None  # None without a timeout
     final_s: float
     confirm_due: bool
+
+    @cached_property
+    def spec(self) -> StudySpec:
+        return stored_spec(self.name, self.version, self.spec_json)
+
+    @cached_property
+    def data_summary(self) -> dict[str, Any]:
+        return stored_summary(self.name, self.version, self.data_summary_json)
 
 
 @dataclass(frozen=True)
@@ -124,6 +139,7 @@ class Ledger:
             "final_s": 0.0,
             "confirm_s": 0.0,
             "confirm_due": False,
+            "version": version("hpsearch"),
         }
         try:
             with self.engine.begin() as connection:
@@ -143,10 +159,10 @@ class Ledger:
             return None
         return StudyRow(
             name=row.name,
-            spec=json.loads(row.spec),
-            identity=json.loads(row.identity),
+            version=row.version,
+            spec_json=row.spec,
+            data_summary_json=row.data_summary,
             fingerprint=row.fingerprint,
-            data_summary=json.loads(row.data_summary),
             state=row.state,
             note=row.note,
             priority=row.priority,
@@ -231,6 +247,7 @@ class Ledger:
         self._update_study(
             name,
             spec=spec,
+            version=version("hpsearch"),
             trials=budget,
             timeout_s=timeout_s,
             wants_final=wants_final,
@@ -257,7 +274,7 @@ class Ledger:
     @patient
     def set_spec(self, name: str, spec: str) -> None:
         """Keep a study's spec, changed in what may change after its search."""
-        self._update_study(name, spec=spec)
+        self._update_study(name, spec=spec, version=version("hpsearch"))
 
     @patient
     def close_budget(self, name: str) -> None:
@@ -306,7 +323,8 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 def _since_tick_s() -> ColumnElement[float]:
     """Return the time since a study was last ticked; 0 where nobody was at work meanwhile."""
     gap = now_s() - studies.c.ticked_at
-    return case((gap < LONGEST_TICK_S, gap), else_=0.0)
+    # Below 0 where the database's clock was put back, which gives no study more time.
+    return case((and_(gap > 0, gap < LONGEST_TICK_S), gap), else_=0.0)
 
 
 def time_left_s() -> ColumnElement[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -21,6 +22,11 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 3.0
 REMIND_EVERY_S = 60.0
 DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
+# How a server that is there turns a client away; psycopg gives no code with it.
+REFUSALS = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|"
+    r"(database|role) \".*\" does not exist"
+)
 
 
 def _at_once() -> bool:
@@ -140,3 +146,8 @@ def passes(error: BaseException) -> bool:
         if kind.__module__ == "sqlite3":
             return any(word in str(cause) for word in ("locked", "busy", "disk is full"))
     return False
+
+
+def refuses(error: BaseException) -> bool:
+    """Whether a server answers and turns us away, which no waiting mends."""
+    return any(REFUSALS.search(str(cause)) for cause in causes(error))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from optuna.trial import FrozenTrial
+
+from hpsearch.errors import StudyNotFoundError, UnreadableStudyError
 from hpsearch.search.processes import cores, gpus
 from hpsearch.search.storage import Storage
+from hpsearch.search.stored import readable
 
 CONTEXT_BYTES = 600 * 2**20  # what a process takes of a GPU before its first tensor
 MEMORY_SHARE = 0.9  # of a GPU may be planned for
@@ -41,7 +45,7 @@ class GpuSlots:
         taken = [
             (trial.user_attrs["peak_memory_bytes"], trial.user_attrs["device_memory_bytes"])
             for name in names
-            for trial in storage.load(name).get_trials(deepcopy=False)
+            for trial in _trials(storage, name)
             if "peak_memory_bytes" in trial.user_attrs
         ]
         if len(taken) < TRIALS_MEASURED:
@@ -57,6 +61,15 @@ class GpuSlots:
 
     def _at_most(self, count: int) -> int:
         return count if self.most is None else min(count, self.most)
+
+
+def _trials(storage: Storage, study: str) -> list[FrozenTrial]:
+    """Return the trials of a study, none where they cannot be read."""
+    try:
+        with readable(study, None):
+            return storage.load(study).get_trials(deepcopy=False)
+    except (UnreadableStudyError, StudyNotFoundError):  # or deleted meanwhile
+        return []
 
 
 def workers_per_gpu(peak_bytes: int, total_bytes: int) -> int:

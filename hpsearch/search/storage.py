@@ -7,7 +7,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from hpsearch.errors import StorageError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmations
 from hpsearch.search.examples import Examples
 from hpsearch.search.leases import Leases
-from hpsearch.search.ledger import Ledger
+from hpsearch.search.ledger import Ledger, StudyRow
 from hpsearch.search.openings import Openings
-from hpsearch.search.patience import DATABASE_ERRORS, Patience, PatientStorage, first_cause
+from hpsearch.search.patience import DATABASE_ERRORS, Patience, PatientStorage, first_cause, refuses
 from hpsearch.search.tables import create_ledger
 from hpsearch.search.trial_store import TrialStore
 from hpsearch.search.url import parse_url, shown_url
@@ -68,10 +68,16 @@ class Storage:
     ) -> Study:
         """Return a study of Optuna's. Sampler and pruner are not stored: whoever asks a trial or
         judges it has to say which."""
-        if self.ledger.study(name) is None:
+        self.row(name)
+        return self.known(name, sampler, pruner)
+
+    def row(self, name: str) -> StudyRow:
+        """Return what the ledger has of a study; StudyNotFoundError names those there are."""
+        row = self.ledger.study(name)
+        if row is None:
             known = ", ".join(self.study_names()) or "none yet"
             raise StudyNotFoundError(f"{self.shown} holds no study '{name}'; studies here: {known}")
-        return self.known(name, sampler, pruner)
+        return row
 
     def known(
         self, name: str, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
@@ -81,9 +87,14 @@ class Storage:
 
     def delete_study(self, name: str) -> None:
         """Delete a study of Optuna's and of ours; openings of its validation split are kept."""
-        study_id = self.load(name)._study_id
+        self.row(name)
         self.ledger.delete(name)  # first: whoever is at a trial of it then loses the lease
-        self.optuna.delete_study(study_id)
+        self.delete_leftover(name)
+
+    def delete_leftover(self, name: str) -> None:
+        """Delete Optuna's part of a study that is not in the ledger any more, if it is there."""
+        with suppress(KeyError):
+            self.optuna.delete_study(self.optuna.get_study_id_from_name(name))
 
     def close(self) -> None:
         """Give every connection back."""
@@ -102,8 +113,8 @@ def open_storage(
 
     Many processes may do so at once: one creates, the others wait. Once it is open, an outage of
     the database is waited out until `gives_up()` turns true, and `patiently` waits for it to open
-    too; without `gives_up`, every error is raised at once. Raises StorageError, never with the
-    password in it.
+    too, unless the server is there and turns us away; without `gives_up`, every error is raised at
+    once. Raises StorageError, never with the password in it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").setLevel(logging.WARNING)
@@ -115,13 +126,23 @@ def open_storage(
             shown = shown_url(parsed)
             patience = Patience(shown, gives_up) if gives_up else Patience(shown)
             opening = patience if patiently else Patience(shown)
-            storage = opening.call(lambda: _open(parsed, create, patience, opened))
+            storage = opening.call(lambda: _open_unless_refused(parsed, create, patience, opened))
             opened.pop_all()  # now it is for whoever has the storage to close it
             return storage
     except (*DATABASE_ERRORS, LockTimeout) as error:
         raise StorageError(_explained(parsed, error)) from None
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StorageError(f"the driver of {shown_url(parsed)} is not installed: {error}") from None
+
+
+def _open_unless_refused(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Storage:
+    """Open the storage; StorageError, for which nobody waits, where a server turns us away."""
+    try:
+        return _open(url, create, patience, opened)
+    except DATABASE_ERRORS as error:
+        if refuses(error):
+            raise StorageError(_explained(url, error)) from None
+        raise
 
 
 def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Storage:

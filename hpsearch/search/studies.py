@@ -15,6 +15,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmation
 from hpsearch.search.storage import Storage
+from hpsearch.search.stored import check_trials, readable
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec, config_from
 from hpsearch.study.tasks import WORDS, direction, rank
@@ -73,21 +74,26 @@ class OpenStudy:
 
 
 def read_stored_study(storage: Storage, name: str) -> OpenStudy:
-    """Return a study with all its trials; StudyNotFoundError names the studies there are."""
-    study = storage.load(name)
-    row = storage.ledger.study(name)
-    assert row is not None
-    trials = study.get_trials(deepcopy=False)
+    """Return a study with all its trials; StudyNotFoundError names the studies there are.
+
+    Raises UnreadableStudyError where another version, or another program, wrote any of it.
+    """
+    row = storage.row(name)
+    spec = row.spec
+    with readable(name, row.version):
+        trials = storage.known(name).get_trials(deepcopy=False)
+        check_trials(trials)
+        confirmations = tuple(storage.confirmations.of(name))
     begun = {t._trial_id for t in trials if not t.state.is_finished()}
     held, interrupted = storage.leases.unfinished(name)
     return OpenStudy(
-        spec=StudySpec.model_validate(row.spec),
+        spec=spec,
         fingerprint=row.fingerprint,
         data_summary=row.data_summary,
         trials=trials,
         held=frozenset(held & begun),
         interrupted=frozenset(interrupted & begun),
-        confirmations=tuple(storage.confirmations.of(name)),
+        confirmations=confirmations,
     )
 
 
@@ -114,7 +120,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     if row is None:
         raise StudyNotFoundError(f"study '{spec.name}' was deleted while it was entered")
     # Read with today's defaults: what an earlier version could not yet ask for, it did not.
-    differences = _differences(StudySpec.model_validate(row.spec).identity(), spec.identity())
+    differences = _differences(row.spec.identity(), spec.identity())
     if row.fingerprint != prepared.fingerprint and not any(
         d.startswith("data.") for d in differences
     ):
@@ -128,7 +134,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "two cannot be compared:\n  " + "\n  ".join(differences) + "\nGive the study a new "
             "name, or put these back as they were"
         )
-    stored = StudySpec.model_validate(row.spec)
+    stored = row.spec
     if stored.final != spec.final:  # of a search that is over, too
         asked = stored.model_copy(update={"final": spec.final})
         storage.ledger.set_spec(spec.name, asked.model_dump_json())
@@ -146,12 +152,20 @@ def _summary(prepared: Prepared) -> dict[str, Any]:
 
 
 def _enter_in_optuna(storage: Storage, spec: StudySpec) -> None:
-    """Create Optuna's study, or take what a crash in the middle of entering left of it."""
+    """Create Optuna's study, or take what a crash in the middle of entering left of it.
+
+    Trials of ours without a study of ours are what a deletion that was cut short has left.
+    """
     way = direction(spec.metric)
     study = optuna.create_study(
         storage=storage.optuna, study_name=spec.name, direction=way, load_if_exists=True
     )
-    foreign = any("slot" not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+    trials = study.get_trials(deepcopy=False)
+    foreign = any("slot" not in trial.user_attrs for trial in trials)
+    if trials and not foreign and storage.ledger.study(spec.name) is None:
+        storage.delete_leftover(spec.name)
+        _enter_in_optuna(storage, spec)
+        return
     if foreign or [d.name.lower() for d in study.directions] != [way]:
         raise StudyMismatchError(
             f"{storage.shown} holds a study '{spec.name}' that hpsearch did not make; give yours "

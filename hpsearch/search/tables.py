@@ -55,6 +55,7 @@ studies = Table(
     Column("confirm_due", Boolean, nullable=False),  # whether finalists are to be trained again
     Column("created_at", Float, nullable=False),
     Column("edition", Float, nullable=False),  # when it was made or last launched
+    Column("version", String(100)),  # of the hpsearch that wrote the spec; None before schema 4
     Column("searched_examples", String(64)),  # digests of train's and test's examples together, ...
     Column("sealed_examples", String(64)),  # ... and of validation's; None in those of before 4
 )
@@ -162,6 +163,7 @@ CHANGES = {  # by the version that they start from
     3: (
         "ALTER TABLE hpsearch_studies ADD COLUMN searched_examples VARCHAR(64)",
         "ALTER TABLE hpsearch_studies ADD COLUMN sealed_examples VARCHAR(64)",
+        "ALTER TABLE hpsearch_studies ADD COLUMN version VARCHAR(100)",
         "ALTER TABLE hpsearch_openings ADD COLUMN key VARCHAR(64)",
         "ALTER TABLE hpsearch_openings ADD COLUMN examples VARCHAR(64)",
         "CREATE UNIQUE INDEX hpsearch_openings_key ON hpsearch_openings (key)",

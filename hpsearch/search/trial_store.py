@@ -28,9 +28,10 @@ from optuna.storages._cached_storage import _StudyInfo
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import Connection, Engine, Row, Table, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Table, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hpsearch.search.leases import Lease, LostLease, is_held
 from hpsearch.search.patience import PatientStorage
 from hpsearch.search.tables import reading
 
@@ -52,7 +53,10 @@ class TrialStore(_CachedStorage):
 
     A finished trial never changes, so it is read once. A running trial is read only for those who
     ask for running ones. A trial that is `held` is written by this process alone, so it is not
-    read at all, and its parameters are written with whatever is written next.
+    read at all, and its parameters are written with whatever is written next. With its lease it is
+    written for as long as that is held: a process that was asleep while another took its trial
+    over, or while the study was deleted and its trials' ids went to those of a new one, writes
+    nothing.
     """
 
     def __init__(self, backend: PatientStorage) -> None:
@@ -60,17 +64,24 @@ class TrialStore(_CachedStorage):
         self._patience = backend.patience
         self._engine: Engine = backend.engine
         self._held: dict[int, FrozenTrial] = {}
+        self._leases: dict[int, Lease] = {}  # on those that are held
         self._made: dict[int, FrozenTrial] = {}  # by this process, and not held yet
         self._unsaved: dict[int, dict[str, tuple[float, BaseDistribution]]] = defaultdict(dict)
 
     @contextmanager
-    def held(self, trial_id: int) -> Iterator[None]:
-        """Within the block no other process writes to a trial: its worker has the lease."""
+    def held(self, trial_id: int, lease: Lease | None = None) -> Iterator[None]:
+        """Within the block no other process writes to a trial: its worker has the lease.
+
+        What is written once the lease is lost raises LostLease.
+        """
+        if lease is not None:
+            self._leases[trial_id] = lease
         made = self._made.pop(trial_id, None)
         self._held[trial_id] = self.get_trial(trial_id) if made is None else made
         try:
             yield
         finally:
+            self._leases.pop(trial_id, None)
             self._forget(trial_id)
 
     def _forget(self, trial_id: int) -> None:
@@ -125,9 +136,14 @@ class TrialStore(_CachedStorage):
         changes: dict[str, Any] = {"state": state}
         if ended is not None:
             changes["datetime_complete"] = ended
+        lease = self._leases.get(trial_id)
         taken = connection.execute(
             update(TRIALS)
-            .where(TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING)
+            .where(
+                TRIALS.c.trial_id == trial_id,
+                TRIALS.c.state == TrialState.RUNNING,
+                *([] if lease is None else [exists().where(is_held(lease))]),
+            )
             .values(changes)
         )
         if taken.rowcount == 1:
@@ -135,6 +151,8 @@ class TrialStore(_CachedStorage):
         self._forget(trial_id)
         query = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
         found = connection.execute(query).scalar()
+        if lease is not None and (found is None or not found.is_finished()):
+            raise LostLease(f"the trial of slot {lease.slot} of '{lease.study}'")
         if found is None:
             raise KeyError(f"there is no trial with id {trial_id} any more")
         raise UpdateFinishedTrialError(f"the trial with id {trial_id} is {found.name.lower()}")

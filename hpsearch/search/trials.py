@@ -30,7 +30,7 @@ from hpsearch.search.baseline import (
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.confirm import CONFIRM_SHARE
 from hpsearch.search.held_lease import HeldLease
-from hpsearch.search.leases import MAX_ATTEMPTS, Lease
+from hpsearch.search.leases import MAX_ATTEMPTS, Lease, LostLease
 from hpsearch.search.objective import SavedTraining, objective
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
@@ -71,7 +71,7 @@ class TrialRunner:
             self.spec.name, sampler_for(search, lease.slot), pruner_for(search)
         )
         trial_id = self._trial_id(study, lease)
-        with self.storage.optuna.held(trial_id):
+        with self.storage.optuna.held(trial_id, lease):
             return self._run(study, trial_id, lease)
 
     def _run(self, study: optuna.Study, trial_id: int, lease: Lease) -> TrialState:
@@ -131,8 +131,8 @@ class TrialRunner:
                 "trial %d of '%s' was ended by another worker", trial.number, self.spec.name
             )
             return self.storage.optuna.get_trial(trial._trial_id).state
-        except DATABASE_ERRORS:
-            raise  # the storage's fault, not the trial's: another worker takes the trial over
+        except (*DATABASE_ERRORS, LostLease):
+            raise  # not the trial's fault: another worker takes it over, or has
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
             if not is_out_of_memory(error):
                 reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]

@@ -11,24 +11,34 @@ from importlib.metadata import version
 import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
-from hpsearch.errors import StudyMismatchError, StudyNotFoundError
+from hpsearch.errors import StudyMismatchError, StudyNotFoundError, UnreadableStudyError
 from hpsearch.search import confirm
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.leases import Lease
+from hpsearch.search.leases import Lease, LostLease
 from hpsearch.search.ledger import DONE, STOPPED, Waiting
 from hpsearch.search.memory import MemoryWatch
+from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.retrain import retrain
 from hpsearch.search.storage import Storage
 from hpsearch.search.tables import CONFIRM_SLOT
 from hpsearch.search.trials import TrialRunner, device_name
 from hpsearch.search.worker_list import SEEN_EVERY_S
-from hpsearch.study.spec import StudySpec
 from hpsearch.training.precision import faster_precision
 
 logger = logging.getLogger(__name__)
 
 FIRST_POLL_S, POLL_S = 0.1, 1.0  # between looks at the ledger by a worker of one launch, growing
 IDLE_POLL_S = 5.0  # by a worker of a pool, which may wait for days
+TRY_AGAIN_S = 60.0  # a study with which something went wrong here
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Why a worker does not serve a study, as it was launched last, and when it looks again."""
+
+    why: str
+    edition: float
+    again_at: float  # on this process's monotonic clock
 
 
 @dataclass
@@ -50,7 +60,7 @@ class Worker:
     waits: bool = False
     memory: MemoryWatch = field(default_factory=MemoryWatch)
     _runners: dict[str, tuple[float, TrialRunner]] = field(default_factory=dict, init=False)
-    _lacks: dict[str, str] = field(default_factory=dict, init=False)  # study -> why not here
+    _lacks: dict[str, Lack] = field(default_factory=dict, init=False)
     _seen_at: float = field(default=float("-inf"), init=False)
 
     def work(self) -> bool:
@@ -84,27 +94,64 @@ class Worker:
         for study in self.storage.ledger.waiting():
             if self.only not in (None, study.name):
                 continue
-            lease = None
-            if study.has_work and self._can_serve(study):
-                lease = self.storage.leases.claim(study.name, self.name)
-            elif study.search_is_over and study.confirms and self._can_serve(study):
-                lease = confirm.claim(self.storage, study.name, self.name)
+            try:
+                lease = self._claim(study)
+            except DATABASE_ERRORS:
+                raise
+            except Exception as error:  # whatever is wrong with it, others are served
+                self._pass_over(study.name, study.edition, error)
+                continue
             if lease is not None:
                 return lease
         return None
 
+    def _claim(self, study: Waiting) -> Lease | None:
+        """Return a lease on what is due in one study."""
+        if study.has_work and self._can_serve(study):
+            return self.storage.leases.claim(study.name, self.name, study.edition)
+        if study.search_is_over and study.confirms and self._can_serve(study):
+            return confirm.claim(self.storage, study.name, self.name)
+        return None
+
     def _run(self, lease: Lease) -> None:
-        _, runner = self._runners[lease.study]
+        edition, runner = self._runners[lease.study]
         self.progressed()
         try:
             if lease.slot <= CONFIRM_SLOT:
                 retrain(runner, lease)
             else:
                 runner.run(lease)
-        except Exception:
-            if self.storage.ledger.study(lease.study) is not None:
+        except LostLease as lost:
+            logger.info("%s is another worker's, or deleted, by now; it is given up", lost)
+        except Exception as error:
+            if self.storage.ledger.study(lease.study) is None:
+                logger.info("study '%s' was deleted; its trial is given up", lease.study)
+                return
+            if isinstance(error, DATABASE_ERRORS):
                 raise
-            logger.info("study '%s' was deleted; its trial is given up", lease.study)
+            self._pass_over(lease.study, edition, error)
+            self.storage.leases.expire_worker(self.name)  # another may have more luck with it
+
+    def _pass_over(self, study: str, edition: float, error: Exception) -> None:
+        """Leave a study alone for a while; one that serves no other raises the error."""
+        if self.only is not None:
+            raise error
+        before = self._lacks.get(study)
+        if isinstance(error, UnreadableStudyError):
+            why = str(error)
+        else:
+            why = f"{type(error).__name__}: {error}"
+        if before is None or before.why != why:
+            trace = None if isinstance(error, UnreadableStudyError) else error
+            logger.error("study '%s' is passed over: %s", study, why, exc_info=trace)
+        self._lack(study, edition, why, TRY_AGAIN_S)
+
+    def _lack(self, study: str, edition: float, why: str, for_s: float) -> None:
+        """Note why a study is not served here, and tell the others at once."""
+        before = self._lacks.get(study)
+        if before is None or before.why != why:
+            self._seen_at = float("-inf")
+        self._lacks[study] = Lack(why, edition, time.monotonic() + for_s)
 
     def _is_done(self) -> bool:
         """Whether to wait would be in vain."""
@@ -118,21 +165,23 @@ class Worker:
             return True
         here = [study for study in self.storage.ledger.waiting() if study.name == self.only]
         if self.only in self._lacks:
-            raise StudyMismatchError(f"study '{self.only}': {self._lacks[self.only]}")
+            raise StudyMismatchError(f"study '{self.only}': {self._lacks[self.only].why}")
         return any(study.is_over or (study.time_is_up and not study.confirms) for study in here)
 
     def _can_serve(self, study: Waiting) -> bool:
         """Whether this machine has the data of a study, and this process has loaded it."""
+        lack = self._lacks.get(study.name)
+        if lack is not None and lack.edition == study.edition and time.monotonic() < lack.again_at:
+            return False
         edition, _ = self._runners.get(study.name, (None, None))
         if edition == study.edition:
             return True
         try:
             self._runners[study.name] = (study.edition, self._hire(study))
         except (StudyMismatchError, StudyNotFoundError) as error:
-            if self._lacks.get(study.name) != str(error):
+            if lack is None or lack.why != str(error):
                 logger.info("study '%s' waits for another worker: %s", study.name, error)
-                self._lacks[study.name] = str(error)
-                self._seen_at = float("-inf")  # tell the others at once
+            self._lack(study.name, study.edition, str(error), for_s=0.0)
             return False
         self._lacks.pop(study.name, None)
         return True
@@ -147,7 +196,7 @@ class Worker:
         row = self.storage.ledger.study(study.name)
         if row is None:
             raise StudyNotFoundError(f"study '{study.name}' was deleted")
-        spec = StudySpec.model_validate(row.spec)
+        spec = row.spec
         data = load_search_data(folder)
         precision = row.precision or self.storage.ledger.decide_precision(
             study.name, faster_precision(spec.search.precision, data, self.device)
@@ -168,7 +217,9 @@ class Worker:
     def _show_itself(self) -> None:
         now = time.monotonic()
         if now - self._seen_at > SEEN_EVERY_S:
-            note = "; ".join(f"{study}: {why}" for study, why in self._lacks.items())
+            note = "; ".join(
+                f"{study}: {lack.why.replace('; ', ', ')}" for study, lack in self._lacks.items()
+            )
             self.storage.workers.see(self.name, note)
             self._seen_at = now
 

@@ -148,10 +148,18 @@ class Final(Section):
     temperature: bool = False
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
+
+
+def is_name(text: str) -> bool:
+    """Whether a study may have this name."""
+    return re.fullmatch(NAME.removeprefix("^").removesuffix("$"), text) is not None
+
+
 class StudySpec(Section):
     """A whole study: what its user wrote, every default filled in."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     data: Data
     space: Annotated[Space, PlainSerializer(lambda space: space.notation())] = Space()
     search: Search = Search()

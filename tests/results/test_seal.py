@@ -19,7 +19,6 @@ from hpsearch.results.seal import (
     seal_of,
 )
 from hpsearch.search.storage import Storage
-from hpsearch.search.studies import read_stored_study
 
 pytestmark = on_sqlite
 CONFIG: dict[str, Any] = {"family": "alexnet", "layers": 2, "filters": 8, "optimizer": "sgd",
@@ -122,6 +121,6 @@ def test_the_history_tells_who_when_what_why_and_what_came_of_it(storage: Storag
     assert config_words(second) == ": alexnet, 2 x 8 filters, sgd 0.01, seed 5"
     assert result_words(first) == ["validation accuracy 0.7500 (95 % interval 0.5000 - 0.9000)"]
     assert result_words(second) == ["none: the measurement did not end"]
-    told = history_json(read_stored_study(storage, "made"), seal_of(storage, "made"))
+    told = history_json(storage.row("made"), seal_of(storage, "made"))
     assert [o["trial_number"] for o in told["openings"]] == [0, 1]
     assert told["openings"][0]["config"] == CONFIG

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 
 import pytest
 from child_processes import HALF, Crew, decide
@@ -20,8 +21,8 @@ from hpsearch.search.storage import Storage
 def test_an_entered_study_is_read_back_as_it_was(storage: Storage) -> None:
     spec = enter(storage, spec_of(trials=7, timeout="1h"))
     row = row_of(storage)
-    assert row.spec == spec.model_dump(mode="json")
-    assert row.identity == spec.identity()
+    assert row.spec == spec and row.spec_json == spec.model_dump_json()
+    assert row.version == version("hpsearch")
     assert (row.state, row.note, row.trials, row.claimed) == (OPEN, "", 7, 0)
     assert (row.priority, row.wants_final, row.final_s) == (0, True, 0.0)
     assert (row.timeout_s, row.spent_s, row.time_left_s) == (3600.0, 0.0, 3600.0)

@@ -293,4 +293,4 @@ def test_a_spec_survives_the_storage_and_is_what_it_was(storage: Storage) -> Non
     assert stored(storage, spec).spec == spec
     row = storage.ledger.study("made")
     assert row is not None
-    assert json.loads(spec.model_dump_json()) == row.spec
+    assert json.loads(spec.model_dump_json()) == json.loads(row.spec_json)

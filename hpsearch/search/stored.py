@@ -1,0 +1,107 @@
+"""Reading what is stored of a study, which another version may have written, or damage changed.
+
+All of it is read here, so that whatever is wrong with one study is one kind of error, which those
+who serve or list many studies can pass over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from pydantic import BaseModel, ConfigDict
+
+from hpsearch.errors import StudyFileError, UnreadableStudyError
+from hpsearch.study.data import Task
+from hpsearch.study.file import validated
+from hpsearch.study.spec import StudySpec
+
+LONGEST_REASON = 300  # characters
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+class _Summary(BaseModel):
+    """What reports need of a study's data; more may stand there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    task: Task
+    outputs: list[str]
+    counts: list[tuple[int, int, int]]
+    totals: tuple[int, int, int]
+    groups: list[int] = []
+
+
+# What workers write to a trial, as far as others rely on its form.
+ATTRIBUTES: dict[str, tuple[type, ...]] = {
+    "slot": (int,),
+    "seed": (int,),
+    "curve": (list,),
+    "duration_s": (int, float),
+    "parameters": (int,),
+    "forward_flops": (int, float),
+    "reason": (str,),
+}
+
+
+@contextmanager
+def readable(study: str, version: str | None) -> Iterator[None]:
+    """Turn what goes wrong while a study is read inside the block into UnreadableStudyError."""
+    try:
+        yield
+    except StudyFileError as error:
+        raise UnreadableStudyError(study, version, _short(str(error))) from None
+    except MALFORMED as error:
+        said = _short(f"{type(error).__name__}: {error}")
+        raise UnreadableStudyError(study, version, said) from error
+
+
+def stored_object(study: str, version: str | None, what: str, text: str) -> dict[str, Any]:
+    """Return a mapping that is stored as JSON; UnreadableStudyError names it as `what`."""
+    with readable(study, version):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise StudyFileError(f"{what} is no JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise StudyFileError(f"{what} is no mapping")
+        return found
+
+
+def stored_spec(study: str, version: str | None, text: str) -> StudySpec:
+    """Return the spec of a study of this name, read with today's defaults."""
+    written = stored_object(study, version, "its spec", text)
+    with readable(study, version):
+        spec = validated(StudySpec, written, "its spec")
+        if spec.name != study:  # paths are made of the name, and in a spec it has been checked
+            raise StudyFileError(f"its spec is that of study '{spec.name}'")
+        return spec
+
+
+def stored_summary(study: str, version: str | None, text: str) -> dict[str, Any]:
+    """Return what is stored of a study's data for reports."""
+    written = stored_object(study, version, "what is known of its data", text)
+    with readable(study, version):
+        validated(_Summary, written, "what is known of its data")
+        return written
+
+
+def check_trials(trials: list[FrozenTrial]) -> None:
+    """Raise StudyFileError where a trial is none of ours, or was changed by others."""
+    for trial in trials:
+        attrs = trial.user_attrs
+        if "slot" not in attrs:
+            raise StudyFileError(f"its trial {trial.number} was not made by hpsearch")
+        for name, kinds in ATTRIBUTES.items():
+            if name in attrs and not isinstance(attrs[name], kinds):
+                raise StudyFileError(f"its trial {trial.number} has a '{name}' of another kind")
+        if not all(isinstance(epoch, dict) for epoch in attrs.get("curve", ())):
+            raise StudyFileError(f"its trial {trial.number} has a 'curve' of another kind")
+
+
+def _short(reason: str) -> str:
+    words = ", ".join(reason.splitlines())
+    return words if len(words) <= LONGEST_REASON else words[: LONGEST_REASON - 3] + "..."
