@@ -16,7 +16,7 @@ from made_data import noise, write_folder, write_idx_set
 from sklearn.datasets import load_digits
 
 from hpsearch.data.prepare import data_root, prepare
-from hpsearch.data.prepared import Prepared, load_search_data, read_prepared
+from hpsearch.data.prepared import Prepared, find_prepared, load_search_data, read_prepared
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, DataReference, Split
@@ -398,3 +398,21 @@ def test_a_number_that_is_the_same_in_all_of_train_is_named(tmp_path: Path) -> N
             splits.add(str(error))
     expected = "'targets' is 0 in every image of train; add images, or leave it out"
     assert splits == {expected}
+
+
+def test_what_a_database_or_the_cache_tells_leads_out_of_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPSEARCH_CACHE", str(tmp_path / "cache"))
+    prepared = prepare(Data(source="digits"))
+    assert find_prepared(prepared.fingerprint) == prepared.folder
+    note = prepared.folder.parent / f"{prepared.fingerprint}.is"
+    shutil.copytree(prepared.folder, tmp_path / "outside")
+    shutil.copy(note, tmp_path / "outside.is")
+    for fingerprint in ("../../outside", "", "a" * 63, prepared.fingerprint + "\n"):
+        assert find_prepared(fingerprint) is None
+    for key in ("../../outside", str(tmp_path / "outside"), "", ".", "\0"):
+        note.write_text(key)
+        assert find_prepared(prepared.fingerprint) is None
+    note.write_bytes(b"\xff\xfe")
+    assert find_prepared(prepared.fingerprint) is None

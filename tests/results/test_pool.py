@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from fixtures_storage import Server, on_postgres
+from fixtures_storage import GUARDED_ROLE, PostgresServer, Server, on_postgres
 from sqlalchemy import text
 
 from hpsearch.data.prepare import prepare
@@ -138,6 +138,85 @@ def test_a_worker_that_is_terminated_keeps_its_trial_and_gives_it_back_in_time(
     assert len(study.interrupted) == 1 and not study.held
     assert storage.leases.claim("long", "another") is not None, "it is free at once"
     storage.close()
+
+
+@on_postgres
+def test_a_worker_that_is_started_during_an_outage_waits_and_says_so_once(
+    server: Server, tmp_path: Path, backend: str
+) -> None:
+    enter(tmp_path, server.url, "later", 1, 2, final=False)
+    url = server.url
+    server.stop()
+    serving = pool(tmp_path, url, "--until-idle")
+    try:
+        time.sleep(12)
+        assert serving.poll() is None, serving.communicate()
+        status = [sys.executable, "-m", "hpsearch", "status", "--storage", url]
+        other = subprocess.run(status, capture_output=True, text=True, timeout=60, check=False)
+        server.start()
+        _, said = serving.communicate(timeout=120)
+    finally:
+        serving.kill()
+        serving.communicate()
+    assert other.returncode == 1 and "does not answer" in other.stderr
+    assert serving.returncode == 0, said
+    assert said.count("waiting for it") == 1 and "Traceback" not in said
+    assert "answers after" in said
+    storage = open_storage(url, create=False)
+    assert storage.row("later").state == DONE
+    assert len(read_stored_study(storage, "later").trials) == 1
+    storage.close()
+
+
+@on_postgres
+def test_a_worker_that_waits_for_a_database_ends_when_it_is_told_to(
+    server: Server, tmp_path: Path, backend: str
+) -> None:
+    url = server.url
+    server.stop()
+    try:
+        serving = pool(tmp_path, url)
+        try:
+            assert serving.stderr is not None
+            assert "waiting for it" in serving.stderr.readline()
+            serving.terminate()
+            _, said = serving.communicate(timeout=10)
+        finally:
+            serving.kill()
+            serving.communicate()
+        assert (serving.returncode, said) == (0, "")
+    finally:
+        server.start()
+
+
+def test_a_worker_that_a_server_turns_away_does_not_wait(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    for url, why in (
+        (postgres_server.url("postgres", GUARDED_ROLE, "wrong"), "authentication failed"),
+        (postgres_server.url("nowhere"), 'database "nowhere" does not exist'),
+    ):
+        serving = pool(tmp_path, url)
+        try:
+            _, said = serving.communicate(timeout=60)
+        finally:
+            serving.kill()
+            serving.communicate()
+        assert serving.returncode == 1
+        assert why in said and "waiting for it" not in said
+
+
+def test_a_worker_of_a_new_sqlite_file_makes_it_and_says_that_it_is_empty(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/not/there/yet.db"
+    serving = pool(tmp_path, url, "--until-idle")
+    try:
+        _, said = serving.communicate(timeout=60)
+    finally:
+        serving.kill()
+        serving.communicate()
+    assert serving.returncode == 0, said
+    assert "yet.db holds no study yet; it waits for one" in said
+    assert (tmp_path / "not/there/yet.db").exists()
 
 
 @on_postgres

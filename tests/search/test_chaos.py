@@ -20,8 +20,9 @@ from fixtures_storage import Server, on_postgres, on_sqlite
 from made_studies import open_leases
 from optuna.trial import TrialState
 from optuna_dashboard import wsgi
-from undisturbed import assert_undisturbed, digits_spec, opened
+from undisturbed import assert_undisturbed, digits_spec, freeze, opened
 
+from hpsearch.search.leases import LEASE_S
 from hpsearch.search.local_workers import LocalWorkers
 from hpsearch.search.storage import Storage, open_storage
 from hpsearch.search.studies import read_stored_study
@@ -84,6 +85,43 @@ def test_workers_killed_at_random_cost_no_trial_and_change_no_curve(
 @pytest.mark.timeout(1800)
 def test_fifty_kills_in_sixty_trials(storage: Storage, tmp_path: Path) -> None:
     assert run_with_kills(storage, tmp_path, 60, 30, kills=50, workers=4, pause_s=1.0) == 50
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
+def test_workers_that_sleep_longer_than_a_lease_lose_it_and_nothing_else(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = opened(storage, digits_spec("slept", trials=8, epochs=400))
+    crew = LocalWorkers(storage, "slept", str(tmp_path / "checkpoints"), 2)
+    crew.checkpoint_every_s = 0.0
+    crew.start()
+    lost: list[int] = []  # slots, each taken over while its worker slept
+    try:
+        while len(lost) < 2:
+            assert crew.look()
+            time.sleep(0.05)
+            held = [h.lease for h in storage.leases.held_by(list(crew._alive))]
+            if len(held) < 2:
+                continue
+            pid = crew._alive[held[len(lost)].worker].pid
+            assert pid is not None
+            freeze(pid, storage)
+            asleep = next(h.lease for h in storage.leases.held_by([held[len(lost)].worker]))
+            wakes = time.monotonic() + LEASE_S + 15
+            while time.monotonic() < wakes:
+                assert crew.look()
+                time.sleep(0.1)
+            os.kill(pid, signal.SIGCONT)
+            lost.append(asleep.slot)
+        while crew.look():
+            time.sleep(0.05)
+    finally:
+        crew.stop()
+    assert not crew.gave_up
+    assert_exactly(storage, "slept", 8)
+    assert_undisturbed(storage, "slept", prepared)
 
 
 def run_with_outages(

@@ -65,6 +65,72 @@ def test_a_study_that_ended_leaves_nothing(place: Checkpoints) -> None:
     assert place.size_bytes("other") == 5
 
 
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "/", "../other", "a/b", "study/", "a\nb", "*", "-"]
+)
+def test_what_cannot_be_a_studys_name_removes_nothing(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/kept.txt").write_text("harmless")
+    for url in (str(tmp_path / "checkpoints"), f"memory://{uuid.uuid4().hex}"):
+        place = Checkpoints(url, keep_free_bytes=0)
+        for study in ("study", "a", "b"):
+            place.save(study, 3, config(), b"three")
+        place.drop_study(name)
+        with pytest.raises(StorageError, match="is no name of a study"):
+            place.drop(name, 3, config())
+        with pytest.raises(StorageError, match="is no name of a study"):
+            place.save(name, 3, config(), b"three")
+        assert [place.size_bytes(study) for study in ("study", "a", "b")] == [5, 5, 5]
+    assert (tmp_path / "other/kept.txt").read_text() == "harmless"
+    assert "nothing is removed" in caplog.text
+
+
+@pytest.mark.parametrize("study", ["a", "a.b"])
+def test_a_study_takes_none_with_it_whose_name_begins_like_its_own(
+    study: str, place: Checkpoints
+) -> None:
+    names = ["a", "a.b", "a.b.c", "ab", "a-b"]
+    for name in names:
+        place.save(name, 3, config(), b"three")
+    place.drop_study(study)
+    assert [name for name in names if place.size_bytes(name) == 0] == [study]
+
+
+def test_a_link_in_the_place_of_a_study_is_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    place = Checkpoints(str(tmp_path / "checkpoints"), keep_free_bytes=0)
+    (tmp_path / "checkpoints/linked").symlink_to(elsewhere)
+    place.save("linked", 3, config(), b"three")
+    (elsewhere / "kept.txt").write_text("harmless")
+    place.drop("linked", 3, config())
+    place.drop_study("linked")
+    assert len(list(elsewhere.iterdir())) == 2
+    assert "a symbolic link leads elsewhere" in caplog.text
+    place.save("study", 3, config(), b"three")
+    (tmp_path / "checkpoints/study/inside").symlink_to(elsewhere)
+    place.drop_study("study")
+    assert not (tmp_path / "checkpoints/study").exists()
+    assert len(list(elsewhere.iterdir())) == 2
+
+
+def test_a_place_that_is_reached_by_a_link_is_a_place_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "disk")
+    place = Checkpoints(str(tmp_path / "checkpoints"), keep_free_bytes=0)
+    place.save("study", 3, config(), b"three")
+    place.save("study", 4, config(), b"four")
+    place.drop("study", 3, config())
+    assert place.size_bytes("study") == 4
+    place.drop_study("study")
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
 def test_checkpoints_of_a_study_are_bounded_and_the_trial_goes_on(
     place: Checkpoints, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,12 +9,15 @@ from fixtures_storage import on_sqlite
 from made_studies import begin_trial, claimed, enter
 from made_trainings import config
 
-from hpsearch.errors import StudyNotFoundError, StudyStateError
+from hpsearch.errors import StudyNotFoundError, StudyStateError, UnreadableStudyError
 from hpsearch.search import control
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.held_lease import HeldLease
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
 from hpsearch.search.storage import Storage
+from hpsearch.search.studies import read_stored_study
+from hpsearch.search.tables import studies
+from hpsearch.search.trial_store import STUDIES
 
 
 def test_a_paused_study_gives_no_trial_away_until_it_is_resumed(storage: Storage) -> None:
@@ -67,6 +70,26 @@ def test_deleting_takes_trials_and_checkpoints_and_the_lease_of_who_is_at_it(
     assert storage.leases.renew(lease) is None
     enter(storage, spec)
     assert storage.load(spec.name).get_trials() == []
+
+
+@pytest.mark.parametrize("name", ["../outside", "", "..", "a/../../outside"])
+def test_deleting_a_name_that_leads_out_of_the_runs_removes_no_file(
+    name: str, storage: Storage, tmp_path: Path
+) -> None:
+    enter(storage)
+    with storage.ledger.engine.begin() as connection:
+        connection.execute(studies.update().values(name=name))
+        connection.execute(STUDIES.update().values(study_name=name))
+    checkpoints = tmp_path / "runs/checkpoints"
+    for folder in (checkpoints / "other", tmp_path / "outside", tmp_path / "runs/outside"):
+        folder.mkdir(parents=True)
+        (folder / "kept.txt").write_text("harmless")
+    control.pause(storage, name)
+    with pytest.raises(UnreadableStudyError, match="its spec is that of study 'made'"):
+        read_stored_study(storage, name)
+    control.delete(storage, name, Checkpoints(str(checkpoints)))
+    assert storage.study_names() == []
+    assert len(list(tmp_path.rglob("kept.txt"))) == 3
 
 
 @on_sqlite

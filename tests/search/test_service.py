@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 from fixtures_storage import on_postgres, on_sqlite
-from made_studies import open_leases
+from made_studies import open_leases, rewind
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
-from undisturbed import assert_undisturbed, digits_spec, opened
+from undisturbed import assert_undisturbed, digits_spec, freeze, opened
 
 from hpsearch.data.prepared import cache_folder, find_prepared
 from hpsearch.errors import StudyMismatchError
@@ -352,6 +352,73 @@ def test_a_study_deleted_under_its_worker_costs_the_worker_nothing(
     run(crew, delete)
     assert deleted and not crew.gave_up
     assert storage.study_names() == []
+
+
+def test_a_study_made_anew_under_its_worker_has_its_own_trials_alone(
+    storage: Storage, tmp_path: Path
+) -> None:
+    opened(storage, digits_spec("same", trials=1, epochs=5000, seed=1))
+    crew = crew_of(storage, "same", tmp_path)
+    crew.start()
+    made: list[Path] = []
+
+    def make_anew() -> bool:
+        trials = read_stored_study(storage, "same").trials
+        if not made and any(t.intermediate_values for t in trials):
+            control.delete(storage, "same", Checkpoints(str(tmp_path / "checkpoints")))
+            made.append(opened(storage, digits_spec("same", trials=3, epochs=40, seed=2)))
+            work_here(storage, "same", tmp_path)
+        return False
+
+    run(crew, make_anew)
+    assert made and not crew.gave_up
+    study = read_stored_study(storage, "same")
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 3
+    assert open_leases(storage, "same") == 0
+    assert_undisturbed(storage, "same", made[0])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
+def test_a_worker_that_slept_longer_than_its_lease_writes_nothing_to_what_it_lost(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = opened(storage, digits_spec("slept", trials=2, epochs=60))
+    crew = crew_of(storage, "slept", tmp_path)
+    crew.checkpoint_every_s = 0.0
+    crew.start()
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(t.intermediate_values for t in read_stored_study(storage, "slept").trials):
+            assert crew.look() and time.monotonic() < deadline
+            time.sleep(0.05)
+        (process,) = crew._alive.values()
+        assert process.pid is not None
+        freeze(process.pid, storage)
+        rewind(storage, leases, "expires_at", 100)  # as if it had slept for so long
+        taken = storage.leases.claim("slept", "awake")
+        assert taken is not None and taken.slot == 0
+        before = read_stored_study(storage, "slept").trials[0], kept(tmp_path)
+        os.kill(process.pid, signal.SIGCONT)
+        while len(read_stored_study(storage, "slept").trials) < 2:  # it goes on with another
+            assert crew.look() and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert read_stored_study(storage, "slept").trials[0] == before[0]
+        assert {path: at for path, at in kept(tmp_path).items() if path in before[1]} == before[1]
+        storage.leases.expire_worker("awake")
+    except BaseException:
+        crew.stop()
+        raise
+    run(crew)
+    assert not crew.gave_up
+    study = read_stored_study(storage, "slept")
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 2
+    assert_undisturbed(storage, "slept", prepared)
+
+
+def kept(place: Path) -> dict[str, int]:
+    """Return when each checkpoint was written."""
+    found = (place / "checkpoints").rglob("*.ckpt")
+    return {path.name: path.stat().st_mtime_ns for path in found}
 
 
 SKEWED = """

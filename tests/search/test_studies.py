@@ -139,6 +139,16 @@ def test_what_a_crash_in_the_middle_of_entering_left_is_completed(storage: Stora
     assert storage.load("made").metric_names == ["test accuracy"]
 
 
+def test_a_deletion_that_was_cut_short_leaves_no_trials_to_a_new_study(storage: Storage) -> None:
+    spec = enter(storage)
+    run_trial(storage, spec, [0.5])
+    storage.ledger.delete(spec.name)  # and then the process was killed
+    enter(storage, spec)
+    assert stored(storage, spec).trials == []
+    run_trial(storage, spec, [0.6])
+    assert [t.value for t in stored(storage, spec).trials] == [0.6]
+
+
 @on_sqlite
 def test_studies_of_one_storage_keep_their_trials_apart(storage: Storage) -> None:
     spec, other = enter(storage), enter(storage, spec_of("other"))

@@ -7,13 +7,15 @@ from typing import Any
 
 import optuna
 import pytest
-from made_studies import begin_trial, claimed, enter, run_trial
+from made_studies import begin_trial, claimed, enter, rewind, run_trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
+from hpsearch.search.leases import LostLease
 from hpsearch.search.storage import Storage, open_storage
+from hpsearch.search.tables import leases
 from hpsearch.search.trial_store import note
 
 
@@ -124,6 +126,45 @@ def test_a_trial_whose_study_was_deleted_says_so(storage: Storage) -> None:
         note(trial, {"late": True})
     with pytest.raises(KeyError, match="any more"):
         storage.optuna.create_new_trial(study_id)
+
+
+def test_who_lost_the_lease_writes_nothing(storage: Storage) -> None:
+    spec = enter(storage)
+    lease = claimed(storage, spec, "asleep")
+    trial = begin_trial(storage, spec, lease)
+    with storage.optuna.held(trial._trial_id, lease):
+        note(trial, {"worker": "asleep"}, steps={1: 0.5})
+        rewind(storage, leases, "expires_at", 100)
+        note(trial, steps={2: 0.6})  # late, and nobody has taken it over
+        assert claimed(storage, spec, "awake").slot == lease.slot
+        for write in (
+            lambda: note(trial, {"worker": "asleep still"}, steps={3: 0.7}),
+            lambda: trial.study.tell(trial, 0.7),
+        ):
+            with pytest.raises(LostLease, match="slot 0 of 'made'"):
+                write()
+    (read,) = as_optuna_reads(storage, spec.name)
+    assert read.state == TrialState.RUNNING
+    assert read.user_attrs["worker"] == "asleep"
+    assert read.intermediate_values == {1: 0.5, 2: 0.6}
+
+
+def test_a_worker_of_a_deleted_study_writes_nothing_to_one_made_anew(storage: Storage) -> None:
+    spec = enter(storage)
+    lease = claimed(storage, spec, "unaware")
+    old = begin_trial(storage, spec, lease)
+    with storage.optuna.held(old._trial_id, lease):
+        other = open_storage(storage.url.render_as_string(False))
+        other.delete_study(spec.name)
+        enter(other, spec)
+        new = begin_trial(other, spec, claimed(other, spec, "aware"))
+        if storage.url.drivername == "sqlite":
+            assert new._trial_id == old._trial_id, "SQLite gives ids again"
+        with pytest.raises(LostLease):
+            note(old, {"worker": "unaware"}, steps={1: 0.5})
+        other.close()
+    (read,) = as_optuna_reads(storage, spec.name)
+    assert read.intermediate_values == {} and "worker" not in read.user_attrs
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])

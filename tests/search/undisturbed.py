@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -49,6 +53,37 @@ def opened(storage: Storage, spec: StudySpec) -> Path:
         spec.name, spec.model_dump_json(), spec.trial_budget(), spec.search.timeout
     )
     return prepared.folder
+
+
+def freeze(pid: int, storage: Storage) -> None:
+    """Stop a process with SIGSTOP, not in the middle of a transaction, which others wait for."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.2)
+        if not _transactions(storage):
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+
+
+def _transactions(storage: Storage) -> bool:
+    """Whether another process is in the middle of a transaction."""
+    if storage.url.drivername == "sqlite":
+        connection = sqlite3.connect(str(storage.url.database), timeout=0.2, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            connection.close()
+        return False
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND state <> 'idle'"
+    )
+    with storage.ledger.engine.connect() as connected:
+        return bool(connected.exec_driver_sql(query).scalar())
 
 
 def _curves(tell: Tell, configs: list[tuple[TrialConfig, int]], prepared: Path) -> list[Curve]:
