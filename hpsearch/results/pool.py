@@ -89,6 +89,8 @@ class Pool:
     def _look(self) -> None:
         waiting = self.storage.ledger.waiting()
         self._busy = bool(waiting)
+        for name in self._lacks.keys() - {study.name for study in waiting}:
+            del self._lacks[name]
         for study in waiting:
             if self.workers.study not in (None, study.name) or self.interrupted():
                 continue

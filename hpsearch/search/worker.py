@@ -91,13 +91,13 @@ class Worker:
 
     def _next(self) -> Lease | None:
         """Return a lease on what is due, a trial or a finalist; None where this worker has none."""
-        for study in self.storage.ledger.waiting():
+        waiting = self.storage.ledger.waiting()
+        self._forget_all_but({study.name for study in waiting})
+        for study in waiting:
             if self.only not in (None, study.name):
                 continue
             try:
                 lease = self._claim(study)
-            except DATABASE_ERRORS:
-                raise
             except Exception as error:  # whatever is wrong with it, others are served
                 self._pass_over(study.name, study.edition, error)
                 continue
@@ -124,17 +124,20 @@ class Worker:
         except LostLease as lost:
             logger.info("%s is another worker's, or deleted, by now; it is given up", lost)
         except Exception as error:
-            if self.storage.ledger.study(lease.study) is None:
-                logger.info("study '%s' was deleted; its trial is given up", lease.study)
-                return
-            if isinstance(error, DATABASE_ERRORS):
-                raise
             self._pass_over(lease.study, edition, error)
             self.storage.leases.expire_worker(self.name)  # another may have more luck with it
+        else:
+            self._lacks.pop(lease.study, None)
 
     def _pass_over(self, study: str, edition: float, error: Exception) -> None:
-        """Leave a study alone for a while; one that serves no other raises the error."""
-        if self.only is not None:
+        """Leave a study alone for a while with which something went wrong.
+
+        Raises the error where it is the database's, or no other study is served.
+        """
+        if self.storage.ledger.study(study) is None:
+            logger.info("study '%s' was deleted", study)
+            return
+        if self.only is not None or isinstance(error, DATABASE_ERRORS):
             raise error
         before = self._lacks.get(study)
         if isinstance(error, UnreadableStudyError):
@@ -145,6 +148,12 @@ class Worker:
             trace = None if isinstance(error, UnreadableStudyError) else error
             logger.error("study '%s' is passed over: %s", study, why, exc_info=trace)
         self._lack(study, edition, why, TRY_AGAIN_S)
+
+    def _forget_all_but(self, studies: set[str]) -> None:
+        """Keep nothing of studies that are done, deleted or paused."""
+        for kept in (self._runners, self._lacks):
+            for study in kept.keys() - studies:
+                del kept[study]
 
     def _lack(self, study: str, edition: float, why: str, for_s: float) -> None:
         """Note why a study is not served here, and tell the others at once."""
