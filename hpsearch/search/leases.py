@@ -35,8 +35,8 @@ class Lease:
     attempts: int
 
 
-class LostLease(Exception):
-    """What was to be written to a trial is another worker's to write by now."""
+class LeaseLostError(Exception):
+    """Another worker has the lease, so that nothing may be written for it any more."""
 
 
 @dataclass(frozen=True)

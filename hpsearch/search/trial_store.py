@@ -31,7 +31,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import Connection, Engine, Row, Table, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hpsearch.search.leases import Lease, LostLease, is_held
+from hpsearch.search.leases import Lease, LeaseLostError, is_held
 from hpsearch.search.patience import PatientStorage
 from hpsearch.search.tables import reading
 
@@ -72,7 +72,7 @@ class TrialStore(_CachedStorage):
     def held(self, trial_id: int, lease: Lease | None = None) -> Iterator[None]:
         """Within the block no other process writes to a trial: its worker has the lease.
 
-        What is written once the lease is lost raises LostLease.
+        What is written once the lease is lost raises LeaseLostError.
         """
         if lease is not None:
             self._leases[trial_id] = lease
@@ -152,7 +152,7 @@ class TrialStore(_CachedStorage):
         query = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
         found = connection.execute(query).scalar()
         if lease is not None and (found is None or not found.is_finished()):
-            raise LostLease(f"the trial of slot {lease.slot} of '{lease.study}'")
+            raise LeaseLostError(f"the trial of slot {lease.slot} of '{lease.study}'")
         if found is None:
             raise KeyError(f"there is no trial with id {trial_id} any more")
         raise UpdateFinishedTrialError(f"the trial with id {trial_id} is {found.name.lower()}")

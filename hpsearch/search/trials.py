@@ -30,7 +30,7 @@ from hpsearch.search.baseline import (
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.confirm import CONFIRM_SHARE
 from hpsearch.search.held_lease import HeldLease
-from hpsearch.search.leases import MAX_ATTEMPTS, Lease, LostLease
+from hpsearch.search.leases import MAX_ATTEMPTS, Lease, LeaseLostError
 from hpsearch.search.objective import SavedTraining, objective
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
@@ -131,7 +131,7 @@ class TrialRunner:
                 "trial %d of '%s' was ended by another worker", trial.number, self.spec.name
             )
             return self.storage.optuna.get_trial(trial._trial_id).state
-        except (*DATABASE_ERRORS, LostLease):
+        except (*DATABASE_ERRORS, LeaseLostError):
             raise  # not the trial's fault: another worker takes it over, or has
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
             if not is_out_of_memory(error):

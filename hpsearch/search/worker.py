@@ -14,7 +14,7 @@ from hpsearch.data.prepared import find_prepared, load_search_data
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError, UnreadableStudyError
 from hpsearch.search import confirm
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.leases import Lease, LostLease
+from hpsearch.search.leases import Lease, LeaseLostError
 from hpsearch.search.ledger import DONE, STOPPED, Waiting
 from hpsearch.search.memory import MemoryWatch
 from hpsearch.search.patience import DATABASE_ERRORS
@@ -121,7 +121,7 @@ class Worker:
                 retrain(runner, lease)
             else:
                 runner.run(lease)
-        except LostLease as lost:
+        except LeaseLostError as lost:
             logger.info("%s is another worker's, or deleted, by now; it is given up", lost)
         except Exception as error:
             self._pass_over(lease.study, edition, error)
