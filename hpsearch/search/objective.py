@@ -15,6 +15,7 @@ from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.search.optuna_private import id_of
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.trial_store import note
 from hpsearch.study.config import TrialConfig
@@ -97,7 +98,7 @@ def objective(
     Goes on from what was saved of it, and calls `epoch_over()` when it has come further than ever
     before. Raises TrialPruned with a reason, and Interrupted when `interrupted()` turns true.
     """
-    stored = trial.storage.get_trial(trial._trial_id)
+    stored = trial.storage.get_trial(id_of(trial))
     trained = epochs_of(stored)  # reports beyond are of an early stop that nobody heard of
     reported = {n: value for n, value in stored.intermediate_values.items() if n <= trained}
     for epoch, training in train(config, data, device, interrupted, saved.state):

@@ -94,8 +94,12 @@ class PatientStorage(RDBStorage):
         self.patience = patience
         super().__init__(url, **options)
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """A copy in another process cannot ask whether ours gives up; it does not wait."""
+        return super().__getstate__() | {"patience": Patience(self.patience.shown)}
 
-# All that Optuna's cache asks of its backend; each may be repeated without harm.
+
+# All that a TrialStore asks of its backend; each may be repeated without harm.
 for _name in (
     "get_study_id_from_name",
     "get_study_name_from_id",
@@ -107,13 +111,7 @@ for _name in (
     "set_study_system_attr",
     "get_trial_id_from_study_id_trial_number",
     "get_trial",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
     "set_trial_state_values",
-    "_set_trial_param",
-    "_get_trials",
-    "_get_best_trial_id",
 ):
     setattr(PatientStorage, _name, patient(getattr(RDBStorage, _name)))
 

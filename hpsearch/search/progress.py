@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.confirm import plan
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
+from hpsearch.search.optuna_private import id_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
 
@@ -65,7 +66,7 @@ def progress_of(storage: Storage, name: str) -> Progress:
     pruned = study.in_state(TrialState.PRUNED)
     complete = study.in_state(TrialState.COMPLETE)
     failed = study.in_state(TrialState.FAIL)
-    running = [t for t in study.trials if t._trial_id in study.held]
+    running = [t for t in study.trials if id_of(t) in study.held]
     confirm = _confirming(storage, study, row)
     left_s = _time_left_s(
         study, row, confirm, len(running) + (len(confirm.running) if confirm else 0)

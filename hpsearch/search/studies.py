@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmation
+from hpsearch.search.optuna_private import id_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.stored import check_trials, readable
 from hpsearch.study.config import TrialConfig
@@ -84,7 +85,7 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
         trials = storage.known(name).get_trials(deepcopy=False)
         check_trials(trials)
         confirmations = tuple(storage.confirmations.of(name))
-    begun = {t._trial_id for t in trials if not t.state.is_finished()}
+    begun = {id_of(t) for t in trials if not t.state.is_finished()}
     held, interrupted = storage.leases.unfinished(name)
     return OpenStudy(
         spec=spec,

@@ -9,47 +9,30 @@ tables and promises, and writes in one transaction all that is known at a time.
 from __future__ import annotations
 
 import copy
-import functools
-import json
+import threading
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    distribution_to_json,
-    json_to_distribution,
-)
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import _CachedStorage
-from optuna.storages._cached_storage import _StudyInfo
-from optuna.storages._rdb import models
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import Connection, Engine, Row, Table, exists, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Engine, exists
 
+from hpsearch.search import optuna_private as private
 from hpsearch.search.leases import Lease, LeaseLostError, is_held
+from hpsearch.search.optuna_private import Attrs, Changes
 from hpsearch.search.patience import PatientStorage
 from hpsearch.search.tables import reading
-
-STUDIES: Table = models.StudyModel.__table__
-TRIALS: Table = models.TrialModel.__table__
-PARAMS: Table = models.TrialParamModel.__table__
-VALUES: Table = models.TrialValueModel.__table__
-STEPS: Table = models.TrialIntermediateValueModel.__table__
-USER_ATTRS: Table = models.TrialUserAttributeModel.__table__
-SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
-
-READ_AT_ONCE = 500  # trials; databases bound the number of values in a statement
-
-Attrs = Mapping[str, Any]
+from hpsearch.search.trial_cache import StudyRead, TrialCache
 
 
-class TrialStore(_CachedStorage):
-    """Optuna's storage with Optuna's tables; see the module.
+class TrialStore(BaseStorage):
+    """A storage for Optuna, with Optuna's tables; see the module.
 
     A finished trial never changes, so it is read once. A running trial is read only for those who
     ask for running ones. A trial that is `held` is written by this process alone, so it is not
@@ -60,13 +43,19 @@ class TrialStore(_CachedStorage):
     """
 
     def __init__(self, backend: PatientStorage) -> None:
-        super().__init__(backend)
+        self._backend = backend
         self._patience = backend.patience
         self._engine: Engine = backend.engine
+        self._lock = threading.Lock()
+        self._read = TrialCache()
         self._held: dict[int, FrozenTrial] = {}
         self._leases: dict[int, Lease] = {}  # on those that are held
         self._made: dict[int, FrozenTrial] = {}  # by this process, and not held yet
         self._unsaved: dict[int, dict[str, tuple[float, BaseDistribution]]] = defaultdict(dict)
+
+    def __reduce__(self) -> tuple[type[TrialStore], tuple[PatientStorage]]:
+        """A copy in another process connects by itself; what is held here, it does not hold."""
+        return TrialStore, (self._backend,)
 
     @contextmanager
     def held(self, trial_id: int, lease: Lease | None = None) -> Iterator[None]:
@@ -88,113 +77,156 @@ class TrialStore(_CachedStorage):
         self._held.pop(trial_id, None)
         self._unsaved.pop(trial_id, None)
 
+    # Studies
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        study_id = self._backend.create_new_study(directions, study_name)
+        with self._lock:
+            self._read.put(study_id, StudyRead(study_name, list(directions)))
+        return study_id
+
+    def delete_study(self, study_id: int) -> None:
+        with self._lock:
+            self._read.forget(study_id)
+        self._backend.delete_study(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_system_attr(study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        study_id = self._backend.get_study_id_from_name(study_name)
+        with self._lock:
+            if self._read.study(study_id).name not in (None, study_name):
+                self._read.forget(study_id)  # that study was deleted, and its id given out again
+            self._read.study(study_id).name = study_name
+        return study_id
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        with self._lock:
+            name = self._read.study(study_id).name
+        if name is None:
+            name = self._backend.get_study_name_from_id(study_id)
+            with self._lock:
+                self._read.study(study_id).name = name
+        return name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        with self._lock:
+            directions = self._read.study(study_id).directions
+        if directions is None:
+            directions = self._backend.get_study_directions(study_id)
+            with self._lock:
+                self._read.study(study_id).directions = directions
+        return directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_user_attrs(study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_system_attrs(study_id)
+
+    def get_all_studies(self) -> list[Any]:
+        return self._backend.get_all_studies()
+
+    def remove_session(self) -> None:
+        self._backend.remove_session()
+
     # Writing
 
     def write(
         self,
         trial_id: int,
         user_attrs: Attrs | None = None,
-        system_attrs: Attrs | None = None,
         steps: Mapping[int, float] | None = None,
-        state: TrialState = TrialState.RUNNING,
-        values: Sequence[float] | None = None,
     ) -> None:
-        """Write to a running trial, in one transaction, all that is given here.
+        """Write attributes and intermediate values to a trial, in one transaction.
 
-        `steps` are its intermediate values, `state` is how it ends. What was there under the same
-        name is replaced. Raises UpdateFinishedTrialError where the trial has ended.
+        What was there under the same name is replaced. Raises UpdateFinishedTrialError where the
+        trial has ended.
         """
-        ended = _utc_now() if state.is_finished() else None
+        self._write(trial_id, Changes(user_attrs=user_attrs or {}, steps=steps or {}))
+
+    def _write(self, trial_id: int, changes: Changes) -> None:
         params = dict(self._unsaved.get(trial_id, {}))
 
         def transaction() -> None:
             with self._engine.begin() as connection:
-                self._lock_running(connection, trial_id, state, ended)
-                self._put(connection, PARAMS, "param_name", _param_rows(trial_id, params))
-                self._put(connection, USER_ATTRS, "key", _attr_rows(trial_id, user_attrs))
-                self._put(connection, SYSTEM_ATTRS, "key", _attr_rows(trial_id, system_attrs))
-                self._put(connection, STEPS, "step", _step_rows(trial_id, steps))
-                self._put(connection, VALUES, "objective", _value_rows(trial_id, values))
+                self._lock_trial(connection, trial_id, changes.state)
+                for name, (_, distribution) in changes.params.items():
+                    self._check(trial_id, name, distribution, connection)
+                whole = replace(changes, params=params | dict(changes.params))
+                private.put_changes(connection, trial_id, whole)
 
         self._patience.call(transaction)
         self._unsaved.pop(trial_id, None)
         self._made.pop(trial_id, None)
         if trial_id in self._held:
             written = copy.copy(self._held[trial_id])
-            written.user_attrs = written.user_attrs | dict(user_attrs or {})
-            written.system_attrs = written.system_attrs | dict(system_attrs or {})
-            written.intermediate_values = written.intermediate_values | dict(steps or {})
-            written.state = state
-            if values is not None:
-                written.values = list(values)
+            written.user_attrs = written.user_attrs | dict(changes.user_attrs)
+            written.system_attrs = written.system_attrs | dict(changes.system_attrs)
+            written.intermediate_values = written.intermediate_values | dict(changes.steps)
+            written.state = changes.state or written.state
+            if changes.values is not None:
+                written.values = list(changes.values)
             self._held[trial_id] = written
 
-    def _lock_running(
-        self, connection: Connection, trial_id: int, state: TrialState, ended: datetime | None
+    def _lock_trial(
+        self, connection: Connection, trial_id: int, ends_as: TrialState | None
     ) -> None:
         """Take the trial's row; a trial that another has ended meanwhile stays as it is."""
-        changes: dict[str, Any] = {"state": state}
-        if ended is not None:
-            changes["datetime_complete"] = ended
         lease = self._leases.get(trial_id)
-        taken = connection.execute(
-            update(TRIALS)
-            .where(
-                TRIALS.c.trial_id == trial_id,
-                TRIALS.c.state == TrialState.RUNNING,
-                *([] if lease is None else [exists().where(is_held(lease))]),
-            )
-            .values(changes)
-        )
-        if taken.rowcount == 1:
+        only: list[ColumnElement[bool]] = [] if lease is None else [exists().where(is_held(lease))]
+        if private.lock_trial(connection, trial_id, ends_as, only):
             return
         self._forget(trial_id)
-        query = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
-        found = connection.execute(query).scalar()
-        if lease is not None and (found is None or not found.is_finished()):
+        state = private.state_of(connection, trial_id)
+        if lease is not None and (state is None or not state.is_finished()):
             raise LeaseLostError(f"the trial of slot {lease.slot} of '{lease.study}'")
-        if found is None:
+        if state is None:
             raise KeyError(f"there is no trial with id {trial_id} any more")
-        raise UpdateFinishedTrialError(f"the trial with id {trial_id} is {found.name.lower()}")
+        raise UpdateFinishedTrialError(f"the trial with id {trial_id} is {state.name.lower()}")
 
-    def _put(
-        self, connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]
+    def _check(
+        self,
+        trial_id: int,
+        param: str,
+        drawn: BaseDistribution,
+        connection: Connection | None = None,
     ) -> None:
-        """Insert rows, or replace those with the same trial and key."""
-        if not rows:
-            return
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        new = dialect.insert(table)
-        replaced = {c: new.excluded[c] for c in rows[0] if c not in ("trial_id", key)}
-        put = new.on_conflict_do_update(index_elements=["trial_id", key], set_=replaced)
-        connection.execute(put, rows)
+        """Raise ValueError where other trials of the study draw a parameter from something else.
+
+        What they draw it from is read once, and not at all where a trial that has ended told.
+        """
+        with self._lock:
+            study = self._read.study_of(trial_id)
+        known = study.distributions.get(param) if study else None
+        if known is None:
+            with nullcontext(connection) if connection else reading(self._engine) as connected:
+                known = private.a_distribution(connected, trial_id, param) or drawn
+        check_distribution_compatibility(known, drawn)
+        if study is not None:
+            study.distributions[param] = known
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Make a running trial with the attributes of a template; return its id.
+        """Make a trial after a template, or a running one; return its id.
 
         May not be repeated blindly after an error: the trial may have been made unheard.
         """
         template = template_trial or create_trial(state=TrialState.RUNNING)
-        if template.state != TrialState.RUNNING or template.params:
-            return super().create_new_trial(study_id, template)
+        has_more = template.params or template.values or template.intermediate_values
+        if template.state != TrialState.RUNNING or has_more:
+            return self._backend.create_new_trial(study_id, template)
         with self._engine.begin() as connection:
-            # Numbers count up without gaps: only one process at a time gives them out.
-            locked = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
-            if connection.execute(locked.with_for_update()).scalar() is None:
-                raise KeyError(f"there is no study with id {study_id} any more")
-            made = insert(TRIALS).values(
-                study_id=study_id, state=TrialState.RUNNING, datetime_start=_utc_now()
-            )
-            trial_id: int = connection.execute(made.returning(TRIALS.c.trial_id)).scalar_one()
-            before = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id < trial_id)
-            number = connection.execute(select(func.count()).where(before)).scalar_one()
-            numbered = update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(number=number)
-            connection.execute(numbered)
-            self._put(connection, USER_ATTRS, "key", _attr_rows(trial_id, template.user_attrs))
-            self._put(connection, SYSTEM_ATTRS, "key", _attr_rows(trial_id, template.system_attrs))
-        trial = copy.deepcopy(template)
-        trial.number, trial._trial_id, trial.datetime_start = number, trial_id, datetime.now()
+            trial = private.insert_running(connection, study_id, template)
+        trial_id = private.id_of(trial)
         self._made[trial_id] = trial
+        with self._lock:
+            self._read.study(study_id).unfinished.add(trial_id)
         return trial_id
 
     def set_trial_param(
@@ -204,37 +236,51 @@ class TrialStore(_CachedStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
-        self._unsaved[trial_id][param_name] = (param_value_internal, distribution)
         held = self._held.get(trial_id)
         if held is None:
-            self.write(trial_id)
+            params = {param_name: (param_value_internal, distribution)}
+            self._write(trial_id, Changes(params=params))
             return
-        held.params[param_name] = distribution.to_external_repr(param_value_internal)
-        held.distributions[param_name] = distribution
+        self.check_trial_is_updatable(trial_id, held.state)
+        self._patience.call(lambda: self._check(trial_id, param_name, distribution))
+        self._unsaved[trial_id][param_name] = (param_value_internal, distribution)
+        drawn = copy.copy(held)  # whoever was given `held` finds it as it was
+        drawn.params = held.params | {
+            param_name: distribution.to_external_repr(param_value_internal)
+        }
+        drawn.distributions = held.distributions | {param_name: distribution}
+        self._held[trial_id] = drawn
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self.write(trial_id, user_attrs={key: value})
+        self._write(trial_id, Changes(user_attrs={key: value}))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self.write(trial_id, system_attrs={key: value})
+        self._write(trial_id, Changes(system_attrs={key: value}))
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        self.write(trial_id, steps={step: intermediate_value})
+        self._write(trial_id, Changes(steps={step: intermediate_value}))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         if not state.is_finished():
-            return super().set_trial_state_values(trial_id, state, values)
-        self.write(trial_id, state=state, values=values)
+            return self._backend.set_trial_state_values(trial_id, state, values)
+        self._write(trial_id, Changes(state=state, values=values))
         return True
 
     # Reading
 
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self._held.get(trial_id) or super().get_trial(trial_id)
+        found = self._held.get(trial_id)
+        if found is None:
+            with self._lock:
+                found = self._read.ended_trial(trial_id)
+        return self._backend.get_trial(trial_id) if found is None else found
 
     def get_all_trials(
         self,
@@ -242,43 +288,28 @@ class TrialStore(_CachedStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        running = states is None or TrialState.RUNNING in states or TrialState.WAITING in states
+        wants_unfinished = states is None or any(s in states for s in private.UNFINISHED)
+
+        def reading_them() -> list[FrozenTrial]:
+            with reading(self._engine) as connection:
+                return self._read.read_trials(connection, study_id, wants_unfinished, self._held)
+
         with self._lock:
-            study = self._studies.setdefault(study_id, _StudyInfo())
-            self._patience.call(lambda: self._read_new(study_id, study, running))
-            trials = [t for t in study.trials.values() if states is None or t.state in states]
+            trials = self._patience.call(reading_them)
+        trials = [t for t in trials if states is None or t.state in states]
         trials.sort(key=lambda t: t.number)
         return copy.deepcopy(trials) if deepcopy else trials
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """Return the complete trial with the best value, of equals the first one."""
+        directions = self.get_study_directions(study_id)
+        if len(directions) > 1:
+            raise RuntimeError("a study of several objectives has no single best trial")
         complete = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
             raise ValueError("no trials are complete yet")
-        sign = -1 if self.get_study_directions(study_id)[0] == StudyDirection.MAXIMIZE else 1
+        sign = -1 if directions[0] == StudyDirection.MAXIMIZE else 1
         return min(complete, key=lambda t: (sign * (t.value or 0.0), t.number))
-
-    def _read_new(self, study_id: int, study: _StudyInfo, running: bool) -> None:
-        """Read the trials that have ended since this was last asked, and on demand running ones."""
-        new = or_(
-            TRIALS.c.trial_id > study.last_finished_trial_id,
-            TRIALS.c.trial_id.in_(study.unfinished_trial_ids),
-        )
-        with reading(self._engine) as connection:
-            query = select(TRIALS).where(TRIALS.c.study_id == study_id, new)
-            rows = connection.execute(query).all()
-            ended = [row for row in rows if row.state.is_finished()]
-            going = [row for row in rows if running and not row.state.is_finished()]
-            ours = [self._held[row.trial_id] for row in going if row.trial_id in self._held]
-            others = [row for row in going if row.trial_id not in self._held]
-            trials = _load(connection, ended + others)
-        self._add_trials_to_cache(study_id, trials + ours)
-        for row in rows:
-            if row.state.is_finished():
-                study.unfinished_trial_ids.discard(row.trial_id)
-                study.last_finished_trial_id = max(study.last_finished_trial_id, row.trial_id)
-            else:
-                study.unfinished_trial_ids.add(row.trial_id)
 
 
 def note(
@@ -290,128 +321,5 @@ def note(
     """
     store = trial.storage
     assert isinstance(store, TrialStore)
-    store.write(trial._trial_id, user_attrs, steps=steps)
-    trial._cached_frozen_trial.user_attrs.update(user_attrs or {})
-    trial._cached_frozen_trial.intermediate_values.update(steps or {})
-
-
-def _load(connection: Connection, rows: Sequence[Row[Any]]) -> list[FrozenTrial]:
-    """Return the trials of these rows of the table of trials, with all they have."""
-    loaded: list[FrozenTrial] = []
-    for start in range(0, len(rows), READ_AT_ONCE):
-        part = rows[start : start + READ_AT_ONCE]
-        ids = [row.trial_id for row in part]
-        params, values, steps, user_attrs, system_attrs = (
-            _by_trial(connection, table, ids)
-            for table in (PARAMS, VALUES, STEPS, USER_ATTRS, SYSTEM_ATTRS)
-        )
-        for row in part:
-            id_ = row.trial_id
-            distributions = {
-                p.param_name: _distribution(p.distribution_json) for p in params.get(id_, ())
-            }
-            loaded.append(
-                FrozenTrial(
-                    number=row.number,
-                    state=row.state,
-                    value=None,
-                    values=[_value(v) for v in values.get(id_, ())] or None,
-                    datetime_start=_local(row.datetime_start),
-                    datetime_complete=_local(row.datetime_complete),
-                    params={
-                        p.param_name: distributions[p.param_name].to_external_repr(p.param_value)
-                        for p in params.get(id_, ())
-                    },
-                    distributions=distributions,
-                    user_attrs={a.key: json.loads(a.value_json) for a in user_attrs.get(id_, ())},
-                    system_attrs={
-                        a.key: json.loads(a.value_json) for a in system_attrs.get(id_, ())
-                    },
-                    intermediate_values={s.step: _step(s) for s in steps.get(id_, ())},
-                    trial_id=id_,
-                )
-            )
-    return loaded
-
-
-def _by_trial(connection: Connection, table: Table, ids: list[int]) -> dict[int, list[Row[Any]]]:
-    """Return the rows of some trials, by trial, in the order in which they were written."""
-    first_column = next(iter(table.primary_key))
-    query = select(table).where(table.c.trial_id.in_(ids)).order_by(first_column)
-    found: dict[int, list[Row[Any]]] = {}
-    if ids:
-        for row in connection.execute(query):
-            found.setdefault(row.trial_id, []).append(row)
-    return found
-
-
-@functools.lru_cache(4096)
-def _distribution(written: str) -> BaseDistribution:
-    return json_to_distribution(written)
-
-
-def _param_rows(
-    trial_id: int, params: Mapping[str, tuple[float, BaseDistribution]]
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "trial_id": trial_id,
-            "param_name": name,
-            "param_value": value,
-            "distribution_json": distribution_to_json(distribution),
-        }
-        for name, (value, distribution) in params.items()
-    ]
-
-
-def _attr_rows(trial_id: int, attrs: Attrs | None) -> list[dict[str, Any]]:
-    return [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in (attrs or {}).items()
-    ]
-
-
-def _step_rows(trial_id: int, steps: Mapping[int, float] | None) -> list[dict[str, Any]]:
-    stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
-    rows = []
-    for step, number in (steps or {}).items():
-        value, kind = stored(number)
-        rows.append(
-            {
-                "trial_id": trial_id,
-                "step": step,
-                "intermediate_value": value,
-                "intermediate_value_type": kind,
-            }
-        )
-    return rows
-
-
-def _value_rows(trial_id: int, values: Iterable[float] | None) -> list[dict[str, Any]]:
-    rows = []
-    for objective, number in enumerate(values or ()):
-        value, kind = models.TrialValueModel.value_to_stored_repr(number)
-        rows.append(
-            {"trial_id": trial_id, "objective": objective, "value": value, "value_type": kind}
-        )
-    return rows
-
-
-def _value(row: Row[Any]) -> float:
-    return models.TrialValueModel.stored_repr_to_value(row.value, row.value_type)
-
-
-def _step(row: Row[Any]) -> float:
-    return models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
-        row.intermediate_value, row.intermediate_value_type
-    )
-
-
-def _utc_now() -> datetime:
-    """Return the time as Optuna's tables have it."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
-def _local(utc: datetime | None) -> datetime | None:
-    """Return a time of Optuna's tables as its trials have it."""
-    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+    store.write(private.id_of(trial), user_attrs, steps)
+    private.remember(trial, user_attrs, steps)

@@ -32,6 +32,7 @@ from hpsearch.search.confirm import CONFIRM_SHARE
 from hpsearch.search.held_lease import HeldLease
 from hpsearch.search.leases import MAX_ATTEMPTS, Lease, LeaseLostError
 from hpsearch.search.objective import SavedTraining, objective
+from hpsearch.search.optuna_private import id_of, study_id_of
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
 from hpsearch.search.storage import Storage
@@ -130,7 +131,7 @@ class TrialRunner:
             logger.info(
                 "trial %d of '%s' was ended by another worker", trial.number, self.spec.name
             )
-            return self.storage.optuna.get_trial(trial._trial_id).state
+            return self.storage.optuna.get_trial(id_of(trial)).state
         except (*DATABASE_ERRORS, LeaseLostError):
             raise  # not the trial's fault: another worker takes it over, or has
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
@@ -230,7 +231,7 @@ class TrialRunner:
         if spec.search.timeout is not None and spec.candidates():
             held, _ = self.storage.leases.unfinished(spec.name)
             trainings = spec.candidates() * spec.confirm.seeds
-            rounds = math.ceil(trainings / (1 + len(held - {trial._trial_id})))
+            rounds = math.ceil(trainings / (1 + len(held - {id_of(trial)})))
             most_s = CONFIRM_SHARE * spec.search.timeout
             confirm_s = min(rounds * took_s * FINAL_MARGIN, most_s)
         final_s = took_s
@@ -252,9 +253,9 @@ class TrialRunner:
             if lease.attempts > 1 or tries:
                 for trial in study.get_trials(deepcopy=False):
                     if trial.user_attrs.get("slot") == lease.slot:
-                        return trial._trial_id
+                        return id_of(trial)
             tries.append(True)
-            return self.storage.optuna.create_new_trial(study._study_id, self._template(lease))
+            return self.storage.optuna.create_new_trial(study_id_of(study), self._template(lease))
 
         tries: list[bool] = []
         trial_id = self.storage.patience.call(find_or_make)

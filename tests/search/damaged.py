@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
+from hpsearch.search.optuna_private import STUDIES, TRIALS, USER_ATTRS
 from hpsearch.search.storage import Storage
 from hpsearch.search.tables import studies
-from hpsearch.search.trial_store import STUDIES, TRIALS, USER_ATTRS
 
 Damage = Callable[[Connection, str], None]
 

@@ -14,10 +14,10 @@ from hpsearch.search import control
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.held_lease import HeldLease
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
+from hpsearch.search.optuna_private import STUDIES
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import read_stored_study
 from hpsearch.search.tables import studies
-from hpsearch.search.trial_store import STUDIES
 
 
 def test_a_paused_study_gives_no_trial_away_until_it_is_resumed(storage: Storage) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import pickle
+import threading
 from typing import Any
 
 import optuna
 import pytest
+from fixtures_storage import Outage
 from made_studies import begin_trial, claimed, enter, rewind, run_trial
+from optuna.distributions import FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from hpsearch.search.leases import LeaseLostError
+from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.storage import Storage, open_storage
 from hpsearch.search.tables import leases
 from hpsearch.search.trial_store import note
@@ -223,3 +228,102 @@ def test_an_epoch_takes_one_transaction(storage: Storage) -> None:
         assert len(counted.statements) == 3  # the trial's row, attributes, intermediate value
         trial.should_prune()
         assert len(counted.statements) == 4
+
+
+def test_a_study_made_anew_under_the_ids_of_a_deleted_one_is_read_anew(storage: Storage) -> None:
+    """SQLite gives ids out again, and a worker of a pool outlives many studies."""
+    spec = enter(storage)
+    old = run_trial(storage, spec, [0.25])
+    reader = open_storage(storage.url.render_as_string(False))
+    assert reader.load(spec.name).best_value == 0.25
+    storage.delete_study(spec.name)
+    enter(storage, spec)
+    assert reader.load(spec.name).get_trials() == []
+    new = run_trial(storage, spec, [0.75])
+    if storage.url.drivername.startswith("sqlite"):
+        assert new._trial_id == old._trial_id
+    assert reader.load(spec.name).best_value == 0.75
+    assert reader.optuna.get_trial(new._trial_id) == new
+    reader.close()
+
+
+def test_an_incompatible_parameter_of_a_held_trial_is_refused_and_not_written(
+    storage: Storage,
+) -> None:
+    spec = enter(storage)
+    run_trial(storage, spec, [0.5])
+    other = open_storage(storage.url.render_as_string(False))  # has read nothing yet
+    study = other.load(spec.name)
+    trial_id = other.optuna.create_new_trial(study._study_id)
+    with other.optuna.held(trial_id):
+        trial = optuna.trial.Trial(study, trial_id)
+        with pytest.raises(ValueError, match="distribution kind"):
+            trial.suggest_categorical("filters", ["few", "many"])
+        trial.suggest_int("filters", 1, 100)
+        note(trial, {"parameters": 7})
+    other.close()
+    assert storage.load(spec.name).get_trials()[1].distributions.keys() == {"filters"}
+
+
+def test_what_parameters_are_drawn_from_is_read_once(storage: Storage) -> None:
+    spec = enter(storage)
+    run_trial(storage, spec, [0.5])
+    other = open_storage(storage.url.render_as_string(False))
+    study = other.load(spec.name, optuna.samplers.RandomSampler(seed=0))
+    ids = [other.optuna.create_new_trial(study._study_id) for _ in range(2)]
+    counted = Counted(other)
+    for trial_id, statements in zip(ids, (2, 0), strict=True):
+        counted.statements.clear()
+        with other.optuna.held(trial_id):
+            trial = optuna.trial.Trial(study, trial_id)
+            trial.suggest_int("filters", 8, 64)
+            trial.suggest_float("dropout", 0.0, 0.5)  # in no trial yet
+            assert len(counted.statements) == statements
+    other.close()
+
+
+def test_a_trial_that_was_given_out_stays_as_it_was(storage: Storage) -> None:
+    store, spec = storage.optuna, enter(storage)
+    study_id = storage.load(spec.name)._study_id
+    trial_id = store.create_new_trial(study_id)
+    with store.held(trial_id):
+        (before,) = store.get_all_trials(study_id, deepcopy=False)
+        store.set_trial_param(trial_id, "dropout", 0.25, FloatDistribution(0.0, 0.5))
+        store.write(trial_id, {"a": 1}, steps={1: 0.5})
+        store.set_trial_param(trial_id, "smoothing", 0.25, FloatDistribution(0.0, 0.5))
+        (after,) = store.get_all_trials(study_id, deepcopy=False)
+    assert (before.params, before.user_attrs, before.intermediate_values) == ({}, {}, {})
+    assert after.params == {"dropout": 0.25, "smoothing": 0.25}
+
+
+def test_a_pickled_storage_does_not_wait_for_a_database(outage: Outage, storage_url: str) -> None:
+    stays = threading.Event()  # cannot be pickled
+    opened = open_storage(storage_url, gives_up=stays.is_set)
+    spec = enter(opened)
+    run_trial(opened, spec, [0.5])
+    copy = pickle.loads(pickle.dumps(opened.optuna))
+    study = optuna.load_study(study_name=spec.name, storage=copy)
+    assert study.best_value == 0.5
+    with outage(opened), pytest.raises(DATABASE_ERRORS):
+        study.set_user_attr("x", 1)
+    copy.remove_session()
+    copy._backend.engine.dispose()
+    opened.close()
+
+
+def test_optuna_optimizes_on_this_storage_without_a_lease(storage: Storage) -> None:
+    """As a user does who goes on with `optuna` alone, enqueued trials included."""
+    study = optuna.create_study(storage=storage.optuna, study_name="plain")
+    study.enqueue_trial({"x": 0.5})
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0) ** 2, n_trials=3)
+    states = [t.state for t in as_optuna_reads(storage, "plain")]
+    assert states == [TrialState.COMPLETE] * 3
+    assert study.get_trials()[0].params == {"x": 0.5}
+
+
+def test_a_waiting_trial_can_be_ended_as_the_dashboard_does(storage: Storage) -> None:
+    study = optuna.create_study(storage=storage.optuna, study_name="plain")
+    study.enqueue_trial({"x": 0.5})
+    (waiting,) = study.get_trials()
+    assert storage.optuna.set_trial_state_values(waiting._trial_id, TrialState.COMPLETE, [0.5])
+    assert [t.state for t in as_optuna_reads(storage, "plain")] == [TrialState.COMPLETE]

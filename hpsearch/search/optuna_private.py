@@ -1,0 +1,304 @@
+"""All that Optuna keeps to itself and we use: its tables, its ids, what a live trial remembers.
+
+Any minor release of Optuna may change it, so nothing else in the package touches it, and the
+requirement stops at the minor release that this was tried with. Each function that takes a
+connection is a part of its caller's transaction.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.storages._rdb import models
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+STUDIES: Table = models.StudyModel.__table__
+TRIALS: Table = models.TrialModel.__table__
+PARAMS: Table = models.TrialParamModel.__table__
+VALUES: Table = models.TrialValueModel.__table__
+STEPS: Table = models.TrialIntermediateValueModel.__table__
+USER_ATTRS: Table = models.TrialUserAttributeModel.__table__
+SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
+
+UNFINISHED = tuple(state for state in TrialState if not state.is_finished())
+READ_AT_ONCE = 500  # trials; databases bound the number of values in a statement
+
+Attrs = Mapping[str, Any]
+Params = Mapping[str, tuple[float, BaseDistribution]]  # values as Optuna stores them
+
+
+# Ids
+
+
+def id_of(trial: Trial | FrozenTrial) -> int:
+    """Return the id of a trial, which is its own in a whole storage."""
+    return trial._trial_id
+
+
+def study_id_of(study: Study) -> int:
+    """Return the id of a study."""
+    return study._study_id
+
+
+def remember(trial: Trial, user_attrs: Attrs | None, steps: Mapping[int, float] | None) -> None:
+    """Let a live trial know of what was written to it past its own methods."""
+    trial._cached_frozen_trial.user_attrs.update(user_attrs or {})
+    trial._cached_frozen_trial.intermediate_values.update(steps or {})
+
+
+# Writing
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is written to a trial; `steps` are its intermediate values, `state` how it ends."""
+
+    params: Params = field(default_factory=dict)
+    user_attrs: Attrs = field(default_factory=dict)
+    system_attrs: Attrs = field(default_factory=dict)
+    steps: Mapping[int, float] = field(default_factory=dict)
+    state: TrialState | None = None
+    values: Sequence[float] | None = None
+
+
+def lock_trial(
+    connection: Connection,
+    trial_id: int,
+    ends_as: TrialState | None,
+    only: list[ColumnElement[bool]],
+) -> bool:
+    """Take the row of a trial that has not ended and end it; False where there is none to take.
+
+    Without `ends_as` it stays as it is. `only` are conditions beside those on the trial.
+    """
+    changes: dict[str, Any] = {"state": TRIALS.c.state}
+    if ends_as is not None:
+        changes = {"state": ends_as, "datetime_complete": _utc_now()}
+    goes_on = (TRIALS.c.trial_id == trial_id, TRIALS.c.state.in_(UNFINISHED))
+    taken = connection.execute(update(TRIALS).where(*goes_on, *only).values(changes))
+    return taken.rowcount == 1
+
+
+def put_changes(connection: Connection, trial_id: int, changes: Changes) -> None:
+    """Write to a locked trial; what was there under the same name is replaced."""
+    _put(connection, PARAMS, "param_name", _param_rows(trial_id, changes.params))
+    _put(connection, USER_ATTRS, "key", _attr_rows(trial_id, changes.user_attrs))
+    _put(connection, SYSTEM_ATTRS, "key", _attr_rows(trial_id, changes.system_attrs))
+    _put(connection, STEPS, "step", _step_rows(trial_id, changes.steps))
+    _put(connection, VALUES, "objective", _value_rows(trial_id, changes.values))
+
+
+def insert_running(connection: Connection, study_id: int, template: FrozenTrial) -> FrozenTrial:
+    """Make a running trial with a template's attributes and return it.
+
+    Raises KeyError where there is no such study. What else a template may have is not written.
+    """
+    # Numbers count up without gaps: only one process at a time gives them out.
+    locked = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
+    if connection.execute(locked.with_for_update()).scalar() is None:
+        raise KeyError(f"there is no study with id {study_id} any more")
+    made = insert(TRIALS).values(
+        study_id=study_id,
+        state=TrialState.RUNNING,
+        datetime_start=_utc(template.datetime_start),
+    )
+    trial_id: int = connection.execute(made.returning(TRIALS.c.trial_id)).scalar_one()
+    before = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id < trial_id)
+    number = connection.execute(select(func.count()).where(before)).scalar_one()
+    numbered = update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(number=number)
+    connection.execute(numbered)
+    _put(connection, USER_ATTRS, "key", _attr_rows(trial_id, template.user_attrs))
+    _put(connection, SYSTEM_ATTRS, "key", _attr_rows(trial_id, template.system_attrs))
+    trial = copy.deepcopy(template)
+    trial.number, trial._trial_id = number, trial_id
+    return trial
+
+
+def _put(connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> None:
+    """Insert rows, or replace those with the same trial and key."""
+    if not rows:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    new = dialect.insert(table)
+    replaced = {c: new.excluded[c] for c in rows[0] if c not in ("trial_id", key)}
+    put = new.on_conflict_do_update(index_elements=["trial_id", key], set_=replaced)
+    connection.execute(put, rows)
+
+
+# Reading
+
+
+def study_exists(connection: Connection, study_id: int) -> bool:
+    """Whether there is a study of an id."""
+    query = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
+    return connection.execute(query).scalar() is not None
+
+
+def state_of(connection: Connection, trial_id: int) -> TrialState | None:
+    """Return the state of a trial, None where there is none of that id."""
+    query = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)
+    state: TrialState | None = connection.execute(query).scalar()
+    return state
+
+
+def a_distribution(connection: Connection, trial_id: int, param: str) -> BaseDistribution | None:
+    """Return what some trial of the same study drew a parameter from, None if none did."""
+    of_trial = select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial_id).scalar_subquery()
+    query = (
+        select(PARAMS.c.distribution_json)
+        .join(TRIALS, TRIALS.c.trial_id == PARAMS.c.trial_id)
+        .where(TRIALS.c.study_id == of_trial, PARAMS.c.param_name == param)
+        .limit(1)
+    )
+    written = connection.execute(query).scalar()
+    return None if written is None else _distribution(written)
+
+
+def rows_from(
+    connection: Connection, study_id: int, first_id: int, among: Iterable[int]
+) -> Sequence[Row[Any]]:
+    """Return the rows of a study's trials from an id on, and of those of the ids in `among`.
+
+    Each has `trial_id`, `number`, `state`, and the times by which trials of one id differ.
+    """
+    new = or_(TRIALS.c.trial_id >= first_id, TRIALS.c.trial_id.in_(among))
+    return connection.execute(select(TRIALS).where(TRIALS.c.study_id == study_id, new)).all()
+
+
+def trials_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[FrozenTrial]:
+    """Return the trials of these rows, with all they have."""
+    loaded: list[FrozenTrial] = []
+    for start in range(0, len(rows), READ_AT_ONCE):
+        part = rows[start : start + READ_AT_ONCE]
+        ids = [row.trial_id for row in part]
+        tables = (PARAMS, VALUES, STEPS, USER_ATTRS, SYSTEM_ATTRS)
+        parts = [_by_trial(connection, table, ids) for table in tables]
+        loaded += [_trial(row, *(found.get(row.trial_id, ()) for found in parts)) for row in part]
+    return loaded
+
+
+def _trial(
+    row: Row[Any],
+    params: Iterable[Row[Any]],
+    values: Iterable[Row[Any]],
+    steps: Iterable[Row[Any]],
+    user_attrs: Iterable[Row[Any]],
+    system_attrs: Iterable[Row[Any]],
+) -> FrozenTrial:
+    distributions = {p.param_name: _distribution(p.distribution_json) for p in params}
+    return FrozenTrial(
+        number=row.number,
+        state=row.state,
+        value=None,
+        values=[_value(v) for v in values] or None,
+        datetime_start=_local(row.datetime_start),
+        datetime_complete=_local(row.datetime_complete),
+        params={
+            p.param_name: distributions[p.param_name].to_external_repr(p.param_value)
+            for p in params
+        },
+        distributions=distributions,
+        user_attrs={a.key: json.loads(a.value_json) for a in user_attrs},
+        system_attrs={a.key: json.loads(a.value_json) for a in system_attrs},
+        intermediate_values={s.step: _step(s) for s in steps},
+        trial_id=row.trial_id,
+    )
+
+
+def _by_trial(connection: Connection, table: Table, ids: list[int]) -> dict[int, list[Row[Any]]]:
+    """Return the rows of some trials, by trial, in the order in which they were written."""
+    first_column = next(iter(table.primary_key))
+    query = select(table).where(table.c.trial_id.in_(ids)).order_by(first_column)
+    found: dict[int, list[Row[Any]]] = {}
+    if ids:
+        for row in connection.execute(query):
+            found.setdefault(row.trial_id, []).append(row)
+    return found
+
+
+# Rows
+
+
+@functools.lru_cache(4096)
+def _distribution(written: str) -> BaseDistribution:
+    return json_to_distribution(written)
+
+
+def _param_rows(trial_id: int, params: Params) -> list[dict[str, Any]]:
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": value,
+            "distribution_json": distribution_to_json(distribution),
+        }
+        for name, (value, distribution) in params.items()
+    ]
+
+
+def _attr_rows(trial_id: int, attrs: Attrs) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attrs.items()
+    ]
+
+
+def _step_rows(trial_id: int, steps: Mapping[int, float]) -> list[dict[str, Any]]:
+    stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+    rows = []
+    for step, number in steps.items():
+        value, kind = stored(number)
+        rows.append(
+            {
+                "trial_id": trial_id,
+                "step": step,
+                "intermediate_value": value,
+                "intermediate_value_type": kind,
+            }
+        )
+    return rows
+
+
+def _value_rows(trial_id: int, values: Iterable[float] | None) -> list[dict[str, Any]]:
+    rows = []
+    for objective, number in enumerate(values or ()):
+        value, kind = models.TrialValueModel.value_to_stored_repr(number)
+        rows.append(
+            {"trial_id": trial_id, "objective": objective, "value": value, "value_type": kind}
+        )
+    return rows
+
+
+def _value(row: Row[Any]) -> float:
+    return models.TrialValueModel.stored_repr_to_value(row.value, row.value_type)
+
+
+def _step(row: Row[Any]) -> float:
+    return models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
+        row.intermediate_value, row.intermediate_value_type
+    )
+
+
+def _utc_now() -> datetime:
+    """Return the time as Optuna's tables have it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _utc(local: datetime | None) -> datetime | None:
+    """Return a time of Optuna's trials as its tables have it."""
+    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
+
+
+def _local(utc: datetime | None) -> datetime | None:
+    """Return a time of Optuna's tables as its trials have it."""
+    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
