@@ -16,7 +16,8 @@ from rich.text import Text
 
 from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
-from hpsearch.results.seal import Seal, config_words, result_words, seal_lines
+from hpsearch.results.seal import Seal
+from hpsearch.results.seal_words import config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, Row, insert, select, update
 
 from hpsearch.search.patience import Patience, patient
-from hpsearch.search.tables import now_s, openings, reading
+from hpsearch.search.tables import now_s, openings, reading, studies
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,16 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What an opening was of: data, by its fingerprint, and examples, by their digest."""
+
+    id: int
+    study: str
+    fingerprint: str
+    examples: str | None
+
+
+@dataclass(frozen=True)
 class Openings:
     """Reads and writes the openings; they outlive their study."""
 
@@ -46,16 +56,22 @@ class Openings:
                 .where(openings.c.fingerprint == fingerprint)
                 .order_by(openings.c.id)
             ).all()
-        return [
-            Opening(
-                **row._asdict()
-                | {
-                    "config": row.config and json.loads(row.config),
-                    "result": row.result and json.loads(row.result),
-                }
-            )
-            for row in rows
-        ]
+        return [_opening(row) for row in rows]
+
+    @patient
+    def marks(self) -> list[Mark]:
+        """Return what every opening in the storage was of, oldest first."""
+        of = (openings.c.id, openings.c.study, openings.c.fingerprint, openings.c.examples)
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(*of).order_by(openings.c.id)).all()
+        return [Mark(**row._asdict()) for row in rows]
+
+    @patient
+    def numbered(self, ids: Collection[int]) -> list[Opening]:
+        """Return openings by their id, oldest first."""
+        with reading(self.engine) as connection:
+            query = select(openings).where(openings.c.id.in_(ids)).order_by(openings.c.id)
+            return [_opening(row) for row in connection.execute(query)]
 
     def write(
         self,
@@ -81,6 +97,9 @@ class Openings:
                     who=who,
                     why=why,
                     opened_at=now_s(),
+                    examples=select(studies.c.sealed_examples)
+                    .where(studies.c.name == study)
+                    .scalar_subquery(),
                 )
                 .returning(openings.c.id)
             )
@@ -95,3 +114,8 @@ class Openings:
                 .where(openings.c.id == opening_id)
                 .values(result=json.dumps(result))
             )
+
+
+def _opening(row: Row[Any]) -> Opening:
+    config, result = row.config and json.loads(row.config), row.result and json.loads(row.result)
+    return Opening(**row._asdict() | {"config": config, "result": result})
