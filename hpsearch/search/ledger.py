@@ -52,6 +52,10 @@ class StudyRow:
     time_left_s: float | None  # None without a timeout
     final_s: float
     confirm_due: bool
+    searched_examples: str | None  # digests, by `examples`; None in those of before version 4
+    sealed_examples: str | None
+    continues: str | None  # the study whose seal this one shares
+    open_again: bool  # whether its final may open a seal that was opened before
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Ledger:
             "final_s": 0.0,
             "confirm_s": 0.0,
             "confirm_due": False,
+            "open_again": False,
         }
         try:
             with self.engine.begin() as connection:
@@ -159,6 +164,10 @@ class Ledger:
             time_left_s=row.left,
             final_s=row.final_s,
             confirm_due=row.confirm_due,
+            searched_examples=row.searched_examples,
+            sealed_examples=row.sealed_examples,
+            continues=row.continues,
+            open_again=row.open_again,
         )
 
     @patient
@@ -258,6 +267,26 @@ class Ledger:
     def set_spec(self, name: str, spec: str) -> None:
         """Keep a study's spec, changed in what may change after its search."""
         self._update_study(name, spec=spec)
+
+    @patient
+    def set_examples(self, name: str, searched: str, sealed: str) -> None:
+        """Say which examples the parts of a study's data hold, where that was not recorded yet."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                update(studies)
+                .where(studies.c.name == name, studies.c.sealed_examples.is_(None))
+                .values(searched_examples=searched, sealed_examples=sealed)
+            )
+
+    @patient
+    def set_continues(self, name: str, earlier: str) -> None:
+        """Say which earlier study shares a study's seal."""
+        self._update_study(name, continues=earlier)
+
+    @patient
+    def set_open_again(self, name: str, asked: bool) -> None:
+        """Say whether a study's final may open a seal that was opened before."""
+        self._update_study(name, open_again=asked)
 
     @patient
     def close_budget(self, name: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
 from hpsearch.search.leases import Lease, keep
 from hpsearch.search.patience import Patience, patient
@@ -32,6 +32,16 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What an opening was of: data, by its fingerprint, and examples, by their digest."""
+
+    id: int
+    study: str
+    fingerprint: str
+    examples: str | None
+
+
+@dataclass(frozen=True)
 class Openings:
     """Reads and writes the openings; they outlive their study."""
 
@@ -47,16 +57,22 @@ class Openings:
                 .where(openings.c.fingerprint == fingerprint)
                 .order_by(openings.c.id)
             ).all()
-        return [
-            Opening(
-                **row._asdict()
-                | {
-                    "config": row.config and json.loads(row.config),
-                    "result": row.result and json.loads(row.result),
-                }
-            )
-            for row in rows
-        ]
+        return [_opening(row) for row in rows]
+
+    @patient
+    def marks(self) -> list[Mark]:
+        """Return what every opening in the storage was of, oldest first."""
+        of = (openings.c.id, openings.c.study, openings.c.fingerprint, openings.c.examples)
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(*of).order_by(openings.c.id)).all()
+        return [Mark(**row._asdict()) for row in rows]
+
+    @patient
+    def numbered(self, ids: Collection[int]) -> list[Opening]:
+        """Return openings by their id, oldest first."""
+        with reading(self.engine) as connection:
+            query = select(openings).where(openings.c.id.in_(ids)).order_by(openings.c.id)
+            return [_opening(row) for row in connection.execute(query)]
 
     @patient
     def newest(self) -> int:
@@ -92,7 +108,6 @@ class Openings:
                 return int(found)
             if (connection.execute(select(func.max(openings.c.id))).scalar() or 0) > newest:
                 return None
-            shown = select(studies.c.sealed_examples).where(studies.c.name == lease.study)
             return _inserted(
                 connection,
                 study=lease.study,
@@ -102,7 +117,6 @@ class Openings:
                 who=who,
                 why=why,
                 key=key,
-                examples=connection.execute(shown).scalar(),
             )
 
     @patient
@@ -150,8 +164,13 @@ class Openings:
             )
 
 
-def _inserted(connection: Connection, **values: Any) -> int:
-    made = connection.execute(
-        insert(openings).values(opened_at=now_s(), **values).returning(openings.c.id)
-    )
+def _inserted(connection: Connection, study: str, **values: Any) -> int:
+    shown = select(studies.c.sealed_examples).where(studies.c.name == study).scalar_subquery()
+    row = {"study": study, "opened_at": now_s(), "examples": shown} | values
+    made = connection.execute(insert(openings).values(row).returning(openings.c.id))
     return int(made.scalar_one())
+
+
+def _opening(row: Row[Any]) -> Opening:
+    config, result = row.config and json.loads(row.config), row.result and json.loads(row.result)
+    return Opening(**row._asdict() | {"config": config, "result": result})
