@@ -128,9 +128,8 @@ def print_status(stand: Stand) -> None:
     else:
         out.print(saved_line(p))
     _print_failures(p)
-    openings = stand.report.openings
-    sealed = "still sealed" if not openings else f"opened {openings} time(s)"
-    out.print(f"Validation: {sealed}")
+    for line in seal_lines(stand.report.seal):
+        out.print(escape(line))
 
 
 def _print_failures(p: Progress) -> None:
@@ -195,6 +194,9 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     for line in checked.refused:
         out.print(escape(line), style="yellow")
     out.print(estimate_words(checked.estimate))
+    if checked.seal is not None and (checked.seal.looks or checked.seal.leaks):
+        for line in seal_lines(checked.seal):
+            out.print(escape(line), style="yellow")
     if checked.locality is not None:
         _print_locality(checked.locality, spec.metric)
     out.print(f"All is well. Start it with: hpsearch launch {study_file}")

@@ -5,7 +5,7 @@ All of it follows from the ledger's record of openings, which outlives the studi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -146,6 +146,14 @@ def opened_words(seal: Seal) -> str:
         f"{what} opened before, for trial {opening.trial_number} of study '{opening.study}' on "
         f"{when}{more}"
     )
+
+
+OpenedBefore = Callable[[Seal, bool], bool]  # told of a seal, and whether --open-again was said
+
+
+def as_asked(seal: Seal, asked: bool) -> bool:
+    """Return whether a seal is to be opened once more: where that was asked for."""
+    return asked
 
 
 def seal_of(storage: Storage, name: str) -> Seal:
