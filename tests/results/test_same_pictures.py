@@ -64,7 +64,7 @@ def _a_subset(root: Path) -> dict[str, Any]:
 
 @change
 def _class_folders_renamed(root: Path) -> dict[str, Any]:
-    shutil.move(root / "cat", root / "zebra")
+    shutil.move(root / "cat", root / "bear")
     return {}
 
 
