@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fixtures_storage import on_sqlite
 from optuna.trial import TrialState
-from search.made_studies import enter, run_trial, stored
+from search.made_studies import begin_trial, claimed, enter, run_trial, stored
 from typer.testing import CliRunner
 
 from hpsearch.cli.display import Display
@@ -25,7 +25,12 @@ SCORES = {"accuracy": 0.6, "interval": [0.4, 0.8], "images": 20, "loss": 1.0}
 
 
 def trained(storage: Storage, spec: StudySpec, score: float) -> None:
-    run_trial(storage, spec, [score], curve=CURVE)
+    lease = claimed(storage, spec)
+    trial = begin_trial(storage, spec, lease)
+    for key, value in (("parameters", 1000), ("duration_s", 1.0), ("curve", CURVE)):
+        trial.set_user_attr(key, value)
+    trial.study.tell(trial, score)
+    storage.leases.finish(lease)
 
 
 def measured(storage: Storage, trial: int, complete: int, best: float) -> None:
