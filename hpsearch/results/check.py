@@ -84,8 +84,7 @@ def _seal(spec: StudySpec, prepared: Prepared, storage_url: str) -> Seal | None:
         return None
     try:
         with storage_errors(storage):
-            if spec.continues is not None:
-                check_continues(storage, spec, prepared)
+            check_continues(storage, spec, prepared)
             return seal_before(storage, spec, prepared)
     finally:
         storage.close()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import SealError
 from hpsearch.search.lineage import lineage
-from hpsearch.search.openings import Mark, Opening
+from hpsearch.search.openings import Opening
 from hpsearch.search.storage import Storage
 from hpsearch.study.spec import StudySpec
 
@@ -184,7 +184,9 @@ def _seal(
 ) -> Seal:
     marks, made = storage.openings.marks(), storage.ledger.made_at()
     earlier = lineage(storage, continues)
-    seen = {m.id: _seen(storage, m, fingerprint, sealed, size) for m in marks}
+    kinds = {(m.fingerprint, m.examples) for m in marks}  # fewer than openings
+    shown = {kind: _shown(storage, *kind, fingerprint, sealed, size) for kind in kinds}
+    seen = {m.id: shown[m.fingerprint, m.examples] for m in marks}
     looks, by_others = [], np.zeros(size, np.bool_)
     for opening in storage.openings.numbered([i for i, found in seen.items() if found.any()]):
         gone = opening.opened_at < made.get(opening.study, float("inf"))
@@ -203,19 +205,24 @@ def _seal(
     )
 
 
-def _seen(
-    storage: Storage, mark: Mark, fingerprint: str, sealed: Hashes | None, size: int
+def _shown(
+    storage: Storage,
+    of: str,
+    examples: str | None,
+    fingerprint: str,
+    sealed: Hashes | None,
+    size: int,
 ) -> NDArray[np.bool_]:
-    """Return which of a study's sealed examples `(N,)` an opening showed.
+    """Return which of a study's sealed examples `(N,)` an opening of some data showed.
 
     Of the same data it showed all, which is also all that is known of openings by versions that
     did not record examples.
     """
-    if mark.fingerprint == fingerprint:
+    if of == fingerprint:
         return np.ones(size, np.bool_)
-    if mark.examples is None or sealed is None:
+    if examples is None or sealed is None:
         return np.zeros(size, np.bool_)
-    return np.isin(sealed, storage.examples.of(mark.examples))
+    return np.isin(sealed, storage.examples.of(examples))
 
 
 def _leaks(storage: Storage, earlier: list[str], sealed: Hashes) -> Iterator[Leak]:

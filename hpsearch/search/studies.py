@@ -112,8 +112,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     a study on other data.
     """
     parts = _kept(storage, prepared)
-    if spec.continues is not None:
-        check_continues(storage, spec, prepared)
+    check_continues(storage, spec, prepared)
     row = storage.ledger.study(spec.name)
     if row is None:
         _enter_in_optuna(storage, spec)

@@ -19,6 +19,7 @@ from hpsearch.results.seal import seal_before, seal_of
 from hpsearch.results.seal_words import config_words, history_json, result_words, seal_lines
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import enter_study, read_stored_study
+from hpsearch.search.tables import openings
 from hpsearch.study.spec import StudySpec
 
 pytestmark = on_sqlite
@@ -241,6 +242,10 @@ def test_a_study_that_continues_another_has_one_seal_with_it_and_with_all_before
         seal_of(storage, "big").to_go_on_with(0, open_again=False)
     enter_study(storage, spec_of("big"), second)  # the key may go: what it did stays
     assert "which this one continues" in words(storage, "big")
+    with storage.openings.engine.begin() as connection:
+        connection.execute(openings.delete())
+    storage.delete_study("middle")  # and so may the other study
+    made(storage, "big", second, continues="middle")
 
 
 def test_a_study_that_is_deleted_can_be_continued_by_what_it_opened(storage: Storage) -> None:
