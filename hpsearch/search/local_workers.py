@@ -225,9 +225,8 @@ class LocalWorkers:
             logger.error("worker %s is killed: %s", name, reason)
             self._alive[name].kill()
             self._alive[name].join()
-            trial = endings.live_trial(self.storage, held[name].lease) if name in held else None
-            if trial is not None:
-                endings.fail(self.storage, trial, held[name].lease, reason)
+            if name in held:
+                endings.end_hung(self.storage, held[name].lease, reason)
 
     def _hangs(self, held: Held) -> str | None:
         """Return why a trial has to be ended from outside, None where it goes on."""

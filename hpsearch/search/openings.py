@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
+from hpsearch.search.leases import Lease, keep
 from hpsearch.search.patience import Patience, patient
-from hpsearch.search.tables import now_s, openings, reading, studies
+from hpsearch.search.tables import now_s, openings, reading, studies, versions
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,57 @@ class Openings:
             query = select(openings).where(openings.c.id.in_(ids)).order_by(openings.c.id)
             return [_opening(row) for row in connection.execute(query)]
 
+    @patient
+    def newest(self) -> int:
+        """Return the id of the newest opening in this storage, 0 where there is none."""
+        with reading(self.engine) as connection:
+            return int(connection.execute(select(func.max(openings.c.id))).scalar() or 0)
+
+    @patient
+    def open(
+        self,
+        lease: Lease,
+        key: str,
+        newest: int,
+        fingerprint: str,
+        trial_number: int,
+        who: str,
+        why: str,
+        config: Mapping[str, Any],
+    ) -> int | None:
+        """Write that whoever has this lease is about to open the seal; returns the entry's id.
+
+        One transaction that no other opening runs beside. `key` says what the opening is for: what
+        was written with it already is found, not written again. None where validation was opened
+        since `newest` was the newest opening: whether it may be is to be decided again. Raises
+        LeaseLostError.
+        """
+        with self.engine.begin() as connection:
+            keep(connection, lease)
+            connection.execute(update(versions).values(version=versions.c.version))  # one at a time
+            mine = select(openings.c.id).where(openings.c.key == key)
+            found = connection.execute(mine).scalar()
+            if found is not None:
+                return int(found)
+            if (connection.execute(select(func.max(openings.c.id))).scalar() or 0) > newest:
+                return None
+            return _inserted(
+                connection,
+                study=lease.study,
+                fingerprint=fingerprint,
+                trial_number=trial_number,
+                config=json.dumps(config),
+                who=who,
+                why=why,
+                key=key,
+            )
+
+    @patient
+    def go_on(self, lease: Lease) -> None:
+        """Make sure that an opening may be measured to its end; LeaseLostError where it may not."""
+        with self.engine.begin() as connection:
+            keep(connection, lease)
+
     def write(
         self,
         study: str,
@@ -82,38 +134,41 @@ class Openings:
         why: str,
         config: Mapping[str, Any] | None = None,
     ) -> int:
-        """Write that the seal is about to be opened; returns the id of the entry.
+        """Write an opening that no lease stands behind; returns the id of the entry.
 
         Not tried again by itself: a second row would be a second opening.
         """
         with self.engine.begin() as connection:
-            made = connection.execute(
-                insert(openings)
-                .values(
-                    study=study,
-                    fingerprint=fingerprint,
-                    trial_number=trial_number,
-                    config=None if config is None else json.dumps(config),
-                    who=who,
-                    why=why,
-                    opened_at=now_s(),
-                    examples=select(studies.c.sealed_examples)
-                    .where(studies.c.name == study)
-                    .scalar_subquery(),
-                )
-                .returning(openings.c.id)
+            return _inserted(
+                connection,
+                study=study,
+                fingerprint=fingerprint,
+                trial_number=trial_number,
+                config=None if config is None else json.dumps(config),
+                who=who,
+                why=why,
             )
-            return int(made.scalar_one())
 
     @patient
-    def write_result(self, opening_id: int, result: Mapping[str, Any]) -> None:
-        """Write what an opening showed."""
+    def write_result(
+        self, opening_id: int, result: Mapping[str, Any], lease: Lease | None = None
+    ) -> None:
+        """Write what an opening showed; LeaseLostError where that is another worker's to say."""
         with self.engine.begin() as connection:
+            if lease is not None:
+                keep(connection, lease)
             connection.execute(
                 update(openings)
                 .where(openings.c.id == opening_id)
                 .values(result=json.dumps(result))
             )
+
+
+def _inserted(connection: Connection, study: str, **values: Any) -> int:
+    shown = select(studies.c.sealed_examples).where(studies.c.name == study).scalar_subquery()
+    row = {"study": study, "opened_at": now_s(), "examples": shown} | values
+    made = connection.execute(insert(openings).values(row).returning(openings.c.id))
+    return int(made.scalar_one())
 
 
 def _opening(row: Row[Any]) -> Opening:

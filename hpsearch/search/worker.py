@@ -13,6 +13,7 @@ import torch
 from hpsearch.data.prepared import find_prepared, load_search_data
 from hpsearch.errors import DataError, StudyMismatchError, StudyNotFoundError
 from hpsearch.search import confirm
+from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.leases import Lease
 from hpsearch.search.ledger import DONE, STOPPED, Waiting
@@ -20,7 +21,7 @@ from hpsearch.search.memory import MemoryWatch
 from hpsearch.search.retrain import retrain
 from hpsearch.search.storage import Storage
 from hpsearch.search.tables import CONFIRM_SLOT
-from hpsearch.search.trials import TrialRunner, device_name
+from hpsearch.search.trials import TrialRunner
 from hpsearch.search.worker_list import SEEN_EVERY_S
 from hpsearch.study.spec import StudySpec
 from hpsearch.training.precision import faster_precision
