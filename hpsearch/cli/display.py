@@ -206,7 +206,7 @@ class Display:
         else:
             err.print(f"\nDone in {took}.")
         if outcome.unopened is not None:
-            err.print(f"Validation was not opened: {escape(outcome.unopened)}", style="yellow")
+            err.print(f"Validation was not opened now. {escape(outcome.unopened)}", style="yellow")
         name, folder = self._spec.name, outcome.folder
         err.print(f"Files in {folder}/: " + ", ".join(sorted(p.name for p in folder.iterdir())))
         at = _storage_flag(storage)

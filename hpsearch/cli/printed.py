@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
-from hpsearch.results.seal import Seal
+from hpsearch.results.seal import Seal, opened_words
 from hpsearch.results.seal_words import config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
@@ -195,7 +195,8 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         out.print(escape(line), style="yellow")
     out.print(estimate_words(checked.estimate))
     if checked.seal is not None and (checked.seal.looks or checked.seal.leaks):
-        for line in seal_lines(checked.seal):
+        last = [f"{opened_words(checked.seal)}."] if checked.seal.looks else []
+        for line in [*last, *seal_lines(checked.seal)]:
             out.print(escape(line), style="yellow")
     if checked.locality is not None:
         _print_locality(checked.locality, spec.metric)

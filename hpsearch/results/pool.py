@@ -176,7 +176,7 @@ class Pool:
             logger.info("study '%s': its final is given up, for another worker to begin", name)
         except SealError as error:  # the search is over all the same
             logger.warning("study '%s' is done but for its final: %s", name, error)
-            self.storage.ledger.set_state(name, DONE, f"its final was not opened: {error}")
+            self.storage.ledger.set_state(name, DONE, f"its final was not run: {error}")
             write_results(make_report(self.storage, name), folder)
         except HpsearchError as error:
             logger.error("study '%s' cannot be concluded: %s", name, error)

@@ -138,7 +138,7 @@ def opened_words(seal: Seal) -> str:
     look = seal.looks[-1]
     opening = look.opening
     when = datetime.fromtimestamp(opening.opened_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    what = "validation of this data was"
+    what = "Validation of this data was"
     if look.shown < seal.sealed:
         what = f"{look.shown} of the {seal.sealed} examples of validation were"
     more = "" if seal.times == 1 else f", the last of {seal.times} times"

@@ -39,7 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_check_says_who_has_opened_it_and_makes_no_storage(folder: Path, tmp_path: Path) -> None:
     file = study(folder, "looked", 12)
     done = hpsearch(folder, "check", file)
-    assert "once before: optimistic (1 by study 'first')" in " ".join(done.stdout.split())
+    said = " ".join(done.stdout.split())
+    assert "was opened before, for trial 0 of study 'first' on 20" in said
+    assert "once before: optimistic (1 by study 'first')" in said
     told = json.loads(hpsearch(folder, "check", file, "--json").stdout)["seal"]
     assert (told["openings_in_all"], told["sealed_examples"], told["seen_by_others"]) == (
         1, 179, 179
