@@ -152,12 +152,14 @@ def print_history(study: OpenStudy, seal: Seal) -> None:
     out.print(f"Study [b]{study.spec.name}[/b], data with fingerprint {study.fingerprint[:12]}")
     for line in seal_lines(seal):
         out.print(escape(line))
-    for opening, whose in seal.history():
+    for look in seal.looks:
+        opening = look.opening
         when = datetime.fromtimestamp(opening.opened_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         out.print(f"\n{when}  by {escape(opening.who)}", style="bold")
-        out.print(f"  study     {opening.study} ({whose})")
+        out.print(f"  study     {opening.study} ({look.whose})")
         out.print(f"  trial     {opening.trial_number}{escape(config_words(opening))}")
         out.print(f"  why       {escape(opening.why)}")
+        out.print(f"  showed    {look.shown} of {seal.sealed} sealed examples")
         for result in result_words(opening):
             out.print(f"  result    {escape(result)}")
 
