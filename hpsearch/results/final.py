@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 from torch import Tensor, nn
 
 from hpsearch.data.batches import resident
+from hpsearch.data.digests import verify
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
@@ -138,6 +139,7 @@ def run_final(
     image is read. `opening_id` continues an opening whose measurement did not end. Runs in a
     process of its own.
     """
+    verify(prepared)  # all of it, before anything is trained or opened
     storage = open_storage(storage_url, create=False, gives_up=never)  # found wrong now, not later
     try:
         stored, data = read_stored_study(storage, study), load_search_data(prepared)

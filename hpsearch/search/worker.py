@@ -11,7 +11,12 @@ from importlib.metadata import version
 import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
-from hpsearch.errors import StudyMismatchError, StudyNotFoundError, UnreadableStudyError
+from hpsearch.errors import (
+    DataError,
+    StudyMismatchError,
+    StudyNotFoundError,
+    UnreadableStudyError,
+)
 from hpsearch.search import confirm
 from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
@@ -188,7 +193,7 @@ class Worker:
             return True
         try:
             self._runners[study.name] = (study.edition, self._hire(study))
-        except (StudyMismatchError, StudyNotFoundError) as error:
+        except (DataError, StudyMismatchError, StudyNotFoundError) as error:
             if lack is None or lack.why != str(error):
                 logger.info("study '%s' waits for another worker: %s", study.name, error)
             self._lack(study.name, study.edition, str(error), for_s=0.0)
