@@ -59,6 +59,10 @@ class WorkerError(HpsearchError):
     """Worker processes died or kept failing, and the search could not go on."""
 
 
+class ProcessDiedError(WorkerError):
+    """A process died without a word: killed from outside, or for want of memory."""
+
+
 class RunsFolderError(HpsearchError):
     """Results cannot be written: the folder is read-only, or its disk is full."""
 

@@ -90,6 +90,7 @@ class Display:
             f"Study [b]{self._spec.name}[/b]: {train} train / {test} test / {validation} "
             f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
+        say_remade(prepared)
         say_skipped(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
@@ -249,6 +250,12 @@ def estimate_words(e: Estimate) -> str:
     if e.trials < e.budget:
         words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
     return words + "."
+
+
+def say_remade(prepared: Prepared) -> None:
+    """Say that the data had to be prepared anew, and why."""
+    if prepared.remade is not None:
+        err.print(f"{escape(prepared.remade)}: it was made anew now", style="yellow")
 
 
 def say_skipped(prepared: Prepared) -> None:

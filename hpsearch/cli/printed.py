@@ -14,9 +14,10 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.cli.display import estimate_words, say_skipped, say_warnings, summary
+from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
-from hpsearch.results.seal import Seal, config_words, result_words, seal_lines
+from hpsearch.results.seal import Seal
+from hpsearch.results.seal_words import config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
@@ -176,6 +177,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         f"Study [b]{spec.name}[/b]: {spec.data.source}, images {height} x {width}, "
         f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
     )
+    say_remade(prepared)
     say_skipped(prepared)
     say_warnings(spec)
     for about_data in _data_tables(prepared):

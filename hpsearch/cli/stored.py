@@ -68,7 +68,8 @@ def audit(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJs
     Openings by other studies of the same data, and by deleted ones, are in it.
     """
     from hpsearch.cli.printed import print_history
-    from hpsearch.results.seal import history_json, seal_of
+    from hpsearch.results.seal import seal_of
+    from hpsearch.results.seal_words import history_json
     from hpsearch.search.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)

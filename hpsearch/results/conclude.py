@@ -82,7 +82,7 @@ def _measure(
         prepared,
         device,
         folder / "model.safetensors",
-        "asked for with --open-again" if seal.mine or seal.deleted else "final choice",
+        "asked for with --open-again" if seal.looks else "final choice",
         None if unfinished is None else unfinished.id,
         threads=config.threads,
         hear=lambda epoch: finishing(trial.number, epoch),

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.results.confirm import confirm_section
 from hpsearch.results.details import calibrated, learning, mistaken, per_output
 from hpsearch.results.export import cost_line
-from hpsearch.results.seal import Seal, seal_lines, seal_of
+from hpsearch.results.seal import Seal, seal_of
+from hpsearch.results.seal_words import seal_lines
 from hpsearch.results.sections import Section, Table
 from hpsearch.results.worth import bounds_text, cost_lines, worth
 from hpsearch.search.baseline import baseline_of

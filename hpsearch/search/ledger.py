@@ -59,6 +59,10 @@ class StudyRow:
     time_left_s: float | None  # None without a timeout
     final_s: float
     confirm_due: bool
+    searched_examples: str | None  # digests, by `examples`; None in those of before version 4
+    sealed_examples: str | None
+    continues: str | None  # the study whose seal this one shares
+    open_again: bool  # whether its final may open a seal that was opened before
 
     @cached_property
     def spec(self) -> StudySpec:
@@ -140,6 +144,7 @@ class Ledger:
             "confirm_s": 0.0,
             "confirm_due": False,
             "version": version("hpsearch"),
+            "open_again": False,
         }
         try:
             with self.engine.begin() as connection:
@@ -175,6 +180,10 @@ class Ledger:
             time_left_s=row.left,
             final_s=row.final_s,
             confirm_due=row.confirm_due,
+            searched_examples=row.searched_examples,
+            sealed_examples=row.sealed_examples,
+            continues=row.continues,
+            open_again=row.open_again,
         )
 
     @patient
@@ -275,6 +284,26 @@ class Ledger:
     def set_spec(self, name: str, spec: str) -> None:
         """Keep a study's spec, changed in what may change after its search."""
         self._update_study(name, spec=spec, version=version("hpsearch"))
+
+    @patient
+    def set_examples(self, name: str, searched: str, sealed: str) -> None:
+        """Say which examples the parts of a study's data hold, where that was not recorded yet."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                update(studies)
+                .where(studies.c.name == name, studies.c.sealed_examples.is_(None))
+                .values(searched_examples=searched, sealed_examples=sealed)
+            )
+
+    @patient
+    def set_continues(self, name: str, earlier: str) -> None:
+        """Say which earlier study shares a study's seal."""
+        self._update_study(name, continues=earlier)
+
+    @patient
+    def set_open_again(self, name: str, asked: bool) -> None:
+        """Say whether a study's final may open a seal that was opened before."""
+        self._update_study(name, open_again=asked)
 
     @patient
     def close_budget(self, name: str) -> None:

@@ -230,11 +230,9 @@ class LocalWorkers:
                 self._fail(held[name].lease, reason)
 
     def _fail(self, lease: Lease, reason: str) -> None:
-        """End the trial of a worker that was killed; leave it to be taken over where it cannot."""
+        """End what a worker that was killed was at; leave it to be taken over where it cannot."""
         try:
-            trial = endings.live_trial(self.storage, lease)
-            if trial is not None:
-                endings.fail(self.storage, trial, lease, reason)
+            endings.end_hung(self.storage, lease, reason)
         except DATABASE_ERRORS:
             raise
         except Exception:  # of a study that was deleted meanwhile, or that cannot be read

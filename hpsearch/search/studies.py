@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmation
+from hpsearch.search.lineage import check_continues
 from hpsearch.search.storage import Storage
 from hpsearch.search.stored import check_trials, readable
 from hpsearch.study.config import TrialConfig
@@ -100,8 +101,12 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
 def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     """Create a study, or make sure that the stored one of its name is the same study.
 
-    Raises StudyMismatchError with every difference where it is another one.
+    Raises StudyMismatchError with every difference where it is another one, or where it continues
+    a study on other data.
     """
+    parts = _kept(storage, prepared)
+    if spec.continues is not None:
+        check_continues(storage, spec, prepared)
     row = storage.ledger.study(spec.name)
     if row is None:
         _enter_in_optuna(storage, spec)
@@ -113,6 +118,8 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "data_summary": json.dumps(_summary(prepared)),
             "trials": spec.trial_budget(),
             "timeout_s": spec.search.timeout,
+            "continues": spec.continues,
+            **parts,
         }
         if storage.ledger.enter(entered):
             return
@@ -134,10 +141,24 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "two cannot be compared:\n  " + "\n  ".join(differences) + "\nGive the study a new "
             "name, or put these back as they were"
         )
+    if parts:
+        storage.ledger.set_examples(spec.name, parts["searched_examples"], parts["sealed_examples"])
+    if spec.continues is not None:
+        storage.ledger.set_continues(spec.name, spec.continues)
     stored = row.spec
     if stored.final != spec.final:  # of a search that is over, too
         asked = stored.model_copy(update={"final": spec.final})
         storage.ledger.set_spec(spec.name, asked.model_dump_json())
+
+
+def _kept(storage: Storage, prepared: Prepared) -> dict[str, str]:
+    """Keep which examples the parts of prepared data hold; return the digests for a study's row."""
+    if prepared.contents is None:
+        return {}
+    return {
+        "searched_examples": storage.examples.keep(prepared.contents.searched),
+        "sealed_examples": storage.examples.keep(prepared.contents.sealed),
+    }
 
 
 def _summary(prepared: Prepared) -> dict[str, Any]:

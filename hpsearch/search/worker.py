@@ -13,6 +13,7 @@ import torch
 from hpsearch.data.prepared import find_prepared, load_search_data
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError, UnreadableStudyError
 from hpsearch.search import confirm
+from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.leases import Lease, LeaseLostError
 from hpsearch.search.ledger import DONE, STOPPED, Waiting
@@ -21,7 +22,7 @@ from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.retrain import retrain
 from hpsearch.search.storage import Storage
 from hpsearch.search.tables import CONFIRM_SLOT
-from hpsearch.search.trials import TrialRunner, device_name
+from hpsearch.search.trials import TrialRunner
 from hpsearch.search.worker_list import SEEN_EVERY_S
 from hpsearch.training.precision import faster_precision
 

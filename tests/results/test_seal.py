@@ -11,13 +11,8 @@ from search.made_studies import PREPARED, enter, run_trial, spec_of
 from hpsearch.errors import SealError
 from hpsearch.results.formats import as_json
 from hpsearch.results.report import make_report
-from hpsearch.results.seal import (
-    config_words,
-    history_json,
-    result_words,
-    seal_lines,
-    seal_of,
-)
+from hpsearch.results.seal import seal_of
+from hpsearch.results.seal_words import config_words, history_json, result_words, seal_lines
 from hpsearch.search.storage import Storage
 
 pytestmark = on_sqlite
@@ -103,8 +98,13 @@ def test_studies_that_are_there_open_the_same_data_each_and_all_reports_count_th
 ) -> None:
     for name in ("one", "two"):
         run_trial(storage, enter(storage, spec_of(name)))
-        assert seal_of(storage, name).to_go_on_with(0, open_again=False) is None
-        open_seal(storage, name)
+    assert seal_of(storage, "one").to_go_on_with(0, open_again=False) is None
+    open_seal(storage, "one")
+    assert "has to be asked for with --open-again" in words(storage, "two")
+    with pytest.raises(SealError, match=r"for trial 0 of study 'one' on 20\d\d-\d\d-\d\d"):
+        seal_of(storage, "two").to_go_on_with(0, open_again=False)
+    assert seal_of(storage, "two").to_go_on_with(0, open_again=True) is None
+    open_seal(storage, "two")
     assert "opened 2 times: optimistic (1 by this study, 1 by study 'two')" in words(storage, "one")
     assert "second test split" in words(storage, "one")
     told = as_json(make_report(storage, "two"))
