@@ -11,7 +11,7 @@ from importlib.metadata import version
 import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
-from hpsearch.errors import StudyMismatchError, StudyNotFoundError, UnreadableStudyError
+from hpsearch.errors import DataError, HpsearchError, StudyMismatchError, StudyNotFoundError
 from hpsearch.search import confirm
 from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
@@ -141,12 +141,10 @@ class Worker:
         if self.only is not None or isinstance(error, DATABASE_ERRORS):
             raise error
         before = self._lacks.get(study)
-        if isinstance(error, UnreadableStudyError):
-            why = str(error)
-        else:
-            why = f"{type(error).__name__}: {error}"
+        said = isinstance(error, HpsearchError)  # all there is to say, without a traceback
+        why = str(error) if said else f"{type(error).__name__}: {error}"
         if before is None or before.why != why:
-            trace = None if isinstance(error, UnreadableStudyError) else error
+            trace = None if said else error
             logger.error("study '%s' is passed over: %s", study, why, exc_info=trace)
         self._lack(study, edition, why, TRY_AGAIN_S)
 
@@ -188,7 +186,7 @@ class Worker:
             return True
         try:
             self._runners[study.name] = (study.edition, self._hire(study))
-        except (StudyMismatchError, StudyNotFoundError) as error:
+        except (DataError, StudyMismatchError, StudyNotFoundError) as error:
             if lack is None or lack.why != str(error):
                 logger.info("study '%s' waits for another worker: %s", study.name, error)
             self._lack(study.name, study.edition, str(error), for_s=0.0)
