@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.prepared import Prepared
-from hpsearch.errors import SealError
+from hpsearch.errors import SealError, UnreadableStudyError
+from hpsearch.search.ledger import StudyRow
 from hpsearch.search.lineage import lineage
 from hpsearch.search.openings import Opening
 from hpsearch.search.storage import Storage
@@ -161,9 +162,15 @@ def seal_of(storage: Storage, name: str) -> Seal:
     row = storage.ledger.study(name)
     assert row is not None
     sealed = None if row.sealed_examples is None else storage.examples.of(row.sealed_examples)
-    return _seal(
-        storage, name, row.fingerprint, sealed, row.data_summary["totals"][2], row.continues
-    )
+    return _seal(storage, name, row.fingerprint, sealed, _sealed(row, sealed), row.continues)
+
+
+def _sealed(row: StudyRow, sealed: Hashes | None) -> int:
+    """Return how many sealed examples a study has; 1 for all of them where nothing tells."""
+    try:
+        return int(row.data_summary["totals"][2])
+    except UnreadableStudyError:  # its openings can be told all the same
+        return 1 if sealed is None else len(sealed)
 
 
 def seal_before(storage: Storage, spec: StudySpec, prepared: Prepared) -> Seal:

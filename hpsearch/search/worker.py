@@ -11,12 +11,7 @@ from importlib.metadata import version
 import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
-from hpsearch.errors import (
-    DataError,
-    StudyMismatchError,
-    StudyNotFoundError,
-    UnreadableStudyError,
-)
+from hpsearch.errors import DataError, HpsearchError, StudyMismatchError, StudyNotFoundError
 from hpsearch.search import confirm
 from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
@@ -146,12 +141,10 @@ class Worker:
         if self.only is not None or isinstance(error, DATABASE_ERRORS):
             raise error
         before = self._lacks.get(study)
-        if isinstance(error, UnreadableStudyError):
-            why = str(error)
-        else:
-            why = f"{type(error).__name__}: {error}"
+        said = isinstance(error, HpsearchError)  # all there is to say, without a traceback
+        why = str(error) if said else f"{type(error).__name__}: {error}"
         if before is None or before.why != why:
-            trace = None if isinstance(error, UnreadableStudyError) else error
+            trace = None if said else error
             logger.error("study '%s' is passed over: %s", study, why, exc_info=trace)
         self._lack(study, edition, why, TRY_AGAIN_S)
 

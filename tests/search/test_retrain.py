@@ -303,7 +303,7 @@ def test_a_training_past_its_time_ends_counting_what_earlier_workers_took(
     work_here(storage, "again", tmp_path, stopped=lambda: progress_of(storage, "again").complete)
     row = storage.ledger.study("again")
     assert row is not None
-    spec = StudySpec.model_validate(row.spec)
+    spec = row.spec
     search = spec.search.model_copy(update={"trial_timeout": 0.001})
     spec = spec.model_copy(update={"search": search})
     storage.ledger.begin_launch("again", spec.model_dump_json(), 1, None, confirm=True)
