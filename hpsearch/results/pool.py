@@ -24,7 +24,7 @@ from hpsearch.search.processes import check_device_name, interrupts_noted
 from hpsearch.search.progress import SUPERVISOR
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.worker_list import SEEN_EVERY_S
-from hpsearch.study.spec import StudySpec
+from hpsearch.study.spec import stored_spec
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Pool:
         row = self.storage.ledger.study(study.name)
         if row is None:
             return
-        spec = StudySpec.model_validate(row.spec)
+        spec = stored_spec(row.spec)
 
         def run() -> None:
             try:

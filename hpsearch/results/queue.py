@@ -11,7 +11,7 @@ from hpsearch.data.sources.decoded import Progress
 from hpsearch.search.ledger import DONE, StudyRow
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.studies import enter_study
-from hpsearch.study.spec import StudySpec
+from hpsearch.study.spec import StudySpec, stored_spec
 
 
 def queue(
@@ -48,7 +48,7 @@ def is_finished(row: StudyRow, spec: StudySpec) -> bool:
     """Whether a study is done, and neither the budget nor `confirm` asks for anything more."""
     if row.state != DONE or spec.trial_budget() > row.trials:
         return False
-    before = StudySpec.model_validate(row.spec)
+    before = stored_spec(row.spec)
     more = spec.candidates() > before.candidates() or spec.confirm.seeds > before.confirm.seeds
     if spec.candidates() and more:
         return False

@@ -27,7 +27,7 @@ from hpsearch.search.processes import SPAWN, child_environment, death, device_na
 from hpsearch.search.slots import GpuSlots
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.url import network_file_system
-from hpsearch.study.spec import Search, StudySpec
+from hpsearch.study.spec import Search, stored_spec
 
 logger = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ class LocalWorkers:
         row = self.storage.ledger.study(held.lease.study)
         if row is None:
             return None
-        search: Search = StudySpec.model_validate(row.spec).search
+        search: Search = stored_spec(row.spec).search
         limit = search.stall_timeout
         if search.trial_timeout is not None:
             limit = min(limit, search.trial_timeout + TIMEOUT_GRACE_S)

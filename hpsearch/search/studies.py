@@ -16,7 +16,7 @@ from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmation
 from hpsearch.search.storage import Storage
 from hpsearch.study.config import TrialConfig
-from hpsearch.study.spec import StudySpec, config_from
+from hpsearch.study.spec import StudySpec, config_from, stored_spec
 from hpsearch.study.tasks import WORDS, direction, rank
 
 
@@ -81,7 +81,7 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
     begun = {t._trial_id for t in trials if not t.state.is_finished()}
     held, interrupted = storage.leases.unfinished(name)
     return OpenStudy(
-        spec=StudySpec.model_validate(row.spec),
+        spec=stored_spec(row.spec),
         fingerprint=row.fingerprint,
         data_summary=row.data_summary,
         trials=trials,
@@ -114,7 +114,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     if row is None:
         raise StudyNotFoundError(f"study '{spec.name}' was deleted while it was entered")
     # Read with today's defaults: what an earlier version could not yet ask for, it did not.
-    differences = _differences(StudySpec.model_validate(row.spec).identity(), spec.identity())
+    differences = _differences(stored_spec(row.spec).identity(), spec.identity())
     if row.fingerprint != prepared.fingerprint and not any(
         d.startswith("data.") for d in differences
     ):
@@ -128,7 +128,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "two cannot be compared:\n  " + "\n  ".join(differences) + "\nGive the study a new "
             "name, or put these back as they were"
         )
-    stored = StudySpec.model_validate(row.spec)
+    stored = stored_spec(row.spec)
     if stored.final != spec.final:  # of a search that is over, too
         asked = stored.model_copy(update={"final": spec.final})
         storage.ledger.set_spec(spec.name, asked.model_dump_json())

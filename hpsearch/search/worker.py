@@ -22,7 +22,7 @@ from hpsearch.search.storage import Storage
 from hpsearch.search.tables import CONFIRM_SLOT
 from hpsearch.search.trials import TrialRunner, device_name
 from hpsearch.search.worker_list import SEEN_EVERY_S
-from hpsearch.study.spec import StudySpec
+from hpsearch.study.spec import stored_spec
 from hpsearch.training.precision import faster_precision
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Worker:
         row = self.storage.ledger.study(study.name)
         if row is None:
             raise StudyNotFoundError(f"study '{study.name}' was deleted")
-        spec = StudySpec.model_validate(row.spec)
+        spec = stored_spec(row.spec)
         data = load_search_data(folder)
         precision = row.precision or self.storage.ledger.decide_precision(
             study.name, faster_precision(spec.search.precision, data, self.device)
