@@ -41,17 +41,25 @@ HIGHEST: dict[str, int] = {
 }
 
 
-def at_most(limit: float) -> AfterValidator:
-    """Return a rule of a field that refuses numbers above a limit, but in what is stored."""
+def at_most(limit: float, in_stored: bool = False) -> AfterValidator:
+    """Return a rule of a field that refuses numbers above a limit, but in what is stored.
+
+    `in_stored` says that nothing stored can be above it, for it was never allowed.
+    """
 
     def checked(value: Any, info: ValidationInfo) -> Any:
-        stored = bool((info.context or {}).get("stored"))
-        if value is not None and not stored and not value <= limit:
+        exempt = not in_stored and bool((info.context or {}).get("stored"))
+        if value is not None and not exempt and not value <= limit:
             given = str(value) if len(str(value)) < 40 else f"{str(value)[:36]}..."
             raise ValueError(f"{given} is above {limit:,.0f}, the most that can be asked for")
         return value
 
     return AfterValidator(checked)
+
+
+def at_most_of(axis: str) -> AfterValidator:
+    """Return the rule for a hyperparameter, whose limit is that of its axis in the space."""
+    return at_most(HIGHEST[axis], in_stored=True)
 
 
 def no_longer_than(limit: int) -> AfterValidator:
