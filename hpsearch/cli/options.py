@@ -50,10 +50,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON for scripts.")]
 
 
+MOST_WORKERS = 1024  # processes of one machine, each with a Python and a torch of its own
+
+
 def spec_of(path: Path, trials: int | None = None, timeout: str | None = None) -> StudySpec:
     """Return the study of a file, its budget replaced by the flags that are given."""
-    from hpsearch.study.file import read_study
-    from hpsearch.study.spec import seconds
+    from hpsearch.study.file import read_study, validated
+    from hpsearch.study.spec import Search, seconds
 
     spec = read_study(path)
     budget: dict[str, Any] = {}
@@ -64,15 +67,20 @@ def spec_of(path: Path, trials: int | None = None, timeout: str | None = None) -
             budget["timeout"] = seconds(timeout)
         except ValueError as error:
             raise StudyFileError(f"--timeout: {error}") from None
-    return spec.model_copy(update={"search": spec.search.model_copy(update=budget)})
+    if budget:
+        written = spec.search.model_dump(mode="json") | budget
+        spec = spec.model_copy(update={"search": validated(Search, written, "the command line")})
+    return spec
 
 
 def worker_count(written: str) -> int | None:
     """Return a number of workers, None for `auto`."""
     if written == "auto":
         return None
-    if not written.isdecimal() or int(written) < 1:
-        raise StudyFileError(f"--workers: {written!r} is neither auto nor a number above 0")
+    if not (written.isascii() and written.isdecimal() and 0 < int(written[:9]) <= MOST_WORKERS):
+        raise StudyFileError(
+            f"--workers: {written[:100]!r} is neither auto nor a number from 1 to {MOST_WORKERS}"
+        )
     return int(written)
 
 

@@ -80,9 +80,9 @@ def prepare(
 
     Raises DataError with what is wrong and what to do about it.
     """
-    root = data_root(data, override)
     source = SOURCES[data.source]
     try:
+        root = data_root(data, override)  # an OSError where a name is longer than a name may be
         stamp = source.stamp(data, root)
         options = data.model_dump_json(exclude={"root", "download", "balance", "fingerprint"})
         made_by = f"{FORMAT} pillow {version('pillow')}"
@@ -130,6 +130,8 @@ def _note_place(note: Path, key: str) -> None:
 
 def _explained(error: OSError) -> DataError:
     where = error.filename or cache_folder()
+    if error.errno == errno.ENAMETOOLONG:
+        return DataError(f"{str(where)[:100]}...: a name this long is no file's; shorten it")
     if error.errno == errno.ENOSPC:
         return DataError(f"{where}: the disk is full; free some, or set HPSEARCH_CACHE elsewhere")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

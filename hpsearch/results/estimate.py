@@ -22,6 +22,7 @@ START_S = 4.0  # of the workers
 # Simulated curves for the pruner: quality, how much of it shows early, noise of an epoch.
 QUALITY, SLOPE, NOISE = 1.0, 0.5, 0.5
 SIMULATED = 100  # trials, at most
+SIMULATED_EPOCHS = 500  # at most: half a second of the median pruner
 
 WORTH_PROBING = 1e9  # pixels trained on in the whole study; below, it is over within a minute or so
 
@@ -117,6 +118,19 @@ def reckoned(spec: StudySpec, epochs_s: list[float], workers: int) -> Estimate:
     )
 
 
+def _shortened(search: Search) -> Search:
+    """Return a search of at most `SIMULATED_EPOCHS`, its pruner's waits shortened as much."""
+    if search.epochs <= SIMULATED_EPOCHS:
+        return search
+    by = SIMULATED_EPOCHS / search.epochs
+    waits = {
+        "warmup_epochs": round(search.pruner.warmup_epochs * by),
+        "interval_epochs": max(1, round(search.pruner.interval_epochs * by)),
+    }
+    pruner = search.pruner.model_copy(update=waits)
+    return search.model_copy(update={"epochs": SIMULATED_EPOCHS, "pruner": pruner})
+
+
 def epochs_left(search: Search, trials: int) -> float:
     """Return the share of all epochs that a study's pruner leaves to be trained.
 
@@ -126,6 +140,7 @@ def epochs_left(search: Search, trials: int) -> float:
     if search.pruner.name == "none":
         return 1.0
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search = _shortened(search)
     rng = np.random.default_rng(0)
     count = min(trials, SIMULATED)
     study = optuna.create_study(direction="maximize", pruner=pruner_for(search))

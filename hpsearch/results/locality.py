@@ -12,6 +12,7 @@ from hpsearch.data.prepared import Labelled, Prepared, SearchData, load_search_d
 from hpsearch.results.measured import Interval, gained
 from hpsearch.results.probing import sampled
 from hpsearch.search.processes import Tell, device_named, in_child
+from hpsearch.study.limits import STORED
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import MINIMISED
 from hpsearch.training.loop import outputs_of, train
@@ -50,7 +51,7 @@ def locality(spec: StudySpec, prepared: Prepared, device: str = "auto") -> Local
 
 
 def _paired(tell: Tell, written: str, prepared: Path, device_name: str) -> Locality:
-    spec = StudySpec.model_validate_json(written)
+    spec = StudySpec.model_validate_json(written, context=STORED)
     device = device_named(device_name)
     data = _part(load_search_data(prepared))
     precision = faster_precision(spec.search.precision, data, device)

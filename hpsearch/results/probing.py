@@ -16,6 +16,7 @@ from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search.processes import Tell, device_named
 from hpsearch.search.samplers import given_params, sampler_for
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.limits import STORED
 from hpsearch.study.spec import StudySpec, config_from
 from hpsearch.training.precision import faster_precision
 from hpsearch.training.probe import epoch_s
@@ -28,7 +29,7 @@ def probe(
     tell: Tell, written: str, prepared: Path, device_name: str, number: int, of: int
 ) -> list[float]:
     """Return the seconds of an epoch for every `of`-th configuration that is probed."""
-    spec = StudySpec.model_validate_json(written)
+    spec = StudySpec.model_validate_json(written, context=STORED)
     data, device = load_search_data(prepared), device_named(device_name)
     precision = faster_precision(spec.search.precision, data, device)
     configs = _feasible(spec, sampled(spec, data.fingerprint, precision), data, device)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from hpsearch.errors import StudyFileError, UnreadableStudyError
 from hpsearch.study.data import Task
 from hpsearch.study.file import validated
+from hpsearch.study.limits import STORED
 from hpsearch.study.spec import StudySpec
 
 LONGEST_REASON = 300  # characters
@@ -72,10 +73,10 @@ def stored_object(study: str, version: str | None, what: str, text: str) -> dict
 
 
 def stored_spec(study: str, version: str | None, text: str) -> StudySpec:
-    """Return the spec of a study of this name, read with today's defaults."""
+    """Return the spec of a study of this name, read with today's defaults, without its limits."""
     written = stored_object(study, version, "its spec", text)
     with readable(study, version):
-        spec = validated(StudySpec, written, "its spec")
+        spec = validated(StudySpec, written, "its spec", STORED)
         if spec.name != study:  # paths are made of the name, and in a spec it has been checked
             raise StudyFileError(f"its spec is that of study '{spec.name}'")
         return spec

@@ -20,12 +20,13 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import CoreSchema, core_schema
-from ruamel.yaml.scalarbool import ScalarBoolean
 
 from hpsearch.study.config import Family
 
 if TYPE_CHECKING:
     import optuna
+
+MOST_STEPS = 10**15  # of a range; floats cannot tell more apart, nor Optuna's decimals count them
 
 FAMILY_NAMES: tuple[str, ...] = get_args(Family)
 
@@ -120,6 +121,10 @@ class FloatRange:
             return None
         return tuple(self._point(i) for i in range(round((self.high - self.low) / self.step) + 1))
 
+    def size(self) -> int | None:
+        """Return how many points there are, None where there is no end of them."""
+        return None if self.step is None else round((self.high - self.low) / self.step) + 1
+
     def _point(self, i: int) -> float:
         """Return the point after `i` steps; in decimals: 0.1 + 2 * 0.1 is above 0.3."""
         return float(Decimal(str(self.low)) + i * Decimal(str(self.step)))
@@ -175,8 +180,6 @@ class Kind:
     def _bool(self, written: object) -> bool:
         if isinstance(written, bool):
             return written
-        if isinstance(written, ScalarBoolean):  # a YAML switch with an anchor
-            return bool(written)
         words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
         if isinstance(written, str) and written.lower() in words:
             return words[written.lower()]
@@ -293,6 +296,8 @@ class Kind:
 def _reaches(low: float, high: float, step: float) -> None:
     """Raise ValueError where steps from `low` pass over `high`; in decimals, as written."""
     first, last, width = (Decimal(str(number)) for number in (low, high, step))
+    if last - first > width * MOST_STEPS:
+        raise ValueError(f"there are more than {MOST_STEPS:g} steps of {step}; leave step out")
     if (last - first) % width:
         reached = first + (last - first) // width * width
         raise ValueError(

@@ -15,6 +15,15 @@ from pydantic import (
 )
 
 from hpsearch.study.data import DataReference, Section, Task
+from hpsearch.study.limits import (
+    EPOCHS,
+    PATH_LENGTH,
+    SEED,
+    WORKER_THREADS,
+    at_most,
+    at_most_of,
+    no_longer_than,
+)
 from hpsearch.study.tasks import Loss, Metric, loss_misfit, metric_misfit, smoothing_misfit
 
 Family = Literal["alexnet", "vgg", "googlenet", "resnet", "senet", "pretrained"]
@@ -77,7 +86,7 @@ class Pretrained(Section):
     without it they lie in torch's own cache, and `download` may bring them there.
     """
 
-    weights: str | None = None
+    weights: Annotated[str | None, no_longer_than(PATH_LENGTH)] = None
     download: bool = False
 
 
@@ -112,19 +121,19 @@ class TrialConfig(BaseModel):
     loss: Loss = "cross-entropy"
     metric: Metric = "accuracy"
     family: Family
-    filters: int = _own(ge=1)
-    layers: int = _own(ge=1)
-    kernel_size: Annotated[int, AfterValidator(odd)] = _own(ge=1)
-    units1: int = Field(ge=1)
-    units2: int = Field(ge=1)
+    filters: Annotated[int, at_most_of("filters")] = _own(ge=1)
+    layers: Annotated[int, at_most_of("layers")] = _own(ge=1)
+    kernel_size: Annotated[int, AfterValidator(odd), at_most_of("kernel_size")] = _own(ge=1)
+    units1: Annotated[int, at_most_of("units1")] = Field(ge=1)
+    units2: Annotated[int, at_most_of("units2")] = Field(ge=1)
     activation: Activation
     pooling: Pooling = _own()
     batch_norm: bool = _own()
-    convolutions: int = _own(ge=1)
-    reduction: int = _own(ge=1)
+    convolutions: Annotated[int, at_most_of("convolutions")] = _own(ge=1)
+    reduction: Annotated[int, at_most_of("reduction")] = _own(ge=1)
     block: Block = _own()
-    blocks: int = _own(ge=1)
-    squeeze: int = _own(ge=1)
+    blocks: Annotated[int, at_most_of("blocks")] = _own(ge=1)
+    squeeze: Annotated[int, at_most_of("squeeze")] = _own(ge=1)
     squeeze_where: SqueezeWhere = _own()
     backbone: Backbone = _own()
     unfreeze: Unfreeze = _own()
@@ -132,21 +141,21 @@ class TrialConfig(BaseModel):
     pretrained: Pretrained = _own()
     dropout: float = Field(ge=0, lt=1)
     optimizer: Optimizer
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    batch_size: int = Field(ge=1)
+    learning_rate: Annotated[float, at_most_of("learning_rate")] = Field(gt=0)
+    weight_decay: Annotated[float, at_most_of("weight_decay")] = Field(ge=0)
+    batch_size: Annotated[int, at_most_of("batch_size")] = Field(ge=1)
     schedule: Schedule
-    patience: int = Field(ge=0)
+    patience: Annotated[int, at_most_of("patience")] = Field(ge=0)
     factor: float = Field(0.3, gt=0, lt=1)
     label_smoothing: float = Field(ge=0, lt=1)
     flip: bool
-    shift: int = Field(ge=0)
-    epochs: int = Field(ge=1)
-    early_stopping: int | None = Field(None, ge=1)
-    seed: int = Field(ge=0)
-    micro_batches: int = Field(1, ge=1)
+    shift: Annotated[int, at_most_of("shift")] = Field(ge=0)
+    epochs: Annotated[int, at_most(EPOCHS)] = Field(ge=1)
+    early_stopping: Annotated[int | None, at_most(EPOCHS)] = Field(None, ge=1)
+    seed: Annotated[int, at_most(SEED)] = Field(ge=0)
+    micro_batches: Annotated[int, at_most_of("batch_size")] = Field(1, ge=1)
     precision: Precision
-    threads: int = Field(ge=1)
+    threads: Annotated[int, at_most(WORKER_THREADS)] = Field(ge=1)
     data: DataReference
 
     @model_validator(mode="after")

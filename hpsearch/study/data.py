@@ -7,6 +7,15 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from hpsearch.study.limits import (
+    NAME_LENGTH,
+    PATH_LENGTH,
+    PATTERN_LENGTH,
+    SEED,
+    at_most,
+    no_longer_than,
+)
+
 SourceName = Literal[
     "digits",
     "mnist",
@@ -60,6 +69,10 @@ ROOTS = {
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{}"
 
 
+Path = Annotated[str, no_longer_than(PATH_LENGTH)]
+Name = Annotated[str, no_longer_than(NAME_LENGTH)]
+
+
 class Section(BaseModel):
     """A section of a study file: frozen, and unknown keys are errors."""
 
@@ -76,7 +89,7 @@ class Split(Section):
     train: float = Field(0.8, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
     validation: float | Literal["official"] = 0.1
-    seed: int = Field(0, ge=0)
+    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Split:
@@ -96,6 +109,9 @@ class Split(Section):
         return self.test / (self.train + self.test) if self.validation == "official" else self.test
 
 
+WIDEST, NARROWEST = 1e30, 1e-30  # ranges of arrays: grey levels are a product of 255 and both
+
+
 class Arrays(Section):
     """How images stand in an `.npz` file.
 
@@ -109,8 +125,16 @@ class Arrays(Section):
     @field_validator("range")
     @classmethod
     def _is_a_range(cls, written: tuple[float, float] | None) -> tuple[float, float] | None:
-        if written is not None and not written[0] < written[1]:
+        if written is None:
+            return None
+        low, high = written
+        if not low < high:
             raise ValueError(f"{list(written)} is no range; write the lower number first")
+        if max(-low, high) > WIDEST or high - low < NARROWEST:
+            raise ValueError(
+                f"{list(written)} is no range of images; its ends lie within {WIDEST:g}, and at "
+                f"least {NARROWEST:g} apart"
+            )
         return written
 
 
@@ -168,14 +192,14 @@ class Data(Section):
     """
 
     source: SourceName
-    root: str | None = None
+    root: Path | None = None
     image_size: int | None = Field(None, ge=8, le=224)
     task: Task = "single-label"
-    input: str | None = None
-    target: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = None
-    separator: str | None = Field(None, min_length=1)
-    pattern: str | None = None
-    groups: str | None = None
+    input: Name | None = None
+    target: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    separator: Name | None = Field(None, min_length=1)
+    pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
+    groups: Name | None = None
     balance: Balance = "none"
     arrays: Arrays | None = None
     sound: Sound | None = None
@@ -192,7 +216,7 @@ class Data(Section):
             return None
         try:
             names = re.compile(pattern).groupindex
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
         if not names:
             raise ValueError(f"{pattern!r} has no named group; write one as (?P<label>...)")
@@ -248,4 +272,4 @@ class Data(Section):
 class DataReference(Data):
     """The data of one training, identified wherever it lies by the `fingerprint` of its content."""
 
-    fingerprint: str
+    fingerprint: Name

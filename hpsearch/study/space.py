@@ -22,6 +22,7 @@ from hpsearch.study.axes import (
     Value,
 )
 from hpsearch.study.config import OWN_VALUES, has
+from hpsearch.study.limits import HIGHEST
 
 if TYPE_CHECKING:
     import optuna
@@ -38,34 +39,36 @@ class Space(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     family: Annotated[Axis, Kind(str, allowed=FAMILY_NAMES)] = Fixed("alexnet")
-    filters: Annotated[Axis, Kind(int, low=1, high=2048)] = Fixed(48)
-    layers: Annotated[Axis, Kind(int, low=1, high=8)] = Fixed(3)
-    kernel_size: Annotated[Axis, Kind(int, low=1, high=15, odd=True)] = Fixed(3)
-    units1: Annotated[Axis, Kind(int, low=1, high=8192)] = Fixed(128)
-    units2: Annotated[Axis, Kind(int, low=1, high=8192)] = Fixed(64)
+    filters: Annotated[Axis, Kind(int, low=1, high=HIGHEST["filters"])] = Fixed(48)
+    layers: Annotated[Axis, Kind(int, low=1, high=HIGHEST["layers"])] = Fixed(3)
+    kernel_size: Annotated[Axis, Kind(int, low=1, high=HIGHEST["kernel_size"], odd=True)] = Fixed(3)
+    units1: Annotated[Axis, Kind(int, low=1, high=HIGHEST["units1"])] = Fixed(128)
+    units2: Annotated[Axis, Kind(int, low=1, high=HIGHEST["units2"])] = Fixed(64)
     activation: Annotated[Axis, Kind(str, allowed=get_args(config.Activation))] = Fixed("gelu")
     pooling: Annotated[Axis, Kind(str, allowed=get_args(config.Pooling))] = Fixed("max")
     batch_norm: Annotated[Axis, Kind(bool)] = Fixed(True)
-    convolutions: Annotated[Axis, Kind(int, low=1, high=8)] = Fixed(2)
-    reduction: Annotated[Axis, Kind(int, low=1, high=64)] = Fixed(2)
+    convolutions: Annotated[Axis, Kind(int, low=1, high=HIGHEST["convolutions"])] = Fixed(2)
+    reduction: Annotated[Axis, Kind(int, low=1, high=HIGHEST["reduction"])] = Fixed(2)
     block: Annotated[Axis, Kind(str, allowed=get_args(config.Block))] = Fixed("basic")
-    blocks: Annotated[Axis, Kind(int, low=1, high=48)] = Fixed(1)
-    squeeze: Annotated[Axis, Kind(int, low=1, high=256)] = Fixed(16)
+    blocks: Annotated[Axis, Kind(int, low=1, high=HIGHEST["blocks"])] = Fixed(1)
+    squeeze: Annotated[Axis, Kind(int, low=1, high=HIGHEST["squeeze"])] = Fixed(16)
     squeeze_where: Annotated[Axis, Kind(str, allowed=get_args(config.SqueezeWhere))] = Fixed("all")
     backbone: Annotated[Axis, Kind(str, allowed=get_args(config.Backbone))] = Fixed("resnet18")
     unfreeze: Annotated[Axis, Kind(str, allowed=get_args(config.Unfreeze))] = Fixed("none")
     body_rate: Annotated[Axis, Kind(float, low=1e-6, high=1)] = Fixed(0.1)
     dropout: Annotated[Axis, Kind(float, low=0, high=0.95)] = Fixed(0.1)
     optimizer: Annotated[Axis, Kind(str, allowed=get_args(config.Optimizer))] = Fixed("adamw")
-    learning_rate: Annotated[Axis, Kind(float, low=1e-8, high=10)] = Fixed(3e-3)
-    weight_decay: Annotated[Axis, Kind(float, low=0, high=10)] = Fixed(1e-2)
-    batch_size: Annotated[Axis, Kind(int, low=1, high=65536)] = Fixed(128)
+    learning_rate: Annotated[Axis, Kind(float, low=1e-8, high=HIGHEST["learning_rate"])] = Fixed(
+        3e-3
+    )
+    weight_decay: Annotated[Axis, Kind(float, low=0, high=HIGHEST["weight_decay"])] = Fixed(1e-2)
+    batch_size: Annotated[Axis, Kind(int, low=1, high=HIGHEST["batch_size"])] = Fixed(128)
     schedule: Annotated[Axis, Kind(str, allowed=get_args(config.Schedule))] = Fixed("one-cycle")
-    patience: Annotated[Axis, Kind(int, low=0, high=1000)] = Fixed(2)
+    patience: Annotated[Axis, Kind(int, low=0, high=HIGHEST["patience"])] = Fixed(2)
     factor: Annotated[Axis, Kind(float, low=1e-4, high=0.99)] = Fixed(0.3)
     label_smoothing: Annotated[Axis, Kind(float, low=0, high=0.9)] = Fixed(0.0)
     flip: Annotated[Axis, Kind(bool)] = Fixed(False)
-    shift: Annotated[Axis, Kind(int, low=0, high=64)] = Fixed(0)
+    shift: Annotated[Axis, Kind(int, low=0, high=HIGHEST["shift"])] = Fixed(0)
     loss: Annotated[
         Axis, Kind(str, allowed=(tasks.AUTO, *get_args(tasks.Loss)), instead=tasks.OTHER_NAMES)
     ] = Fixed(tasks.AUTO)
@@ -144,6 +147,16 @@ class Space(BaseModel):
             if not isinstance(axis, Fixed):
                 params[stored_name] = axis.nearest(wanted)
         return params
+
+    def longest(self) -> tuple[str, int]:
+        """Return the axis with the most points, of those whose points can be counted."""
+        sizes = [("family", len(self.families()))]
+        for family in self.families():
+            for name in self.names(family):
+                axis = self.axis_of(name, family)[1]
+                size = axis.size() if isinstance(axis, FloatRange) else len(axis.points())
+                sizes.append((name, size or 0))
+        return max(sizes, key=lambda found: found[1])
 
     def grid_size(self) -> int | None:
         """Return the number of points of the grid, None where an axis is continuous."""

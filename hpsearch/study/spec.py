@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
-from hpsearch.study.data import Data, DataReference, Section
+from hpsearch.study.data import Data, Section
+from hpsearch.study.limits import (
+    DURATION_S,
+    EPOCHS,
+    GRID_POINTS,
+    PARAMETERS,
+    SEED,
+    STORED,
+    TRIALS,
+    at_most,
+)
 from hpsearch.study.space import Space
 from hpsearch.study.tasks import (
     AUTO,
@@ -25,15 +35,17 @@ from hpsearch.study.tasks import (
 if TYPE_CHECKING:
     import optuna
 
+LONGEST_DURATION = 100  # characters
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(written: object) -> float:
     """Return a duration in seconds: `90`, `"90s"`, `"30m"`, `"1h30m"`, `"2d"`."""
     if isinstance(written, int | float) and not isinstance(written, bool):
-        total = float(written)
+        total = float(written) if abs(written) < 1e308 else math.inf
     else:
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", str(written).strip().lower())
+        text = str(written)[:LONGEST_DURATION]  # a longer run of digits takes its square in time
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
         whole = "".join(number + unit for number, unit in parts)
         if not parts or whole != re.sub(r"\s", "", str(written).lower()):
             raise ValueError(f"{written!r} is not a duration; write 90s, 30m or 1h30m")
@@ -43,14 +55,16 @@ def seconds(written: object) -> float:
     return total
 
 
-Duration = Annotated[float, BeforeValidator(seconds)]
+Duration = Annotated[float, BeforeValidator(seconds), at_most(DURATION_S)]
+Epochs = Annotated[int, at_most(EPOCHS)]
+Trials = Annotated[int, at_most(TRIALS)]
 
 
 class Sampler(Section):
     """How hyperparameters are proposed. `startup_trials` are random before TPE or GP models."""
 
     name: Literal["tpe", "random", "grid", "gp"] = "tpe"
-    startup_trials: int = Field(10, ge=1)
+    startup_trials: Trials = Field(10, ge=1)
 
 
 class Pruner(Section):
@@ -61,12 +75,12 @@ class Pruner(Section):
     """
 
     name: Literal["median", "percentile", "successive-halving", "hyperband", "none"] = "median"
-    startup_trials: int = Field(5, ge=1)
-    warmup_epochs: int = Field(1, ge=0)
-    interval_epochs: int = Field(1, ge=1)
-    min_trials: int = Field(3, ge=1)
+    startup_trials: Trials = Field(5, ge=1)
+    warmup_epochs: Epochs = Field(1, ge=0)
+    interval_epochs: Epochs = Field(1, ge=1)
+    min_trials: Trials = Field(3, ge=1)
     percentile: float = Field(50.0, gt=0, lt=100)
-    reduction_factor: int = Field(3, ge=2)
+    reduction_factor: Epochs = Field(3, ge=2)
 
 
 class EarlyStopping(Section):
@@ -76,7 +90,7 @@ class EarlyStopping(Section):
     its best epoch, whose weights are kept, whether it was stopped or not.
     """
 
-    patience: int = Field(ge=1)
+    patience: Epochs = Field(ge=1)
 
 
 class Confirm(Section):
@@ -124,14 +138,14 @@ class Search(Section):
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
     pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
     metric: Metric | None = None
-    epochs: int = Field(10, ge=1)
+    epochs: Epochs = Field(10, ge=1)
     early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_patience)] = None
-    trials: int = Field(50, ge=1)
+    trials: Trials = Field(50, ge=1)
     timeout: Duration | None = None
     trial_timeout: Duration | None = None
     stall_timeout: Duration = 600.0
-    max_parameters: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0)
+    max_parameters: Annotated[int | None, at_most(PARAMETERS)] = Field(None, ge=1)
+    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
@@ -182,7 +196,15 @@ class StudySpec(Section):
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> StudySpec:
-        if self.search.sampler.name == "grid" and self.space.grid_size() is None:
+        if self.search.sampler.name != "grid":
+            return self
+        axis, points = self.space.longest()
+        if points > GRID_POINTS:
+            raise ValueError(
+                f"search.sampler: {axis} has {points:,} points, and {GRID_POINTS:,} are the most "
+                "of a grid; take larger steps"
+            )
+        if self.space.grid_size() is None:
             axis = self.space.continuous()[0]
             raise ValueError(f"search.sampler: grid needs lists or steps; {axis} is continuous")
         return self
@@ -312,15 +334,15 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
     early = spec.search.early_stopping
     if has(picked["family"], "pretrained"):
         picked["pretrained"] = spec.pretrained
-    return TrialConfig(
-        **picked,
-        task=spec.data.task,
-        metric=spec.metric,
-        early_stopping=None if early is None else early.patience,
-        epochs=spec.search.epochs,
-        seed=attrs["seed"],
-        micro_batches=attrs.get("micro_batches", 1),
-        precision=attrs["precision"],
-        threads=attrs["threads"],
-        data=DataReference(**spec.data.model_dump(), fingerprint=fingerprint),
-    )
+    written = picked | {
+        "task": spec.data.task,
+        "metric": spec.metric,
+        "early_stopping": None if early is None else early.patience,
+        "epochs": spec.search.epochs,
+        "seed": attrs["seed"],
+        "micro_batches": attrs.get("micro_batches", 1),
+        "precision": attrs["precision"],
+        "threads": attrs["threads"],
+        "data": spec.data.model_dump() | {"fingerprint": fingerprint},
+    }
+    return TrialConfig.model_validate(written, context=STORED)

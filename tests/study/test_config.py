@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from hpsearch.study.axes import FAMILY_NAMES
 from hpsearch.study.config import OWN_VALUES, TrialConfig, has
+from hpsearch.study.limits import HIGHEST
+from hpsearch.study.space import Space
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -52,3 +54,22 @@ def test_a_resnet_exported_before_there_were_blocks_has_one_basic_block_a_stage(
 
 def test_the_plain_values_are_those_of_a_configuration() -> None:
     assert set(PLAIN) <= set(TrialConfig.model_fields)
+
+
+@pytest.mark.parametrize(("name", "most"), sorted(HIGHEST.items()))
+def test_a_configuration_has_the_limits_of_the_space(name: str, most: int) -> None:
+    family = {"convolutions": "vgg", "reduction": "googlenet", "blocks": "senet"}.get(name)
+    family = family or ("senet" if name == "squeeze" else "alexnet")
+    written = config_with(family=family).model_dump()
+    assert getattr(TrialConfig.model_validate(written | {name: most}), name) == most
+    with pytest.raises(ValidationError, match=f"is above {most:,}, the most"):
+        TrialConfig.model_validate(written | {name: most + 2})
+    with pytest.raises(ValidationError, match="is outside"):
+        Space.model_validate({"family": family, name: most + 2})
+
+
+@pytest.mark.parametrize("name", ["epochs", "early_stopping", "seed", "micro_batches", "threads"])
+def test_a_configuration_without_end_is_refused(name: str) -> None:
+    written = config_with().model_dump() | {name: 18446744073709551616}
+    with pytest.raises(ValidationError, match="18446744073709551616 is above"):
+        TrialConfig.model_validate(written)

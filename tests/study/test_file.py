@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -313,3 +314,104 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_a_control_character_in_the_file_is_not_valid_yaml(complaint: Complaint) -> None:
     assert "not valid YAML" in complaint("name: a\x07b\n")
+
+
+def test_what_looks_like_a_date_is_a_word_and_no_error_of_the_library(complaint: Complaint) -> None:
+    says = complaint(HEAD + "space: {filters: 2024-02-30}\n")
+    assert says == "study.yaml:3: space.filters: '2024-02-30' is not a number"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("space: !!set {filters}", "3: not valid YAML: the tag tag:yaml.org,2002:set means nothin"),
+        ("space: &a {filters: *a}", "3: not valid YAML: *a stands inside what it names"),
+        ("space: *a", "3: not valid YAML: *a is used, and no &a stands before it"),
+        ("space: {<<: 3}", "3: not valid YAML: << takes over a mapping"),
+        ("space: {? [a] : 3}", "3: not valid YAML: a list or a mapping cannot be a key"),
+        ("space: " + "[" * 5000, "3: not valid YAML: lists and mappings lie more than 16 deep"),
+        ("space: " + "{" * 5000, "3: not valid YAML: a list or a mapping cannot be a key"),
+        ("space: " + "{a: " * 5000, "3: not valid YAML: lists and mappings lie more than 16 deep"),
+        ("name: " + "9" * 5000, "3: not valid YAML: "),
+        ("search: {seed: " + "9" * 5000 + "}", "is a number of 5,000 digits; 100 are the most"),
+        ('name2: "\\ud800"', "3: not valid YAML: half a character, or a NUL, stands in a text"),
+        ('name2: "\\U00110000"', "not valid YAML: "),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_what_only_a_library_or_an_attacker_writes_is_refused_on_its_line(
+    complaint: Complaint, text: str, expected: str
+) -> None:
+    says = complaint(f"{HEAD}{text}\n")
+    assert expected in says
+    assert says.startswith("study.yaml:")
+    assert len(says) < 300
+
+
+def test_names_inside_names_are_counted_wherever_they_are_used(complaint: Complaint) -> None:
+    rows = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    rows += [
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcde", "bcdef", strict=True)
+    ]
+    says = complaint(HEAD + "\n".join(rows) + "\n")
+    assert says.startswith("study.yaml:7: not valid YAML: there are more than 10,000 values")
+
+
+def test_a_mapping_takes_over_the_keys_of_another(write: Write) -> None:
+    text = "space:\n  units1: &u {low: 16, high: 64}\n  units2:\n    <<: *u\n    high: 32\n"
+    assert read_study(write(HEAD + text)).space.units2 == IntRange(16, 32)
+
+
+def test_a_file_larger_than_any_study_is_not_read(complaint: Complaint) -> None:
+    says = complaint(HEAD + "# more\n" * 10_000)
+    assert says == "study.yaml: is larger than 64 KiB, the most that a study file may be"
+
+
+def test_a_long_run_of_digits_is_no_duration_and_is_told_at_once(complaint: Complaint) -> None:
+    began = time.process_time()
+    assert "is not a duration" in complaint(HEAD + f"search: {{timeout: '{'9' * 60_000}'}}\n")
+    assert time.process_time() - began < 1
+
+
+def test_a_message_about_a_long_value_is_short(complaint: Complaint) -> None:
+    says = complaint(HEAD + f"space: {{filters: {'x' * 30_000}, layers: [{'a, ' * 5000}]}}\n")
+    assert len(says) < 2000
+
+
+def test_of_many_mistakes_the_first_are_told_and_the_others_counted(complaint: Complaint) -> None:
+    lines = complaint(HEAD + "".join(f"key{i}: 1\n" for i in range(50))).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "study.yaml: and 30 more mistakes like these"
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("search: {epochs: 18446744073709551616}", "100,000"),
+        ("search: {trials: 3000000000}", "1,000,000"),
+        ("search: {sampler: {name: tpe, startup_trials: 3000000000}}", "1,000,000"),
+        ("search: {pruner: {name: median, warmup_epochs: 3000000000}}", "100,000"),
+        ("search: {early_stopping: 3000000000}", "100,000"),
+        ("search: {timeout: 1e300}", "31,622,400"),
+        ("search: {stall_timeout: 99999999d}", "31,622,400"),
+        ("search: {max_parameters: 1e15}", "1,000,000,000,000"),
+        ("search: {seed: 4294967296}", "4,294,967,295"),
+    ],
+    ids=str,
+)
+def test_what_is_more_than_anybody_means_is_refused(
+    complaint: Complaint, text: str, most: str
+) -> None:
+    says = complaint(f"{HEAD}{text}\n")
+    assert f"is above {most}, the most that can be asked for" in says
+    assert says.startswith("study.yaml:3: search.")
+
+
+def test_a_grid_too_fine_to_be_listed_is_refused(complaint: Complaint) -> None:
+    text = "space: {dropout: {low: 0, high: 0.5, step: 1e-9}}\nsearch: {sampler: grid}\n"
+    assert "dropout has 500,000,001 points, and 100,000 are the most" in complaint(HEAD + text)
+
+
+def test_a_step_too_small_to_be_counted_is_refused(complaint: Complaint) -> None:
+    says = complaint(HEAD + "space: {dropout: {low: 0, high: 0.5, step: 1e-300}}\n")
+    assert says.endswith("there are more than 1e+15 steps of 1e-300; leave step out")

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.limits import STORED
 from hpsearch.study.spec import StudySpec, config_from, seconds
 
 FULL: dict[str, Any] = {
@@ -336,3 +337,29 @@ def test_finalists_are_confirmed_from_twenty_trials_on_unless_the_study_says_oth
     assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
     plain = StudySpec.model_validate(written | {"confirm": "none"})
     assert spec.identity() == plain.identity(), "scores are as comparable as before"
+
+
+def test_a_stored_study_above_todays_limits_is_read_and_its_trials_are_too() -> None:
+    stored = json.loads(spec_with("search", pruner="median").model_dump_json())
+    stored["search"] |= {"epochs": 200_000, "trials": 2_000_000, "timeout": 1e9, "seed": 2**40}
+    with pytest.raises(ValidationError, match="above 100,000"):
+        StudySpec.model_validate(stored)
+    spec = StudySpec.model_validate(stored, context=STORED)
+    assert (spec.search.epochs, spec.search.trials) == (200_000, 2_000_000)
+    assert StudySpec.model_validate_json(spec.model_dump_json(), context=STORED) == spec
+    trial = optuna.trial.create_trial(
+        value=0.5,
+        params={"family": "alexnet", "alexnet.filters": 16, "kernel_size": 3,
+                "learning_rate": 1e-3, "dropout": 0.25, "flip": True, "activation": "relu"},
+        distributions={
+            "family": optuna.distributions.CategoricalDistribution(("alexnet", "resnet")),
+            "alexnet.filters": optuna.distributions.IntDistribution(16, 64, step=8),
+            "kernel_size": optuna.distributions.IntDistribution(3, 7, step=2),
+            "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True),
+            "dropout": optuna.distributions.FloatDistribution(0.0, 0.5, step=0.25),
+            "flip": optuna.distributions.CategoricalDistribution((True, False)),
+            "activation": optuna.distributions.CategoricalDistribution(("relu", "gelu")),
+        },
+        user_attrs={"seed": 2**40, "precision": "fp32", "threads": 1},
+    )  # fmt: skip
+    assert config_from(spec, "f" * 64, trial).epochs == 200_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from math import gcd
@@ -29,6 +30,11 @@ KIND = FileKind(
 )
 # soundfile's own error for what libsndfile cannot read is a RuntimeError.
 BROKEN = (OSError, RuntimeError, ValueError)
+LOWEST_RATE, HIGHEST_RATE = 1000, 192_000  # of sound.sample_rate, too
+MOST_SAMPLES = 2**28  # of all channels: 2 GiB as they are read, an hour and a half at 48 kHz
+# How libsndfile's log tells that a part of a file is said to be longer than the file, in bytes.
+_CUT = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
+UNKNOWN_BYTES = 0x7FFF_0000  # and more: what a program writes that did not know the length yet
 FITS = 0.95  # share of the recordings that fit into an image whole, where the study does not say
 
 
@@ -43,15 +49,43 @@ def stamp(data: Data, root: Path | None) -> str:
     return f"{read_by}\n{stamp_of(_listing(data, root).paths, root)}"
 
 
-def _rate_and_seconds(path: Path) -> tuple[int, float] | None:
-    """Return what the head of a file says; None where it is broken, as its decoding will say."""
+def _head(file: Path | BinaryIO) -> tuple[int, int]:
+    """Return the samples a second and in all that the head of a file claims.
+
+    Raises ValueError where that cannot be true, before anything is allocated for it, and where the
+    file ends before its sound does.
+    """
     import soundfile  # it loads libsndfile, which no other source needs
 
+    head = soundfile.info(_opened(file))
+    rate, samples = int(head.samplerate), int(head.frames)
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ValueError(
+            f"claims {rate:,} samples a second; expected {LOWEST_RATE:,} to {HIGHEST_RATE:,}"
+        )
+    if samples * max(1, head.channels) > MOST_SAMPLES:
+        raise ValueError(
+            f"claims {samples:,} samples of {head.channels} channel(s); {MOST_SAMPLES:,} are the "
+            "most of one recording: cut it"
+        )
+    for claimed, there in _CUT.findall(head.extra_info):
+        if int(there) < int(claimed) < UNKNOWN_BYTES:
+            raise ValueError(f"is cut off: {int(there):,} of its {int(claimed):,} bytes are there")
+    return rate, samples
+
+
+def _opened(file: Path | BinaryIO) -> bytes | BinaryIO:
+    """Return what soundfile opens: it takes text for UTF-8, which a path need not be."""
+    return os.fsencode(file) if isinstance(file, Path) else file
+
+
+def _rate_and_seconds(path: Path) -> tuple[int, float] | None:
+    """Return what the head of a file says; None where it is broken, as its decoding will say."""
     try:
-        head = soundfile.info(str(path))
+        rate, samples = _head(path)
     except BROKEN:
         return None
-    return (head.samplerate, head.duration) if head.frames else None
+    return (rate, samples / rate) if samples else None
 
 
 def _spectrogram(listing: Listing, options: Sound) -> Spectrogram:
@@ -80,11 +114,15 @@ def read_sound(file: Path | BinaryIO, rate: int) -> Floats:
     import soundfile
     from scipy.signal import resample_poly
 
-    opened = str(file) if isinstance(file, Path) else file
-    samples, its_rate = soundfile.read(opened, dtype="float64", always_2d=True)
+    its_rate, claimed = _head(file)
+    if not isinstance(file, Path):
+        file.seek(0)
+    samples, _ = soundfile.read(_opened(file), dtype="float64", always_2d=True)
     sound = samples.mean(axis=1)
     if not len(sound):
         raise ValueError("holds no sound")
+    if len(sound) < claimed:
+        raise ValueError(f"is cut off: {len(sound):,} of its {claimed:,} samples are there")
     if not np.isfinite(sound).all():
         raise ValueError("holds samples that are no finite number")
     if its_rate != rate:

@@ -13,6 +13,8 @@ from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
 NUMBER = "write one as 0.5 or 1e-3, or leave the example out"
+LONGEST_NUMBER = 100  # digits; a longer run of them is a name, and Python reads no 4,300
+LARGEST_WHOLE = 2**53  # from there on neighbouring whole numbers are one float
 FLAGS = {"true": "1", "false": "0", "yes": "1", "no": "0"}
 
 
@@ -69,6 +71,9 @@ def _classes(columns: Columns, name: str) -> tuple[NDArray[np.int64], tuple[str,
         wrong = ~np.isfinite(values) | (values != np.round(values))
         what = "holds numbers that are no whole ones"
         columns.refuse(name, wrong, what, "are they to be predicted? say task: regression")
+        too_large = np.abs(values) >= LARGEST_WHOLE
+        what = "holds whole numbers above 2^53, of which floats cannot tell neighbours apart"
+        columns.refuse(name, too_large, what, "keep classes as integers or text")
         values = values.astype(np.int64)
     texts = _texts(values)
     columns.refuse(name, texts == "", "is empty", "name the class of every example")
@@ -85,7 +90,8 @@ def _classes(columns: Columns, name: str) -> tuple[NDArray[np.int64], tuple[str,
 
 def natural(text: str) -> tuple[int, int, str]:
     """Return a key that sorts whole numbers by size and before all else."""
-    return (0, int(text), text) if re.fullmatch(r"-?\d+", text) else (1, 0, text)
+    is_whole = len(text) <= LONGEST_NUMBER and re.fullmatch(r"-?\d+", text)
+    return (0, int(text), text) if is_whole else (1, 0, text)
 
 
 def _named_labels(
