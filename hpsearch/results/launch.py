@@ -106,8 +106,7 @@ def launch(
                         open_again, watcher.finishing, interrupted,
                     )  # fmt: skip
                 report = make_report(storage, spec.name)
-                if not searched or measured or not (folder / "report.md").exists():
-                    write_results(report, folder)
+                write_results(report, folder)
                 return Outcome(report, folder, already_done=searched and not measured)
         finally:
             storage.close()
@@ -215,6 +214,9 @@ def _conclude(
             return measured
         if interrupted():
             raise KeyboardInterrupt
-        if storage.ledger.study(name) is None:
+        row = storage.ledger.study(name)
+        if row is None:
             raise StudyNotFoundError(f"study '{name}' was deleted before its final")
+        if row.state == STOPPED:
+            raise WorkerError(f"study '{name}' was stopped: {row.note}. Launch it again to go on")
         time.sleep(WATCH_EVERY_S)

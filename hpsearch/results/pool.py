@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import find_prepared
-from hpsearch.errors import HpsearchError, WorkerError
+from hpsearch.errors import HpsearchError, RunsFolderError, StorageError, WorkerError
 from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.report import make_report
 from hpsearch.search.checkpoints import Checkpoints
@@ -160,10 +160,12 @@ class Pool:
             if not study.wants_final:
                 self.storage.ledger.set_state(name, DONE)
                 return
-            logger.info("study '%s': its search is over; the final begins", name)
             measured = conclude(
                 self.storage, name, self.name, prepared, self.device, folder,
                 Checkpoints(self.workers.checkpoints), interrupted=self._must_stop,
+                begins=lambda: logger.info(
+                    "study '%s': its search is over; the final begins", name
+                ),
             )  # fmt: skip
             if measured is None:
                 return  # another pool is at it
@@ -173,6 +175,8 @@ class Pool:
             if not self.interrupted():
                 raise
             logger.info("study '%s': its final is given up, for another worker to begin", name)
+        except (StorageError, RunsFolderError) as error:  # of this machine, and they may pass
+            logger.error("study '%s': its final is tried again: %s", name, error)
         except HpsearchError as error:
             logger.error("study '%s' cannot be concluded: %s", name, error)
             self.storage.ledger.set_state(name, STOPPED, f"it cannot be concluded: {error}")
@@ -180,6 +184,7 @@ class Pool:
     def _must_stop(self) -> bool:
         """Look after the workers while a final trains; whether it has to stop."""
         self.workers.look()
+        self._show_itself()
         return self.interrupted()
 
 
