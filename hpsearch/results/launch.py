@@ -125,8 +125,7 @@ def launch(
                     unopened = str(error)
                     storage.ledger.set_state(spec.name, DONE)
                 report = make_report(storage, spec.name)
-                if not searched or measured or not (folder / "report.md").exists():
-                    write_results(report, folder)
+                write_results(report, folder)
                 return Outcome(report, folder, searched and not measured, unopened)
         finally:
             storage.close()
@@ -234,6 +233,9 @@ def _conclude(
             return measured
         if interrupted():
             raise KeyboardInterrupt
-        if storage.ledger.study(name) is None:
+        row = storage.ledger.study(name)
+        if row is None:
             raise StudyNotFoundError(f"study '{name}' was deleted before its final")
+        if row.state == STOPPED:
+            raise WorkerError(f"study '{name}' was stopped: {row.note}. Launch it again to go on")
         time.sleep(WATCH_EVERY_S)

@@ -15,7 +15,6 @@ from hpsearch.results.weights import probabilities_of
 from hpsearch.study.config import TrialConfig
 
 MOST = 24
-SHEET = "mistakes.png"
 TEXT_SHOWN = 60  # characters
 
 

@@ -16,6 +16,7 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import find_prepared
 from hpsearch.errors import (
     HpsearchError,
+    RunsFolderError,
     SealError,
     StorageError,
     UnreadableStudyError,
@@ -185,11 +186,13 @@ class Pool:
             if not study.wants_final:
                 self.storage.ledger.set_state(name, DONE)
                 return
-            logger.info("study '%s': its search is over; the final begins", name)
             measured = conclude(
                 self.storage, name, self.name, prepared, self.device, folder,
                 Checkpoints(self.workers.checkpoints), open_again=self._may_open_again(name),
                 interrupted=self._must_stop,
+                begins=lambda: logger.info(
+                    "study '%s': its search is over; the final begins", name
+                ),
             )  # fmt: skip
             if measured is None:
                 return  # another pool is at it
@@ -205,6 +208,8 @@ class Pool:
             logger.warning("study '%s' is done but for its final: %s", name, error)
             self.storage.ledger.set_state(name, DONE, f"its final was not run: {error}")
             write_results(make_report(self.storage, name), folder)
+        except (StorageError, RunsFolderError) as error:  # of this machine, and they may pass
+            logger.error("study '%s': its final is tried again: %s", name, error)
         except HpsearchError as error:
             logger.error("study '%s' cannot be concluded: %s", name, error)
             self.storage.ledger.set_state(name, STOPPED, f"it cannot be concluded: {error}")
@@ -216,6 +221,7 @@ class Pool:
     def _must_stop(self) -> bool:
         """Look after the workers while a final trains; whether it has to stop."""
         self.workers.look()
+        self._show_itself()
         return self.interrupted()
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from hpsearch.errors import RunsFolderError
 
-PLOT = "residuals.png"
 COLUMNS = 3
 MOST = 12  # numbers that are drawn
 INCHES = 3.6  # the side of a panel

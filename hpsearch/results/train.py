@@ -13,7 +13,7 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.errors import DataError, StudyFileError
 from hpsearch.results.export import Exported
-from hpsearch.results.final import train_again
+from hpsearch.results.networks import train_again
 from hpsearch.search.processes import check_device_name, in_child
 from hpsearch.study.tasks import key_of
 

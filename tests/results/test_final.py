@@ -19,8 +19,8 @@ from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import StudyFileError
 from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.export import Exported, Recorded, read_exported
-from hpsearch.results.final import digest
 from hpsearch.results.formats import markdown
+from hpsearch.results.judged import digest
 from hpsearch.results.report import make_report
 from hpsearch.results.train import train_exported, verdict
 from hpsearch.results.weights import load_model

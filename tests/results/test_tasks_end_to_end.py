@@ -16,10 +16,11 @@ from sklearn.metrics import f1_score, mean_absolute_error
 from hpsearch.data.prepare import prepare
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
-from hpsearch.results.conclude import write_results
+from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.export import read_exported
-from hpsearch.results.final import digest, run_final, train_again
 from hpsearch.results.formats import as_json, markdown
+from hpsearch.results.judged import digest
+from hpsearch.results.networks import train_again
 from hpsearch.results.report import Report, make_report
 from hpsearch.results.weights import TrainedModel, load_model
 from hpsearch.search.checkpoints import Checkpoints
@@ -87,13 +88,9 @@ def finished(
     storage.ledger.begin_launch(spec.name, spec.model_dump_json(), 2, None)
     Worker("here", storage, torch.device("cpu"), 1, Checkpoints(str(place / "checkpoints")),
            lambda: False, only=spec.name).work()  # fmt: skip
-    best = make_report(storage, spec.name).progress.best
-    assert best is not None
     folder = place / "runs"
-    folder.mkdir()
-    run_final(lambda _: None, storage.url.render_as_string(False), spec.name, best.number,
-              make_report(storage, spec.name).study.config(best), prepared.folder, "cpu",
-              folder / "model.safetensors", "final choice", None)  # fmt: skip
+    assert conclude(storage, spec.name, "me", prepared.folder, "cpu", folder,
+                    Checkpoints(str(place / "checkpoints")))  # fmt: skip
     report = make_report(storage, spec.name)
     write_results(report, folder)
     yield Finished(spec, report, folder, prepared.folder)
