@@ -95,7 +95,7 @@ def test_fifty_kills_in_sixty_trials(storage: Storage, tmp_path: Path) -> None:
 def test_workers_that_sleep_longer_than_a_lease_lose_it_and_nothing_else(
     storage: Storage, tmp_path: Path
 ) -> None:
-    prepared = opened(storage, digits_spec("slept", trials=16, epochs=400))
+    prepared = opened(storage, digits_spec("slept", trials=8, epochs=400))
     crew = LocalWorkers(storage, "slept", str(tmp_path / "checkpoints"), 3)
     crew.checkpoint_every_s = 0.0
     crew.start()
@@ -118,10 +118,10 @@ def test_workers_that_sleep_longer_than_a_lease_lose_it_and_nothing_else(
     finally:
         crew.stop()
     assert len(woken) == 2 and not crew.gave_up
-    assert_exactly(storage, "slept", 16)
+    assert_exactly(storage, "slept", 8)
     with storage.ledger.engine.connect() as connection:
-        of = connection.execute(select(leases.c.slot, leases.c.worker)).tuples().all()
-    assert all(dict(of)[lease.slot] != lease.worker for lease in woken), "others took them over"
+        of = {r.slot: r.worker for r in connection.execute(select(leases))}
+    assert all(of[lease.slot] != lease.worker for lease in woken), "others took them over"
     assert_undisturbed(storage, "slept", prepared)
 
 
