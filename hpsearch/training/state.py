@@ -22,7 +22,8 @@ from hpsearch.training.tasks import LearningTask, check_outputs, task_for
 
 State = dict[str, Any]  # tensors and plain data, nothing that would have to be unpickled as code
 
-FORMAT = 2
+FORMAT = 3
+LONGEST_SAID = 100  # characters of what torch says of broken bytes
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Training:
     schedule: RateSchedule
     device: torch.device
     randomness: torch.Generator  # of whatever draws while the network learns
+    images: int  # that it is taught
     sums: Tensor  # (2,): loss and metric of the epoch at hand, each summed over images
     told: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # what a metric needs whole
     epochs: list[Epoch] = field(default_factory=list)  # those that are over
@@ -134,6 +136,7 @@ class Training:
         """Return everything that `restore` needs. Its tensors are the training's own."""
         return {
             "format": FORMAT,
+            "images": self.images,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -175,7 +178,9 @@ def begin(
     schedule = schedule_for(config, optimizer, batches_in_epoch)
     precise = torch.float32 if device.type == "mps" else torch.float64  # which Apple's lack
     sums = torch.zeros(2, device=device, dtype=precise)
-    return Training(config, task, model, optimizer, schedule, device, randomness, sums)
+    return Training(
+        config, task, model, optimizer, schedule, device, randomness, len(data.train), sums
+    )
 
 
 def to_bytes(state: State) -> bytes:
@@ -194,7 +199,8 @@ def from_bytes(content: bytes, device: torch.device) -> State:
         _check_sums(content)
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # whatever torch, zipfile or pickle make of broken bytes
-        raise ValueError(f"cannot be read: {error}") from None
+        said = str(error).split("\n", maxsplit=1)[0][:LONGEST_SAID]  # torch advises for paragraphs
+        raise ValueError(f"cannot be read: {type(error).__name__}: {said}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError("was written by another version")
     return state
