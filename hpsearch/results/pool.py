@@ -25,12 +25,13 @@ from hpsearch.errors import (
 from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.report import make_report
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.ledger import DONE, STOPPED, Waiting
+from hpsearch.search.ledger import DONE, STOPPED
 from hpsearch.search.local_workers import LocalWorkers
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.processes import check_device_name, interrupts_noted
 from hpsearch.search.progress import SUPERVISOR
 from hpsearch.search.storage import Storage, open_storage, storage_errors
+from hpsearch.search.waiting import Waiting
 from hpsearch.search.worker_list import SEEN_EVERY_S
 
 logger = logging.getLogger(__name__)

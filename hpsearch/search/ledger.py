@@ -27,6 +27,7 @@ from hpsearch.search.tables import (
     reading,
     studies,
 )
+from hpsearch.search.waiting import Waiting
 from hpsearch.study.spec import StudySpec
 
 LONGEST_TICK_S = 30.0  # between two ticks; where it took longer, nobody was at work
@@ -71,43 +72,6 @@ class StudyRow:
     @cached_property
     def data_summary(self) -> dict[str, Any]:
         return stored_summary(self.name, self.version, self.data_summary_json)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """An open study as a worker that looks for work sees it."""
-
-    name: str
-    edition: float  # another one where it was launched again, or deleted and made anew
-    fingerprint: str
-    unclaimed: int  # trials that nobody has begun
-    interrupted: int  # trials that are begun, and free to be taken over
-    held: int  # trials that a worker is at
-    time_is_up: bool  # for trials
-    wants_final: bool
-    confirm_due: bool  # whether finalists are to be trained again once the search is over
-    confirming: int  # finalists that a worker trains again
-    confirm_time_is_up: bool
-
-    @property
-    def has_work(self) -> bool:
-        """Whether a worker could claim a trial now."""
-        return not self.time_is_up and self.unclaimed + self.interrupted > 0
-
-    @property
-    def search_is_over(self) -> bool:
-        """Whether its budget or its time is spent, and nobody is at a trial."""
-        return not self.held and (self.time_is_up or self.unclaimed + self.interrupted == 0)
-
-    @property
-    def confirms(self) -> bool:
-        """Whether a worker might find a finalist to train again, now or later."""
-        return self.confirm_due and not self.confirm_time_is_up
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing left for workers: the search is over, finalists confirmed."""
-        return self.search_is_over and not self.confirms and not self.confirming
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from hpsearch.search import confirm
 from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.leases import Lease, LeaseLostError
-from hpsearch.search.ledger import DONE, STOPPED, Waiting
+from hpsearch.search.ledger import DONE, STOPPED
 from hpsearch.search.memory import MemoryWatch
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.retrain import retrain
 from hpsearch.search.storage import Storage
 from hpsearch.search.tables import CONFIRM_SLOT
 from hpsearch.search.trials import TrialRunner
+from hpsearch.search.waiting import Waiting
 from hpsearch.search.worker_list import SEEN_EVERY_S
 from hpsearch.training.precision import faster_precision
 
