@@ -31,6 +31,7 @@ USER_ATTRS: Table = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
 
 UNFINISHED = tuple(state for state in TrialState if not state.is_finished())
+GOES_ON = or_(*(TRIALS.c.state == state for state in UNFINISHED))  # cheaper than IN, built once
 READ_AT_ONCE = 500  # trials; databases bound the number of values in a statement
 
 Attrs = Mapping[str, Any]
@@ -84,8 +85,8 @@ def lock_trial(
     changes: dict[str, Any] = {"state": TRIALS.c.state}
     if ends_as is not None:
         changes = {"state": ends_as, "datetime_complete": _utc_now()}
-    goes_on = (TRIALS.c.trial_id == trial_id, TRIALS.c.state.in_(UNFINISHED))
-    taken = connection.execute(update(TRIALS).where(*goes_on, *only).values(changes))
+    this = (TRIALS.c.trial_id == trial_id, GOES_ON, *only)
+    taken = connection.execute(update(TRIALS).where(*this).values(changes))
     return taken.rowcount == 1
 
 

@@ -75,9 +75,9 @@ def work(url: str, name: str, ready: Barrier, times: Any) -> None:
     whole: list[tuple[int, float]] = []
     claim, run = Leases.claim, trials.TrialRunner.run
 
-    def timed_claim(self: Leases, study: str, worker: str) -> Lease | None:
+    def timed_claim(self: Leases, study: str, *rest: Any) -> Lease | None:
         began = time.perf_counter()
-        lease = claim(self, study, worker)
+        lease = claim(self, study, *rest)
         if lease is not None:
             claimed.append((lease.slot, time.perf_counter() - began))
         return lease
