@@ -113,8 +113,12 @@ def test_that_a_lease_is_lost_is_said_once(
         caplog.at_level(logging.DEBUG, "hpsearch"),
         HeldLease(storage.leases, claimed(storage, spec, "first")) as held,
     ):
-        storage.leases.expire_worker("first")
-        assert storage.leases.claim("made", "second") is not None
+
+        def taken_over() -> bool:
+            storage.leases.expire_worker("first")
+            return storage.leases.claim("made", "second") is not None
+
+        assert soon(taken_over)
         assert soon(lambda: held.lost)
         time.sleep(1)
     assert len(caplog.records) == 1 and "held no longer" in caplog.text
