@@ -22,6 +22,7 @@ START_S = 4.0  # of the workers
 # Simulated curves for the pruner: quality, how much of it shows early, noise of an epoch.
 QUALITY, SLOPE, NOISE = 1.0, 0.5, 0.5
 SIMULATED = 100  # trials, at most
+SIMULATED_EPOCHS = 200  # of each, at most: of more, so many that are evenly spaced are reported
 
 WORTH_PROBING = 1e9  # pixels trained on in the whole study; below, it is over within a minute or so
 
@@ -129,12 +130,13 @@ def epochs_left(search: Search, trials: int) -> float:
     rng = np.random.default_rng(0)
     count = min(trials, SIMULATED)
     study = optuna.create_study(direction="maximize", pruner=pruner_for(search))
-    trained = 0
+    trained, steps = 0, min(search.epochs, SIMULATED_EPOCHS)
+    reported = [round((i + 1) * search.epochs / steps) for i in range(steps)]
     for _ in range(count):
         trial = study.ask()
         worth = rng.normal(0, QUALITY)
         state = optuna.trial.TrialState.COMPLETE
-        for epoch in range(1, search.epochs + 1):
+        for epoch in reported:
             trained += 1
             value = worth - SLOPE / epoch + rng.normal(0, NOISE) / math.sqrt(epoch)
             trial.report(value, epoch)
@@ -143,4 +145,4 @@ def epochs_left(search: Search, trials: int) -> float:
                 break
         complete = state == optuna.trial.TrialState.COMPLETE
         study.tell(trial, value if complete else None, state=state)
-    return trained / (count * search.epochs)
+    return trained / (count * steps)
