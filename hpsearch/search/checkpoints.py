@@ -82,7 +82,7 @@ class Checkpoints:
         """Return the newest checkpoint of a trial, None where there is none within reach."""
         path = self._path(study, slot, config)
         try:
-            content: bytes = self._fs.cat_file(path)
+            content: bytes = self._fresh().cat_file(path)
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever a remote file system raises
@@ -104,16 +104,25 @@ class Checkpoints:
     def size_bytes(self, study: str) -> int:
         """Return how much the checkpoints of a study occupy."""
         try:
-            return int(self._fs.du(self._folder(study), total=True))
+            return int(self._fresh().du(self._folder(study), total=True))
         except Exception:  # none yet, or out of reach
             return 0
+
+    def _fresh(self) -> Any:
+        """Return the file system without what it remembers of its listings.
+
+        s3fs answers from a listing that it once made, and what another worker has written since is
+        not found; so may any file system of fsspec.
+        """
+        self._fs.invalidate_cache()
+        return self._fs
 
     def _remove(self, path: str, recursive: bool) -> None:
         """Remove a file or folder of ours, and nothing that a link in the way leads to."""
         try:
             if self.local and Path(path).resolve() != self._unlinked(path):
                 raise OSError(errno.ELOOP, "a symbolic link leads elsewhere")
-            self._fs.rm(path, recursive=recursive)
+            self._fresh().rm(path, recursive=recursive)
         except FileNotFoundError:
             pass
         except Exception as error:  # whatever a remote file system raises
@@ -121,7 +130,7 @@ class Checkpoints:
 
     def _check_room(self, study: str, size: int, path: str) -> None:
         """Raise OSError where one more checkpoint would be too much."""
-        if self.size_bytes(study) + size > self.largest_bytes and not self._fs.exists(path):
+        if self.size_bytes(study) + size > self.largest_bytes and not self._fresh().exists(path):
             raise OSError(
                 0, f"checkpoints of a study may take {self.largest_bytes / 2**30:.0f} GiB together"
             )

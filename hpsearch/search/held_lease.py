@@ -9,13 +9,14 @@ from types import TracebackType
 
 from hpsearch.search.leases import LEASE_S, Lease, Leases, Pulse
 from hpsearch.search.ledger import OPEN, PAUSED, STOPPED
-from hpsearch.search.patience import DATABASE_ERRORS, Patience
+from hpsearch.search.patience import DATABASE_ERRORS, Patience, first_cause
 from hpsearch.search.tables import FINAL_SLOT
 
 logger = logging.getLogger(__name__)
 
 RENEW_EVERY_S = LEASE_S / 12
 TRY_EVERY_S = 0.3  # after an error: another outage may follow before the lease is safe
+REMIND_EVERY_S = 60.0  # of an outage, in the log
 
 
 class HeldLease:
@@ -34,6 +35,8 @@ class HeldLease:
         self._ends_at = float("inf")  # on this process's monotonic clock
         self._batch_over = True
         self._epoch_over = False
+        self._silent_since: float | None = None  # of the database, on this process's clock
+        self._reminded_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_stopped, daemon=True)
 
@@ -87,17 +90,33 @@ class HeldLease:
                 self._batch_over = True
             if epochs:
                 self._epoch_over = True
-            logger.info(
-                "lease on slot %d of '%s' not renewed, trying again: %s",
-                self.lease.slot,
-                self.lease.study,
-                type(error).__name__,
-            )
+            self._say_silent(error)
             return False
+        self._silent_since = None
         self.lost = pulse is None
-        if pulse is not None:
+        if pulse is None:
+            logger.info("%s is held no longer", self._name)
+        else:
             self._state, self._ends_at = pulse.state, _ends_at(pulse)
         return True
+
+    @property
+    def _name(self) -> str:
+        return f"the lease on slot {self.lease.slot} of '{self.lease.study}'"
+
+    def _say_silent(self, error: Exception) -> None:
+        """Log that the database does not answer: once, and now and then while that lasts."""
+        now = time.monotonic()
+        due = self._silent_since is None or now - self._reminded_at >= REMIND_EVERY_S
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        self._reminded_at = now if due else self._reminded_at
+        logger.log(
+            logging.INFO if due else logging.DEBUG,
+            "%s: not renewed, trying again for %.0f s: %s",
+            self._name,
+            now - self._silent_since,
+            first_cause(error),
+        )
 
 
 def _ends_at(pulse: Pulse) -> float:

@@ -84,8 +84,10 @@ def _check_progress(state: State, config: TrialConfig, batches: int, size: int) 
         raise _Misfit("epochs", epochs)
     for number, epoch in enumerate(epochs, start=1):
         names = [field.name for field in fields(Epoch)]
-        if type(epoch) is not dict or list(epoch) != names or epoch["number"] != number:
+        if type(epoch) is not dict or list(epoch) != names:
             raise _Misfit(f"epochs.{number}", epoch)
+        if type(epoch["number"]) is not int or epoch["number"] != number:
+            raise _Misfit(f"epochs.{number}.number", epoch["number"])
         for name in names[1:]:
             if type(epoch[name]) is not float:
                 raise _Misfit(f"epochs.{number}.{name}", epoch[name])

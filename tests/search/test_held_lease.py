@@ -105,6 +105,25 @@ def test_a_lease_that_another_worker_took_is_known_to_be_lost(storage: Storage) 
         assert not held.lost
 
 
+def test_that_a_lease_is_lost_is_said_once(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = enter(storage, trials=1)
+    with (
+        caplog.at_level(logging.DEBUG, "hpsearch"),
+        HeldLease(storage.leases, claimed(storage, spec, "first")) as held,
+    ):
+
+        def taken_over() -> bool:
+            storage.leases.expire_worker("first")
+            return storage.leases.claim("made", "second") is not None
+
+        assert soon(taken_over)
+        assert soon(lambda: held.lost)
+        time.sleep(1)
+    assert len(caplog.records) == 1 and "held no longer" in caplog.text
+
+
 def test_a_lease_of_a_study_that_was_deleted_is_lost(storage: Storage) -> None:
     spec = enter(storage)
     lease = claimed(storage, spec)
@@ -246,7 +265,7 @@ def test_renewing_goes_on_after_an_outage_of_the_database(
 ) -> None:
     spec = enter(storage, trials=1)
     with HeldLease(storage.leases, claimed(storage, spec, "first")) as held:
-        with caplog.at_level(logging.INFO), outage(storage):
+        with caplog.at_level(logging.DEBUG, "hpsearch"), outage(storage):
             assert soon(lambda: caplog.text.count("not renewed, trying again") >= 2)
         before = expiry(storage)
         assert soon(lambda: expiry(storage) > before)
@@ -271,11 +290,14 @@ def test_what_was_over_during_an_outage_is_said_after_it(
     with HeldLease(storage.leases, claimed(storage, spec, "second")) as held:
         before = row_of_lease(storage)
         assert before.attempts == 2
-        with caplog.at_level(logging.INFO), outage(storage):
+        with caplog.at_level(logging.DEBUG, "hpsearch"), outage(storage):
             assert soon(lambda: caplog.text.count("not renewed, trying again") >= 1)
             held.batch_over()
             held.epoch_over()
             so_far = caplog.text.count("not renewed, trying again")
             assert soon(lambda: caplog.text.count("not renewed, trying again") >= so_far + 3)
+        said = [r for r in caplog.records if "not renewed" in r.getMessage()]
+        assert [r.levelno for r in said][:2] == [logging.INFO, logging.DEBUG]
+        assert sum(r.levelno > logging.DEBUG for r in said) == 1, "an outage is one line"
         assert soon(lambda: row_of_lease(storage).attempts == 1)
         assert row_of_lease(storage).progress_at > before.progress_at
