@@ -21,6 +21,10 @@ class StorageError(HpsearchError):
     """The storage does not answer, or is not what it should be."""
 
 
+class NoStorageError(StorageError):
+    """There is no storage at that place yet."""
+
+
 class StudyMismatchError(HpsearchError):
     """The stored study and the one at hand differ in what makes their scores comparable."""
 

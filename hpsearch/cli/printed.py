@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
-from hpsearch.results.seal import Seal
+from hpsearch.results.seal import Seal, opened_words
 from hpsearch.results.seal_words import config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
@@ -128,9 +128,8 @@ def print_status(stand: Stand) -> None:
     else:
         out.print(saved_line(p))
     _print_failures(p)
-    openings = stand.report.openings
-    sealed = "still sealed" if not openings else f"opened {openings} time(s)"
-    out.print(f"Validation: {sealed}")
+    for line in seal_lines(stand.report.seal):
+        out.print(escape(line))
 
 
 def _print_failures(p: Progress) -> None:
@@ -153,12 +152,14 @@ def print_history(study: OpenStudy, seal: Seal) -> None:
     out.print(f"Study [b]{study.spec.name}[/b], data with fingerprint {study.fingerprint[:12]}")
     for line in seal_lines(seal):
         out.print(escape(line))
-    for opening, whose in seal.history():
+    for look in seal.looks:
+        opening = look.opening
         when = datetime.fromtimestamp(opening.opened_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         out.print(f"\n{when}  by {escape(opening.who)}", style="bold")
-        out.print(f"  study     {opening.study} ({whose})")
+        out.print(f"  study     {opening.study} ({look.whose})")
         out.print(f"  trial     {opening.trial_number}{escape(config_words(opening))}")
         out.print(f"  why       {escape(opening.why)}")
+        out.print(f"  showed    {look.shown} of {seal.sealed} sealed examples")
         for result in result_words(opening):
             out.print(f"  result    {escape(result)}")
 
@@ -195,6 +196,10 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     for line in checked.refused:
         out.print(escape(line), style="yellow")
     out.print(estimate_words(checked.estimate))
+    if checked.seal is not None and (checked.seal.looks or checked.seal.leaks):
+        last = [f"{opened_words(checked.seal)}."] if checked.seal.looks else []
+        for line in [*last, *seal_lines(checked.seal)]:
+            out.print(escape(line), style="yellow")
     if checked.locality is not None:
         _print_locality(checked.locality, spec.metric)
     out.print(f"All is well. Start it with: hpsearch launch {study_file}")

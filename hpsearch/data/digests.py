@@ -80,21 +80,17 @@ def looks_whole(folder: Path) -> bool:
 
 
 def verify(folder: Path) -> None:
-    """Read all prepared data from end to end; DataError where any of it is not what was written.
+    """Read all prepared data from end to end; DataError where any of it is not what was written."""
+    meta = read_meta(folder)
+    for name in meta["files"]:
+        _check(folder, meta, name)
 
-    The folder is then marked, so that whoever prepares this data next makes it anew.
+
+def _mark(folder: Path, why: str) -> None:
+    """Leave word of damage that not everybody looks for, where the folder allows it.
+
+    So nobody finds this data any more, and whoever prepares it next makes it anew.
     """
-    try:
-        meta = read_meta(folder)
-        for name in meta["files"]:
-            _check(folder, meta, name)
-    except DataError as error:
-        mark_damaged(folder, str(error))
-        raise
-
-
-def mark_damaged(folder: Path, why: str) -> None:
-    """Leave word that prepared data is damaged, where the folder allows it."""
     with contextlib.suppress(OSError):
         unfinished = folder / f".{MARK}.{os.getpid()}"
         unfinished.write_text(why, encoding="utf-8")
@@ -115,7 +111,9 @@ def _check(folder: Path, meta: dict[str, Any], name: str) -> None:
     except FileNotFoundError:
         raise damaged(folder, f"{name} is gone") from None
     if found != meta["files"][name]["sha256"]:
-        raise damaged(folder, f"{name} is not what was written")
+        error = damaged(folder, f"{name} is not what was written")
+        _mark(folder, str(error))
+        raise error
 
 
 def _digest(path: Path) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from hpsearch.errors import (
     HpsearchError,
-    NothingToChooseError,
     ProcessDiedError,
     RunsFolderError,
     StorageError,
@@ -196,12 +195,11 @@ def write_results(report: Report, folder: Path) -> None:
     """
     study: OpenStudy = report.study
     _write(folder / "report.md", markdown(report))
-    number = None if report.final is None else report.final["trial"]
-    try:
-        trial = chosen_trial(study, number)
-    except NothingToChooseError:
+    trial = report.decision.trial
+    if trial is None:
         return
-    _write(folder / "best.yaml", exported_yaml(study, trial, report.final))
+    exported = exported_yaml(study, trial, report.final, report.seal.is_honest)
+    _write(folder / "best.yaml", exported)
     _write(folder / "trials.csv", trials_csv(report))
     for line in missing_results(report, folder):
         logger.warning("%s", line)

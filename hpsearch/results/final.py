@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
+from hpsearch.data.digests import verify
 from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import ProcessDiedError
@@ -69,6 +70,7 @@ def run_final(
     lease: it waits for the database, and gives the lease back when it is asked to stop.
     """
     stopped = stop_signals()
+    verify(order.prepared)  # all of it, before anything is trained or opened
 
     def alive() -> bool:
         beat.value += 1

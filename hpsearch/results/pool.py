@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import find_prepared
-from hpsearch.errors import HpsearchError, RunsFolderError, StorageError, WorkerError
+from hpsearch.errors import HpsearchError, RunsFolderError, SealError, StorageError, WorkerError
 from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.report import make_report
 from hpsearch.search.checkpoints import Checkpoints
@@ -162,7 +162,8 @@ class Pool:
                 return
             measured = conclude(
                 self.storage, name, self.name, prepared, self.device, folder,
-                Checkpoints(self.workers.checkpoints), interrupted=self._must_stop,
+                Checkpoints(self.workers.checkpoints), open_again=self._may_open_again(name),
+                interrupted=self._must_stop,
                 begins=lambda: logger.info(
                     "study '%s': its search is over; the final begins", name
                 ),
@@ -177,9 +178,17 @@ class Pool:
             logger.info("study '%s': its final is given up, for another worker to begin", name)
         except (StorageError, RunsFolderError) as error:  # of this machine, and they may pass
             logger.error("study '%s': its final is tried again: %s", name, error)
+        except SealError as error:  # the search is over all the same
+            logger.warning("study '%s' is done but for its final: %s", name, error)
+            self.storage.ledger.set_state(name, DONE, f"its final was not run: {error}")
+            write_results(make_report(self.storage, name), folder)
         except HpsearchError as error:
             logger.error("study '%s' cannot be concluded: %s", name, error)
             self.storage.ledger.set_state(name, STOPPED, f"it cannot be concluded: {error}")
+
+    def _may_open_again(self, name: str) -> bool:
+        row = self.storage.ledger.study(name)
+        return row is not None and row.open_again
 
     def _must_stop(self) -> bool:
         """Look after the workers while a final trains; whether it has to stop."""

@@ -5,7 +5,7 @@ All of it follows from the ledger's record of openings, which outlives the studi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import SealError
 from hpsearch.search.lineage import lineage
-from hpsearch.search.openings import Mark, Opening
+from hpsearch.search.openings import Opening
 from hpsearch.search.storage import Storage
 from hpsearch.study.spec import StudySpec
 
@@ -138,7 +138,7 @@ def opened_words(seal: Seal) -> str:
     look = seal.looks[-1]
     opening = look.opening
     when = datetime.fromtimestamp(opening.opened_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    what = "validation of this data was"
+    what = "Validation of this data was"
     if look.shown < seal.sealed:
         what = f"{look.shown} of the {seal.sealed} examples of validation were"
     more = "" if seal.times == 1 else f", the last of {seal.times} times"
@@ -146,6 +146,14 @@ def opened_words(seal: Seal) -> str:
         f"{what} opened before, for trial {opening.trial_number} of study '{opening.study}' on "
         f"{when}{more}"
     )
+
+
+OpenedBefore = Callable[[Seal, bool], bool]  # told of a seal, and whether --open-again was said
+
+
+def as_asked(seal: Seal, asked: bool) -> bool:
+    """Return whether a seal is to be opened once more: where that was asked for."""
+    return asked
 
 
 def seal_of(storage: Storage, name: str) -> Seal:
@@ -176,7 +184,9 @@ def _seal(
 ) -> Seal:
     marks, made = storage.openings.marks(), storage.ledger.made_at()
     earlier = lineage(storage, continues)
-    seen = {m.id: _seen(storage, m, fingerprint, sealed, size) for m in marks}
+    kinds = {(m.fingerprint, m.examples) for m in marks}  # fewer than openings
+    shown = {kind: _shown(storage, *kind, fingerprint, sealed, size) for kind in kinds}
+    seen = {m.id: shown[m.fingerprint, m.examples] for m in marks}
     looks, by_others = [], np.zeros(size, np.bool_)
     for opening in storage.openings.numbered([i for i, found in seen.items() if found.any()]):
         gone = opening.opened_at < made.get(opening.study, float("inf"))
@@ -195,19 +205,24 @@ def _seal(
     )
 
 
-def _seen(
-    storage: Storage, mark: Mark, fingerprint: str, sealed: Hashes | None, size: int
+def _shown(
+    storage: Storage,
+    of: str,
+    examples: str | None,
+    fingerprint: str,
+    sealed: Hashes | None,
+    size: int,
 ) -> NDArray[np.bool_]:
-    """Return which of a study's sealed examples `(N,)` an opening showed.
+    """Return which of a study's sealed examples `(N,)` an opening of some data showed.
 
     Of the same data it showed all, which is also all that is known of openings by versions that
     did not record examples.
     """
-    if mark.fingerprint == fingerprint:
+    if of == fingerprint:
         return np.ones(size, np.bool_)
-    if mark.examples is None or sealed is None:
+    if examples is None or sealed is None:
         return np.zeros(size, np.bool_)
-    return np.isin(sealed, storage.examples.of(mark.examples))
+    return np.isin(sealed, storage.examples.of(examples))
 
 
 def _leaks(storage: Storage, earlier: list[str], sealed: Hashes) -> Iterator[Leak]:

@@ -117,6 +117,7 @@ def _score_words(metric: Metric, scores: dict[str, Any], what: str) -> str:
 def seal_json(seal: Seal) -> dict[str, Any]:
     """Return what `seal_lines` says as plain data for scripts."""
     return {
+        "seal": seal_lines(seal),
         "openings": len(seal.mine),
         "openings_by_others": len(seal.before),
         "openings_in_all": seal.times,
@@ -133,7 +134,6 @@ def seal_json(seal: Seal) -> dict[str, Any]:
             }
             for look in seal.looks
         ],
-        "says": seal_lines(seal),
     }
 
 
@@ -145,5 +145,4 @@ def history_json(study: OpenStudy, seal: Seal) -> dict[str, Any]:
         "openings": [
             vars(look.opening) | {"whose": look.whose, "shown": look.shown} for look in seal.looks
         ],
-        "seal": seal_json(seal),
-    }
+    } | {key: value for key, value in seal_json(seal).items() if key not in ("openings", "looks")}

@@ -31,11 +31,12 @@ def lineage(storage: Storage, continues: str | None) -> list[str]:
 def check_continues(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     """Make sure that a study can continue the one it names: it is there, and of the same data.
 
-    Raises StudyNotFoundError where the storage knows no such study, and StudyMismatchError with
-    what differs.
+    Once it has been entered as its continuation, it is. Raises StudyNotFoundError where the storage
+    knows no such study, and StudyMismatchError with what differs.
     """
-    earlier = spec.continues
-    assert earlier is not None
+    earlier, known = spec.continues, storage.ledger.study(spec.name)
+    if earlier is None or (known is not None and known.continues == earlier):
+        return
     if spec.name in lineage(storage, earlier):
         raise StudyMismatchError(
             f"continues: '{earlier}' goes back to '{spec.name}' itself; name an earlier study"

@@ -46,15 +46,22 @@ class OpenStudy:
 
         Of equals the one with fewer parameters comes first, then the earlier one.
         """
-        metric = self.spec.metric
-        return sorted(
-            self.in_state(TrialState.COMPLETE),
-            key=lambda t: (
-                rank(metric, t.value or 0.0),
-                t.user_attrs.get("parameters", 0),
-                t.number,
-            ),
-        )
+        return sorted(self.in_state(TrialState.COMPLETE), key=self._place)
+
+    def _place(self, trial: FrozenTrial) -> tuple[float, int, int]:
+        """Return what complete trials are ranked by; the least is the best."""
+        parameters = trial.user_attrs.get("parameters", 0)
+        return rank(self.spec.metric, trial.value or 0.0), parameters, trial.number
+
+    def best_in_turn(self) -> frozenset[int]:
+        """Return the numbers of the complete trials that were the best one when they ended."""
+        found, best = [], None
+        for trial in sorted(self.in_state(TrialState.COMPLETE), key=ended_at):
+            place = self._place(trial)
+            if best is None or place < best:
+                best = place
+                found.append(trial.number)
+        return frozenset(found)
 
     def config(self, trial: FrozenTrial) -> TrialConfig:
         """Return the complete configuration of a stored trial.
@@ -71,6 +78,12 @@ class OpenStudy:
     def sampled(self) -> list[FrozenTrial]:
         """Return the trials whose configuration is complete: they have trained or been judged."""
         return [t for t in self.trials if "parameters" in t.user_attrs]
+
+
+def ended_at(trial: FrozenTrial) -> tuple[float, int]:
+    """Return when a trial ended, and its number, for an order in which all have their place."""
+    when = trial.datetime_complete
+    return 0.0 if when is None else when.timestamp(), trial.number
 
 
 def read_stored_study(storage: Storage, name: str) -> OpenStudy:
@@ -99,8 +112,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     a study on other data.
     """
     parts = _kept(storage, prepared)
-    if spec.continues is not None:
-        check_continues(storage, spec, prepared)
+    check_continues(storage, spec, prepared)
     row = storage.ledger.study(spec.name)
     if row is None:
         _enter_in_optuna(storage, spec)

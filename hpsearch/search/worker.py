@@ -11,7 +11,7 @@ from importlib.metadata import version
 import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
-from hpsearch.errors import StudyMismatchError, StudyNotFoundError
+from hpsearch.errors import DataError, StudyMismatchError, StudyNotFoundError
 from hpsearch.search import confirm
 from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
@@ -129,7 +129,7 @@ class Worker:
             return True
         try:
             self._runners[study.name] = (study.edition, self._hire(study))
-        except (StudyMismatchError, StudyNotFoundError) as error:
+        except (DataError, StudyMismatchError, StudyNotFoundError) as error:
             if self._lacks.get(study.name) != str(error):
                 logger.info("study '%s' waits for another worker: %s", study.name, error)
                 self._lacks[study.name] = str(error)
