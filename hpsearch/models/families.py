@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.models import alexnet, googlenet, pretrained, resnet, senet, vgg
 from hpsearch.models.head import ImageShape
+from hpsearch.models.randomness import DrawingFrom
 from hpsearch.study.config import Family, TrialConfig
 
 FAMILIES: dict[Family, Callable[[TrialConfig, ImageShape, int], nn.Module]] = {
@@ -24,9 +26,11 @@ FAMILIES: dict[Family, Callable[[TrialConfig, ImageShape, int], nn.Module]] = {
 def build_model(config: TrialConfig, shape: ImageShape, outputs: int) -> nn.Module:
     """Return a network: `(N, channels, height, width)` in, logits `(N, outputs)` out.
 
-    Its weights are random, a pretrained one's too: see `initial_model`.
+    Its weights are drawn from a generator of its own, seeded with the configuration's seed; a
+    pretrained one's too: see `initial_model`.
     """
-    return FAMILIES[config.family](config, shape, outputs)
+    with DrawingFrom(torch.Generator().manual_seed(config.seed)):
+        return FAMILIES[config.family](config, shape, outputs)
 
 
 def initial_model(config: TrialConfig, data: SearchData) -> nn.Module:

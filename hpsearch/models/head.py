@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from hpsearch.models.randomness import Dropout
 from hpsearch.study.config import Activation, Pooling, TrialConfig
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
@@ -130,10 +131,10 @@ class Head(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(features, config.units1),
             activation(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(config.units1, config.units2),
             activation(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(config.units2, outputs),
         )
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hpsearch.errors import WeightsError
 from hpsearch.models.head import Head, ImageShape
+from hpsearch.models.randomness import take_over_draws
 from hpsearch.models.weights import read_weights, statistics
 from hpsearch.study.config import Backbone, TrialConfig
 
@@ -57,6 +58,7 @@ class PretrainedNet(nn.Module):
 
         self.body: nn.Module = get_model(config.backbone, weights=None)
         features = _behead(self.body)
+        take_over_draws(self.body)
         self.in_colour = shape.channels in (1, COLOURS)
         if not self.in_colour:
             _resize_stem(self.body, shape.channels)

@@ -108,7 +108,9 @@ class Attempt:
         return f"the training of slot {self.slot} of '{self.study}'"
 
     def _saved(self, config: TrialConfig) -> SavedTraining:
-        return SavedTraining(self.checkpoints, self.study, self.slot, config).load(self.device)
+        return SavedTraining(self.checkpoints, self.study, self.slot, config).load(
+            self.data, self.device
+        )
 
     def _tried(self, saved: SavedTraining) -> Ended | None:
         """Return how a training ended, None where it was interrupted."""

@@ -19,6 +19,7 @@ from hpsearch.search.progress import epochs_of
 from hpsearch.search.trial_store import note
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import MINIMISED, WORDS, shown
+from hpsearch.training.fitting import check_fits
 from hpsearch.training.loop import train
 from hpsearch.training.state import Epoch, State, Training, from_bytes, to_bytes
 
@@ -41,11 +42,15 @@ class SavedTraining:
     def __post_init__(self) -> None:
         self._next_at = time.monotonic() + self.checkpoints.every_s
 
-    def load(self, device: torch.device) -> SavedTraining:
+    def load(self, data: SearchData, device: torch.device) -> SavedTraining:
         """Read what an earlier worker kept of the trial, if anything usable; returns itself."""
         content = self.checkpoints.load(self.study, self.slot, self.config)
+        if content is None:
+            return self
         try:
-            self.state = None if content is None else from_bytes(content, device)
+            state = from_bytes(content, device)
+            check_fits(state, self.config, data, device)
+            self.state = state
         except ValueError as error:
             logger.warning("a checkpoint of '%s' %s; that trial starts again", self.study, error)
         return self

@@ -112,7 +112,7 @@ class TrialRunner:
             if found is not None:
                 return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
             saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
-            saved.load(self.device)
+            saved.load(self.data, self.device)
             watch = Watch(held, self.stopped, self.spec.search.trial_timeout, saved.trained_s)
 
             def epoch_over() -> None:

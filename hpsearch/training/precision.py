@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from hpsearch.data.prepared import SearchData, cache_folder
+from hpsearch.models.randomness import DrawingFrom
 from hpsearch.study.config import Precision
 
 PROBE_FILTERS = 32
@@ -76,7 +77,8 @@ def _cpu_model() -> str:
 
 def _probed(data: SearchData, device: torch.device) -> Precision:
     channels, height, width = data.image_shape
-    images = torch.rand(PROBE_BATCH, channels, height, width, device=device)
+    generator = torch.Generator(device).manual_seed(0)
+    images = torch.rand(PROBE_BATCH, channels, height, width, device=device, generator=generator)
     images = images.to(memory_format=torch.channels_last)
     targets = torch.zeros(PROBE_BATCH, dtype=torch.long, device=device)
     times = {name: _step_s(images, targets, name == "bf16") for name in ("fp32", "bf16")}
@@ -85,18 +87,9 @@ def _probed(data: SearchData, device: torch.device) -> Precision:
 
 def _step_s(images: torch.Tensor, targets: torch.Tensor, bf16: bool) -> float:
     """Return the seconds of the fastest of a few training steps of a small network."""
-    torch.manual_seed(0)
-    height, width = images.shape[2:]
-    model = nn.Sequential(
-        nn.Conv2d(images.shape[1], PROBE_FILTERS, 3, padding=1),
-        nn.MaxPool2d((min(2, height), min(2, width))),  # a text is one pixel high
-        nn.ReLU(),
-        nn.Conv2d(PROBE_FILTERS, PROBE_FILTERS, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(PROBE_FILTERS, 2),
-    ).to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with DrawingFrom(torch.Generator().manual_seed(0)):
+        model = _small_network(images)
+    model = model.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     fastest = float("inf")
     for _ in range(1 + PROBE_STEPS):
         started = time.perf_counter()
@@ -107,3 +100,17 @@ def _step_s(images: torch.Tensor, targets: torch.Tensor, bf16: bool) -> float:
             torch.cuda.synchronize(images.device)
         fastest = min(fastest, time.perf_counter() - started)
     return fastest
+
+
+def _small_network(images: torch.Tensor) -> nn.Module:
+    height, width = images.shape[2:]
+    return nn.Sequential(
+        nn.Conv2d(images.shape[1], PROBE_FILTERS, 3, padding=1),
+        nn.MaxPool2d((min(2, height), min(2, width))),  # a text is one pixel high
+        nn.ReLU(),
+        nn.Conv2d(PROBE_FILTERS, PROBE_FILTERS, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(PROBE_FILTERS, 2),
+    )

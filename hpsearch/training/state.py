@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.models.families import initial_model
+from hpsearch.models.randomness import draw_from
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import rank
 from hpsearch.training.overfitting import turning_point
@@ -21,7 +22,8 @@ from hpsearch.training.tasks import LearningTask, check_outputs, task_for
 
 State = dict[str, Any]  # tensors and plain data, nothing that would have to be unpickled as code
 
-FORMAT = 2
+FORMAT = 3
+LONGEST_SAID = 100  # characters of what torch says of broken bytes
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Training:
     """A training between two batches: all that is needed to go on as if nothing had happened.
 
     The order of images and their augmentation are functions of seed and epoch, so the number of
-    batches that are over says where they stand; only dropout's generator has a state to keep.
+    batches that are over says where they stand; only dropout's generator has a state to keep. It
+    is the training's own: nobody else draws from it, and it draws from nobody else's.
 
     Under early stopping (`config.early_stopping`) `best` holds the weights of the epoch with the
     best test metric, of equals the one with the lowest test loss, then the first.
@@ -58,13 +61,15 @@ class Training:
     optimizer: torch.optim.Optimizer
     schedule: RateSchedule
     device: torch.device
+    randomness: torch.Generator  # of whatever draws while the network learns
+    images: int  # that it is taught
     sums: Tensor  # (2,): loss and metric of the epoch at hand, each summed over images
     told: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # what a metric needs whole
     epochs: list[Epoch] = field(default_factory=list)  # those that are over
     batches: int = 0  # of the epoch at hand that are over
     seen: int = 0  # images of the epoch at hand
     elapsed_s: float = 0.0  # spent on the epoch at hand before it was interrupted
-    generator: Tensor | None = None  # state of dropout's, where an epoch was interrupted
+    generator: Tensor | None = None  # state of `randomness`, where an epoch was interrupted
     best: dict[str, Tensor] | None = None
 
     def note(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
@@ -117,20 +122,21 @@ class Training:
     def set_generator(self, seed: int) -> None:
         """Set dropout's generator for the epoch at hand: to its seed, or to where it stopped."""
         if self.generator is None:
-            torch.manual_seed(seed)
+            self.randomness.manual_seed(seed)
         else:
-            _set_generator_state(self.device, self.generator)
+            self.randomness.set_state(self.generator.cpu())
 
     def put_away(self, elapsed_s: float) -> Training:
         """Note where in its epoch a training stops; returns the training itself."""
         self.elapsed_s = elapsed_s
-        self.generator = _generator_state(self.device) if self.batches else None
+        self.generator = self.randomness.get_state() if self.batches else None
         return self
 
     def state(self) -> State:
         """Return everything that `restore` needs. Its tensors are the training's own."""
         return {
             "format": FORMAT,
+            "images": self.images,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -163,15 +169,18 @@ def begin(
 ) -> Training:
     """Return a training of a configuration before its first batch."""
     task = task_for(config, data, device)
-    torch.manual_seed(config.seed)
     model = initial_model(config, data)
     check_outputs(model)
+    randomness = torch.Generator(device)
+    draw_from(model, randomness)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_for(config, model)
     schedule = schedule_for(config, optimizer, batches_in_epoch)
     precise = torch.float32 if device.type == "mps" else torch.float64  # which Apple's lack
     sums = torch.zeros(2, device=device, dtype=precise)
-    return Training(config, task, model, optimizer, schedule, device, sums)
+    return Training(
+        config, task, model, optimizer, schedule, device, randomness, len(data.train), sums
+    )
 
 
 def to_bytes(state: State) -> bytes:
@@ -190,7 +199,8 @@ def from_bytes(content: bytes, device: torch.device) -> State:
         _check_sums(content)
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # whatever torch, zipfile or pickle make of broken bytes
-        raise ValueError(f"cannot be read: {error}") from None
+        said = str(error).split("\n", maxsplit=1)[0][:LONGEST_SAID]  # torch advises for paragraphs
+        raise ValueError(f"cannot be read: {type(error).__name__}: {said}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError("was written by another version")
     return state
@@ -206,21 +216,3 @@ def _check_sums(content: bytes) -> None:
 
 def _or_worst(number: float) -> float:
     return math.inf if math.isnan(number) else number
-
-
-def _generator_state(device: torch.device) -> Tensor:
-    if device.type == "cuda":
-        return torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        return torch.mps.get_rng_state()
-    return torch.get_rng_state()
-
-
-def _set_generator_state(device: torch.device, state: Tensor) -> None:
-    state = state.cpu()
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(state)
-    else:
-        torch.set_rng_state(state)

@@ -167,8 +167,7 @@ def test_a_few_steps_lower_the_loss(family: str) -> None:
 @EACH
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(family: str) -> None:
     def weights(seed: int) -> list[torch.Tensor]:
-        torch.manual_seed(seed)
-        model = build_model(config_with(family=family), ImageShape(3, 16, 16), 5)
+        model = build_model(config_with(family=family, seed=seed), ImageShape(3, 16, 16), 5)
         return [weight.detach() for weight in model.parameters()]
 
     first, again, other = weights(1), weights(1), weights(2)

@@ -151,7 +151,7 @@ def test_whoever_reads_while_another_writes_reads_something_whole(place: Checkpo
 def saved(place: Checkpoints, content: bytes | None = None) -> SavedTraining:
     if content is not None:
         place.save("study", 0, config(), content)
-    return SavedTraining(place, "study", 0, config()).load(CPU)
+    return SavedTraining(place, "study", 0, config()).load(striped(), CPU)
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps({"format": 1})])
