@@ -176,7 +176,7 @@ def test_missing_results_are_written_again_or_named(
     assert not caplog.records
     place = (
         tmp_path / "runs/.final-dead"
-    )  # of a process that died just before they took their place
+    )  # its process died before they took their place
     place.mkdir()
     for name in ("model.safetensors", "mistakes.png"):
         (tmp_path / "runs" / name).rename(place / name)
