@@ -174,9 +174,7 @@ def test_missing_results_are_written_again_or_named(
     assert measure(storage, tmp_path, prepared) is False
     assert {p.name: p.read_bytes() for p in (tmp_path / "runs").iterdir()} == written
     assert not caplog.records
-    place = (
-        tmp_path / "runs/.final-dead"
-    )  # its process died before they took their place
+    place = tmp_path / "runs/.final-dead"  # its process died before they took their place
     place.mkdir()
     for name in ("model.safetensors", "mistakes.png"):
         (tmp_path / "runs" / name).rename(place / name)
