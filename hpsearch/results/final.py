@@ -70,6 +70,7 @@ def run_final(
     lease: it waits for the database, and gives the lease back when it is asked to stop.
     """
     stopped = stop_signals()
+    verify(order.prepared)  # all of it, before anything is trained or opened
 
     def alive() -> bool:
         beat.value += 1
