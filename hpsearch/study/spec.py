@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # A study's results lie in runs/NAME, and beside them the default storage and the checkpoints;
 # the others are devices to Windows, whatever follows.
-RESERVED = frozenset({"checkpoints", "hpsearch", "con", "prn", "aux", "nul"})
+RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
 LONGEST_DURATION = 100  # characters
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -73,6 +73,7 @@ def _check_claim(file: np.lib.npyio.NpzFile[Any], name: str, file_bytes: int) ->
 
     NumPy allocates what the head says before it reads.
     """
+    assert file.zip is not None  # it is open
     entry = f"{name}.npy" if f"{name}.npy" in file.zip.namelist() else name
     held = min(file.zip.getinfo(entry).file_size, DEFLATED * file_bytes)
     with file.zip.open(entry) as opened:
