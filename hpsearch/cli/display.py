@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpsearch.cli.options import command, safe
 from hpsearch.data.findings import read_audit
 from hpsearch.results.report import hours
 from hpsearch.results.seal import opened_words
@@ -110,7 +110,7 @@ class Display:
 
         A person at a terminal is asked; else it is opened where --open-again was said.
         """
-        err.print(f"{escape(opened_words(seal))}.", style="yellow")
+        err.print(f"{safe(opened_words(seal))}.", style="yellow")
         if asked:
             err.print("It will be opened once more at the end (--open-again).", style="yellow")
             return True
@@ -143,7 +143,7 @@ class Display:
             self._state = progress.state
             if progress.state == PAUSED:
                 name = self._spec.name
-                err.print(f"paused {escape(progress.note)}; 'hpsearch resume {name}' goes on")
+                err.print(f"paused {safe(progress.note)}; 'hpsearch resume {name}' goes on")
         if self._interactive:
             self._live.update(self._picture(progress))
         elif time.monotonic() - self._said_at > PLAIN_EVERY_S:
@@ -206,35 +206,36 @@ class Display:
         else:
             err.print(f"\nDone in {took}.")
         if outcome.unopened is not None:
-            err.print(f"Validation was not opened now. {escape(outcome.unopened)}", style="yellow")
+            err.print(f"Validation was not opened now. {safe(outcome.unopened)}", style="yellow")
         name, folder = self._spec.name, outcome.folder
-        err.print(f"Files in {folder}/: " + ", ".join(sorted(p.name for p in folder.iterdir())))
+        names = ", ".join(sorted(p.name for p in folder.iterdir()))
+        err.print(safe(f"Files in {folder}/: {names}"))
         at = _storage_flag(storage)
         more = outcome.report.progress.budget * 2
         steps = [
             (f"hpsearch dashboard{at}", "look at every trial"),
-            (f"hpsearch train {folder / 'best.yaml'}", "train the choice again"),
-            (f"hpsearch launch {study_file}{at} --trials {more}", "search on"),
+            (command("hpsearch", "train", folder / "best.yaml"), "train the choice again"),
+            (f"{command('hpsearch', 'launch', study_file)}{at} --trials {more}", "search on"),
             (f"hpsearch report {name}{at}", "this report again"),
         ]
         if outcome.unopened is not None:
-            again = f"hpsearch launch {study_file}{at} --open-again"
+            again = f"{command('hpsearch', 'launch', study_file)}{at} --open-again"
             steps.insert(0, (again, "open validation once more, for this choice"))
         _print_steps(steps)
 
 
 def _print_steps(steps: list[tuple[str, str]]) -> None:
-    width = max(len(command) for command, _ in steps)
+    width = max(len(words) for words, _ in steps)
     err.print("Next:")
-    for command, purpose in steps:
-        err.print(f"  {escape(command):<{width}}  [dim]{purpose}[/dim]")
+    for words, purpose in steps:
+        err.print(f"  {safe(words):<{width}}  [dim]{purpose}[/dim]")
 
 
 def _storage_flag(storage: str) -> str:
     """Return what a next command has to say of the storage; never a password."""
     if storage in (DEFAULT_STORAGE, os.environ.get("HPSEARCH_STORAGE")):
         return ""
-    return f" --storage {shown_url(storage)}"
+    return f" {command('--storage', shown_url(storage))}"
 
 
 def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
@@ -242,7 +243,7 @@ def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
     colour = {"complete": "green", "pruned": "yellow", "fail": "red"}[state]
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if is_best else ""
-    reason = escape(f": {trial.user_attrs.get('reason', '')}") if state == "fail" else ""
+    reason = safe(f": {trial.user_attrs.get('reason', '')}") if state == "fail" else ""
     took = hours(trial.user_attrs.get("duration_s", 0.0))
     return (
         f"trial {trial.number:>3} [{colour}]{state:<8}[/{colour}]{score} after "
@@ -294,25 +295,25 @@ def estimate_words(e: Estimate) -> str:
 def say_remade(prepared: Prepared) -> None:
     """Say that the data had to be prepared anew, and why."""
     if prepared.remade is not None:
-        err.print(f"{escape(prepared.remade)}: it was made anew now", style="yellow")
+        err.print(f"{safe(prepared.remade)}: it was made anew now", style="yellow")
 
 
 def say_skipped(prepared: Prepared) -> None:
     for problem in prepared.skipped:
-        err.print(f"left out, broken: {escape(problem)}", style="yellow")
+        err.print(f"left out, broken: {safe(problem)}", style="yellow")
 
 
 def say_warnings(spec: StudySpec) -> None:
     """Say what a study asks for that can have no effect."""
     for warning in spec.warnings():
-        err.print(f"warning: {escape(warning)}", style="yellow")
+        err.print(f"warning: {safe(warning)}", style="yellow")
 
 
 def say_audit(prepared: Prepared) -> None:
     """Say what is odd in the data, a line each; 'check' shows it."""
     told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
     for finding in told:
-        err.print(f"data: {escape(finding.says)}", style="yellow")
+        err.print(f"data: {safe(finding.says)}", style="yellow")
     if told:
         err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from hpsearch.errors import StudyFileError
 from hpsearch.search.defaults import DEFAULT_STORAGE
+from hpsearch.study.names import plain
 
 if TYPE_CHECKING:
     from hpsearch.study.spec import StudySpec
@@ -96,6 +99,17 @@ def print_json(content: object) -> None:
     print(json.dumps(content, indent=2))
 
 
+def safe(text: str) -> str:
+    """Return text that others chose, for a rich console: neither markup nor terminal obey it."""
+    return escape(plain(text))
+
+
+def command(*words: object) -> str:
+    """Return a command line to be copied, each word quoted where a shell would take it apart."""
+    return shlex.join(str(word) for word in words)
+
+
 def say(words: str) -> None:
     """Say something on the way to a result."""
+    words = plain(words, lines=True)
     print(words, file=sys.stderr, flush=True)

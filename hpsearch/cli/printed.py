@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
+from hpsearch.cli.options import command, safe
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
 from hpsearch.results.seal import Seal, opened_words
 from hpsearch.results.seal_words import config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
+from hpsearch.study.names import plain
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import WORDS, Metric, key_of, shown
 
@@ -45,9 +46,9 @@ def print_report(report: Report) -> None:
     for number, part in enumerate(sections(report)):
         if number:
             out.print()
-        out.print(part.title, style="bold")
+        out.print(safe(part.title), style="bold")
         for line in part.lines:
-            out.print(escape(line))
+            out.print(safe(line))
         if part.table is not None:
             out.print(_table(part.table))
 
@@ -55,16 +56,16 @@ def print_report(report: Report) -> None:
 def _table(table: Table) -> RichTable:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for i, name in enumerate(table.header):
-        drawn.add_column(escape(name), justify="right" if i else "left")
+        drawn.add_column(safe(name), justify="right" if i else "left")
     for row in table.rows:
-        drawn.add_row(*(escape(cell) for cell in row))
+        drawn.add_row(*(safe(cell) for cell in row))
     return drawn
 
 
 def print_studies(standing: Standing, storage: str) -> None:
     """Print a line for every study of a storage, why any waits, and who is at work."""
     if not standing.studies and not standing.unreadable:
-        out.print(f"{storage} holds no study yet; start one with: hpsearch launch STUDY.yaml")
+        out.print(f"{safe(storage)} holds no study yet; start one with: hpsearch launch STUDY.yaml")
         return
     header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
     rows: list[tuple[str, ...]] = [
@@ -85,10 +86,10 @@ def print_studies(standing: Standing, storage: str) -> None:
     ]
     out.print(_table(Table(header, rows)))
     for study in standing.unreadable:
-        out.print(escape(study.why), style="yellow")
+        out.print(safe(study.why), style="yellow")
     for p, waits in standing.studies:
         if waits is not None:
-            out.print(f"{p.study.spec.name} waits: {escape(waits)}", style="yellow")
+            out.print(f"{p.study.spec.name} waits: {safe(waits)}", style="yellow")
     _print_workers(standing.workers)
     out.print("More of one: hpsearch status STUDY; its results: hpsearch report STUDY")
 
@@ -100,9 +101,9 @@ def _print_workers(workers: list[ListedWorker]) -> None:
         return
     hosts = Counter((worker.host, worker.device, worker.version) for worker in at_work)
     for (host, device, version), count in hosts.items():
-        out.print(f"{count} worker(s) on {host}: {device}, {version}")
+        out.print(f"{count} worker(s) on {safe(host)}: {safe(device)}, {safe(version)}")
     for note in sorted({f"{w.host}: {w.note}" for w in workers if w.note}):
-        out.print(f"  {escape(note)}", style="yellow")
+        out.print(f"  {safe(note)}", style="yellow")
 
 
 def print_status(stand: Stand) -> None:
@@ -113,13 +114,13 @@ def print_status(stand: Stand) -> None:
     )
     out.print(summary(p))
     if stand.waits is not None:
-        out.print(f"It waits: {escape(stand.waits)}", style="yellow")
+        out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
-            f"worker {trial.user_attrs.get('worker', '?')}"
+            f"worker {safe(str(trial.user_attrs.get('worker', '?')))}"
         )
     for number, seed in p.confirm.running if p.confirm is not None else ():
         out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
@@ -134,7 +135,7 @@ def print_status(stand: Stand) -> None:
         out.print(saved_line(p))
     _print_failures(p)
     for line in seal_lines(stand.report.seal):
-        out.print(escape(line))
+        out.print(safe(line))
 
 
 def _print_failures(p: Progress) -> None:
@@ -144,30 +145,30 @@ def _print_failures(p: Progress) -> None:
         return
     out.print("Failed trials:", style="red")
     for line in failures:
-        out.print(f"  {escape(line)}")
+        out.print(f"  {safe(line)}")
     traces = [t.user_attrs["traceback"] for t in p.study.trials if "traceback" in t.user_attrs]
     if traces:
         out.print("The last traceback (all of them: --json):", style="dim")
         for line in traces[-1].rstrip().splitlines()[-TRACE_LINES:]:
-            out.print(f"  {escape(line)}", style="dim")
+            out.print(f"  {safe(line)}", style="dim")
 
 
 def print_history(study: StudyRow, seal: Seal) -> None:
     """Print every opening of the validation split of a study's data."""
-    name, fingerprint = escape(study.name), escape(study.fingerprint[:12])
+    name, fingerprint = safe(study.name), safe(study.fingerprint[:12])
     out.print(f"Study [b]{name}[/b], data with fingerprint {fingerprint}")
     for line in seal_lines(seal):
-        out.print(escape(line))
+        out.print(safe(line))
     for look in seal.looks:
         opening = look.opening
         when = datetime.fromtimestamp(opening.opened_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        out.print(f"\n{when}  by {escape(opening.who)}", style="bold")
-        out.print(f"  study     {opening.study} ({look.whose})")
-        out.print(f"  trial     {opening.trial_number}{escape(config_words(opening))}")
-        out.print(f"  why       {escape(opening.why)}")
+        out.print(f"\n{when}  by {safe(opening.who)}", style="bold")
+        out.print(f"  study     {safe(opening.study)} ({safe(look.whose)})")
+        out.print(f"  trial     {opening.trial_number}{safe(config_words(opening))}")
+        out.print(f"  why       {safe(opening.why)}")
         out.print(f"  showed    {look.shown} of {seal.sealed} sealed examples")
         for result in result_words(opening):
-            out.print(f"  result    {escape(result)}")
+            out.print(f"  result    {safe(result)}")
 
 
 def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
@@ -184,11 +185,11 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     for about_data in _data_tables(prepared):
         out.print(_table(about_data))
     for part, names in zip(("train", "test", "validation"), prepared.groups, strict=False):
-        named = f" ({escape(', '.join(names))})" if len(names) <= GROUPS_SHOWN else ""
-        out.print(f"Groups by {escape(str(spec.data.groups))} in {part}: {len(names)}{named}")
+        named = f" ({safe(', '.join(names))})" if len(names) <= GROUPS_SHOWN else ""
+        out.print(f"Groups by {safe(str(spec.data.groups))} in {part}: {len(names)}{named}")
     _print_audit(checked)
     searched = ", ".join(spec.space.searched()) or "nothing: every value is fixed"
-    out.print(f"Searched: {escape(searched)}")
+    out.print(f"Searched: {safe(searched)}")
     out.print(f"\nThe first {len(checked.samples)} configurations:")
     columns = [config.model_dump() for config, _ in checked.samples]
     listed = [n for n in SHOWN if n != "precision" and any(n in column for column in columns)]
@@ -200,15 +201,15 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     )
     out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
     for line in checked.refused:
-        out.print(escape(line), style="yellow")
+        out.print(safe(line), style="yellow")
     out.print(estimate_words(checked.estimate))
     if checked.seal is not None and (checked.seal.looks or checked.seal.leaks):
         last = [f"{opened_words(checked.seal)}."] if checked.seal.looks else []
         for line in [*last, *seal_lines(checked.seal)]:
-            out.print(escape(line), style="yellow")
+            out.print(safe(line), style="yellow")
     if checked.locality is not None:
         _print_locality(checked.locality, spec.metric)
-    out.print(f"All is well. Start it with: hpsearch launch {study_file}")
+    out.print(safe(f"All is well. Start it with: {command('hpsearch', 'launch', study_file)}"))
 
 
 def _print_locality(found: Locality, metric: Metric) -> None:
@@ -257,14 +258,14 @@ def _print_audit(checked: Checked) -> None:
         for example in finding.examples:
             out.print(_indented(example, 4, "dim"))
         if finding.sheet is not None:
-            sheet = escape(str(checked.prepared.folder / finding.sheet))
+            sheet = safe(str(checked.prepared.folder / finding.sheet))
             out.print(f"    shown in {sheet}", soft_wrap=True)  # whole, to be copied
         if finding.instead:
             out.print(_indented(finding.instead, 4))
 
 
 def _indented(line: str, spaces: int, style: str = "") -> Padding:
-    return Padding(Text(line, style), (0, 0, 0, spaces))
+    return Padding(Text(plain(line), style), (0, 0, 0, spaces))
 
 
 def _short(value: object) -> str:
@@ -289,7 +290,7 @@ def print_training(scores: dict[str, Any], exported: Exported, output: Path | No
     elif verdict is not None:
         _print_verdict(scores, recorded)
     if output is not None:
-        out.print(f"weights in {output}")
+        out.print(safe(f"weights in {output}"))
 
 
 def _print_verdict(scores: dict[str, Any], recorded: float) -> None:
@@ -299,11 +300,11 @@ def _print_verdict(scores: dict[str, Any], recorded: float) -> None:
     if scores["verdict"] == "within seed noise":
         out.print(f"within seed noise: recorded was {recorded!r}, and {chance}", style="green")
         if because:
-            out.print(f"what differs: {escape(because)}", style="yellow")
+            out.print(f"what differs: {safe(because)}", style="yellow")
         return
     unknown = (
         "of nothing that is recorded: another processor, operations that are not deterministic "
         "on this device, or a file that was edited"
     )
-    out.print(f"differs, because {escape(because or unknown)}", style="red")
+    out.print(f"differs, because {safe(because or unknown)}", style="red")
     out.print(f"recorded was {recorded!r}, and {chance}")

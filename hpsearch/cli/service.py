@@ -53,6 +53,10 @@ def worker(
     )
 
 
+def _resume(name: str) -> str:
+    return options.command("hpsearch", "resume", name)
+
+
 def pause(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     """Keep the running trials of a study and let no trial go on, until it is resumed."""
     from hpsearch.search.control import pause as pause_study
@@ -62,7 +66,7 @@ def pause(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     with storage_errors(opened):
         name = options.name_of(study)
         pause_study(opened, name)
-    options.say(f"study '{name}' is paused; go on with: hpsearch resume {name}")
+    options.say(f"study '{name}' is paused; go on with: {_resume(name)}")
 
 
 def resume(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
@@ -98,7 +102,7 @@ def stop(
             options.say(f"study '{name}' begins no more trials, and ends when those at work have")
         else:
             stop_study(opened, name)
-            options.say(f"study '{name}' is stopped; go on with: hpsearch resume {name}")
+            options.say(f"study '{name}' is stopped; go on with: {_resume(name)}")
 
 
 def delete(

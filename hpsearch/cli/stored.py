@@ -118,7 +118,9 @@ def export(
         sys.stdout.write(text)
     else:
         write_whole(output, text)
-        options.say(f"wrote {output}; train it with: hpsearch train {output}")
+        options.say(
+            f"wrote {output}; train it with: {options.command('hpsearch', 'train', output)}"
+        )
 
 
 def dashboard(

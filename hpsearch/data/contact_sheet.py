@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from hpsearch.study.names import plain
+
 SIDE = 128  # pixels of the longer side of a picture on the sheet, as near as whole factors allow
 SHORTEST = 24  # a text is one pixel high
 GAP = 12
@@ -38,6 +40,7 @@ def write_contact_sheet(path: Path, title: str, tiles: Sequence[Tile], most: int
     shown = [(_strip(tile.images), tile.caption) for tile in tiles[:most]]
     if len(tiles) > most:
         title = f"{title} (the first {most} of {len(tiles):,})"
+    title = plain(title)
     font = ImageFont.load_default(FONT_SIZE)
     width = max((strip.width for strip, _ in shown), default=SIDE)
     height = max((strip.height for strip, _ in shown), default=0)
@@ -56,7 +59,7 @@ def write_contact_sheet(path: Path, title: str, tiles: Sequence[Tile], most: int
         sheet.paste(strip, (left, above))
         for j, line in enumerate(caption):
             below = above + height + j * LINE_HEIGHT
-            draw.text((left, below), _fitting(line, font, width), INK, font)
+            draw.text((left, below), _fitting(plain(line), font, width), INK, font)
     sheet.save(path)
 
 

@@ -86,7 +86,9 @@ def prepare(
         stamp = source.stamp(data, root)
         options = data.model_dump_json(exclude={"root", "download", "balance", "fingerprint"})
         made_by = f"{FORMAT} pillow {version('pillow')}"
-        key = hashlib.sha256(f"{made_by}\n{options}\n{stamp}".encode()).hexdigest()[:24]
+        key = hashlib.sha256(
+            f"{made_by}\n{options}\n{stamp}".encode("utf-8", "surrogateescape")
+        ).hexdigest()[:24]
         cache = cache_folder() / "prepared"
         prepared = _read_or_make(data, root, source, cache, key, progress)
         _note_place(cache / f"{prepared.fingerprint}.is", key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
@@ -206,6 +207,20 @@ def package_versions() -> dict[str, str]:
 def read_exported(path: str | Path) -> Exported:
     """Return what `export` wrote; StudyFileError says where a file is wrong."""
     return validated(Exported, read_yaml(path), str(path))
+
+
+def check_writable(path: Path) -> None:
+    """Raise RunsFolderError where a file could not be written; nothing is left of the trial."""
+    if path.is_dir():
+        raise RunsFolderError(f"{path}: is a folder; name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RunsFolderError(
+            f"{path}: cannot be written: {error.strerror}; free space or choose another folder"
+        ) from None
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -11,6 +11,7 @@ from hpsearch.results.report import Report, chosen, sections
 from hpsearch.results.seal_words import seal_json
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.studies import OpenStudy
+from hpsearch.study.names import in_markdown, in_markdown_cell
 from hpsearch.study.tasks import key_of
 
 
@@ -18,20 +19,20 @@ def markdown(report: Report) -> str:
     """Return the report as Markdown."""
     out: list[str] = []
     for number, part in enumerate(sections(report)):
-        out += ["#" * (1 if number == 0 else 2) + f" {part.title}", ""]
-        out += [f"{line}  " for line in part.lines]
+        out += ["#" * (1 if number == 0 else 2) + f" {in_markdown(part.title)}", ""]
+        out += [f"{in_markdown(line)}  " for line in part.lines]
         if part.table is not None:
             aligned = ["---", *["---:"] * (len(part.table.header) - 1)]
             out += ["", _row(part.table.header), _row(tuple(aligned))]
             out += [_row(row) for row in part.table.rows]
         if part.picture is not None:
-            out += ["", f"![{part.title}]({part.picture})"]
+            out += ["", f"![{in_markdown(part.title)}]({part.picture})"]
         out.append("")
     return "\n".join(out)
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(in_markdown_cell(cell) for cell in cells) + " |"
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from hpsearch.results.final_order import Order, beside, has_time
 from hpsearch.search.baseline import trained_at_once
 from hpsearch.search.local_workers import STOP_GRACE_S
-from hpsearch.search.processes import LISTEN_S, SPAWN, Child, gpus
+from hpsearch.search.processes import LISTEN_S, SPAWN, Child, is_processor
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
 
@@ -94,5 +94,4 @@ def train_and_measure(
 
 def _at_once(order: Order) -> bool:
     """Whether choice and baseline are trained at the same time; torch is not loaded for it."""
-    on_cpu = order.device == "cpu" or (order.device == "auto" and not gpus())
-    return trained_at_once("cpu" if on_cpu else order.device)
+    return trained_at_once("cpu" if is_processor(order.device) else order.device)

@@ -12,9 +12,12 @@ from scipy import stats
 from hpsearch.data.prepare import prepare
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.errors import DataError, StudyFileError
-from hpsearch.results.export import Exported
+from hpsearch.models.cost import cost
+from hpsearch.models.head import ImageShape
+from hpsearch.models.limits import infeasible, machine_memory_bytes
+from hpsearch.results.export import Exported, check_writable
 from hpsearch.results.networks import train_again
-from hpsearch.search.processes import check_device_name, in_child
+from hpsearch.search.processes import check_device_name, in_child, is_processor
 from hpsearch.study.tasks import key_of
 
 IDENTICAL, WITHIN, DIFFERS = "identical", "within seed noise", "differs"
@@ -38,6 +41,8 @@ def train_exported(
     and StudyFileError where there is nothing to check.
     """
     check_device_name(device)
+    if weights is not None:
+        check_writable(weights)
     config, recorded = exported.config, exported.recorded.test_score(exported.config.metric)
     if check and recorded is None:
         raise StudyFileError("the file records no test score to check; export a trial that has one")
@@ -48,6 +53,11 @@ def train_exported(
             f"data of this export: fingerprint {prepared.fingerprint[:12]}, not "
             f"{config.data.fingerprint[:12]}; say with --data where the same images lie"
         )
+    shape, outputs = ImageShape(*prepared.image_shape), len(prepared.outputs)
+    memory_bytes = machine_memory_bytes() if is_processor(device) else None
+    refused = infeasible(cost(config, shape, outputs), config, None, memory_bytes)
+    if refused is not None:
+        raise StudyFileError(f"the configuration cannot be trained here: {refused.reason}")
     train_on = "train" if check else exported.train_on
     scores: dict[str, Any] = in_child(
         train_again, config, prepared.folder, device, weights, train_on,

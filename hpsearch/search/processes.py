@@ -129,6 +129,11 @@ def check_device_name(name: str) -> None:
         raise WorkerError(f"--device: unknown device '{name}'; use auto, cpu, cuda, cuda:1 or mps")
 
 
+def is_processor(device: str) -> bool:
+    """Whether the device of a name is this machine's processor; torch is not loaded to find out."""
+    return device == "cpu" or (device == "auto" and not gpus())
+
+
 def device_named(name: str, number: int = 0) -> Any:
     """Return torch's device of a name, the best one at hand for `auto`.
 

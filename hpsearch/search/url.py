@@ -73,7 +73,7 @@ def parse_url(url: str) -> URL:
         in_memory = ":memory:" in str(parsed.database) or parsed.query.get("mode") == "memory"
         if not parsed.database or in_memory:
             raise StorageError("SQLite needs a file, such as sqlite:///runs/hpsearch.db")
-        return parsed
+        return parsed.set(database=_at_home(parsed.database))
     if backend in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
         named = os.environ.get(PASSWORD_FILE_VARIABLE)
@@ -83,6 +83,16 @@ def parse_url(url: str) -> URL:
     raise StorageError(
         f"'{parsed.drivername}' is not supported; write sqlite:///FILE or postgresql://..."
     )
+
+
+def _at_home(path: str) -> str:
+    """Return a path with its `~` followed, as a shell does only where it begins a word."""
+    if not path.startswith("~"):
+        return path
+    found = os.path.expanduser(path)  # noqa: PTH111 -- Path.expanduser raises RuntimeError
+    if found.startswith("~"):
+        raise StorageError(f"sqlite:///{path}: nobody of that name has a home here; write the path")
+    return found
 
 
 def _password_in(path: Path) -> str:

@@ -76,7 +76,7 @@ FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1}
 
 def has(family: object, name: str) -> bool:
     """Whether a value of a configuration means something to a family."""
-    return family in OWN_VALUES.get(name, _ALL)
+    return isinstance(family, str) and family in OWN_VALUES.get(name, _ALL)
 
 
 class Pretrained(Section):

@@ -6,7 +6,14 @@ import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data, Section
@@ -35,6 +42,10 @@ from hpsearch.study.tasks import (
 if TYPE_CHECKING:
     import optuna
 
+# A study's results lie in runs/NAME, and beside them the default storage and the checkpoints;
+# the others are devices to Windows, whatever follows.
+RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
+DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
 LONGEST_DURATION = 100  # characters
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -193,6 +204,17 @@ class StudySpec(Section):
                 "continues: a study does not continue itself; launching it again goes on with it"
             )
         return self
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str, info: ValidationInfo) -> str:
+        stored = bool((info.context or {}).get("stored"))
+        if not stored and (name.lower() in RESERVED or name.lower().endswith(DATABASES)):
+            raise ValueError(
+                f"{name!r} is the name of a file or folder of hpsearch's own beside the studies' "
+                "folders; choose another"
+            )
+        return name
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> StudySpec:

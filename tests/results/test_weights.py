@@ -198,7 +198,7 @@ def test_a_file_without_metadata_is_refused(whole: Path, tmp_path: Path) -> None
 
 
 def _spoilt(raw: bytes, rng: Random) -> bytes:
-    """Return a model file with bytes of its head changed, its end cut off, or a new head."""
+    """Return a model file with bytes of its head changed or its end cut off."""
     length = int.from_bytes(raw[:8], "little")
     changed = bytearray(raw)
     way = rng.randrange(4)

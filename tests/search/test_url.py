@@ -179,3 +179,15 @@ def test_a_file_on_a_network_file_system_is_told_from_a_local_one(
     path: str, kind: str | None
 ) -> None:
     assert network_file_system(Path(path), MOUNTS.strip()) == kind
+
+
+def test_a_tilde_in_the_path_of_a_database_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert parse_url("sqlite:///~/hp.db").database == f"{tmp_path}/hp.db"
+    open_storage("sqlite:///~/hp.db").close()
+    assert (tmp_path / "hp.db").is_file() and not (tmp_path / "~").exists()
+    with pytest.raises(StorageError, match="nobody of that name has a home here"):
+        parse_url("sqlite:///~nobody-of-this-name/hp.db")

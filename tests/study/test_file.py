@@ -415,3 +415,11 @@ def test_a_grid_too_fine_to_be_listed_is_refused(complaint: Complaint) -> None:
 def test_a_step_too_small_to_be_counted_is_refused(complaint: Complaint) -> None:
     says = complaint(HEAD + "space: {dropout: {low: 0, high: 0.5, step: 1e-300}}\n")
     assert says.endswith("there are more than 1e+15 steps of 1e-300; leave step out")
+
+
+@pytest.mark.parametrize("name", ["hpsearch.db", "checkpoints", "Checkpoints", "x.db-wal", "nul"])
+def test_a_study_cannot_have_the_name_of_what_lies_beside_it(
+    complaint: Complaint, name: str
+) -> None:
+    says = complaint(f"name: {name}\ndata: {{source: digits}}\n")
+    assert says.startswith(f"study.yaml:1: name: '{name}' is the name of a file or folder of hpse")

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from mutations import mutated
+from made_mutations import mutated
 
 from hpsearch.errors import StudyFileError
 from hpsearch.study.file import read_study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,20 @@ from hpsearch.data.sources.targets import groups_of, targets_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Arrays, Data
 
+DEFLATED = 1032  # bytes at most that one byte of a zip file unpacks to
+# What NumPy and zipfile raise for files that are none, or whose heads were changed.
+BROKEN = (
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    SyntaxError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 CHUNK = 1024  # images scaled at a time
 
 
@@ -38,9 +53,11 @@ def _columns(data: Data, path: Path) -> Columns:
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array alone, and targets are another")
+            for name in wanted & set(file.files):
+                _check_claim(file, name, path.stat().st_size)
             # Arrays that nobody asked for are named where one is missing, but never read.
             values = {n: file[n] if n in wanted else np.empty(0) for n in file.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: is not an .npz file of plain arrays: {error}") from None
     count = len(_images(data, path, values))
     for name in wanted & values.keys():
@@ -50,6 +67,27 @@ def _columns(data: Data, path: Path) -> Columns:
                 "images; the first axis of both counts the images"
             )
     return Columns(str(path), "array", [f"image {i}" for i in range(count)], values)
+
+
+def _check_claim(file: np.lib.npyio.NpzFile[Any], name: str, file_bytes: int) -> None:
+    """Raise ValueError where an array's head claims more than the file can hold.
+
+    NumPy allocates what the head says before it reads.
+    """
+    assert file.zip is not None  # it is open
+    entry = f"{name}.npy" if f"{name}.npy" in file.zip.namelist() else name
+    held = min(file.zip.getinfo(entry).file_size, DEFLATED * file_bytes)
+    with file.zip.open(entry) as opened:
+        version = np.lib.format.read_magic(opened)
+        if version == (1, 0):
+            shape, _, kind = np.lib.format.read_array_header_1_0(opened)
+        else:
+            shape, _, kind = np.lib.format.read_array_header_2_0(opened)
+    claimed = math.prod(shape) * kind.itemsize
+    if min(shape, default=0) < 0 or claimed > held:
+        raise ValueError(
+            f"array '{name}' claims the shape {shape}, {claimed:,} bytes, and {held:,} are there"
+        )
 
 
 def _images(data: Data, path: Path, values: dict[str, NDArray[Any]]) -> NDArray[Any]:

@@ -67,7 +67,8 @@ def table_listing(data: Data, table: Path, noun: str) -> Listing:
     empty = np.array([not name for name in written])
     columns.refuse(data.input_name(), empty, "is empty", f"name a file of {noun}s in every row")
     paths = [table.parent / name for name in written]
-    missing = [i for i, path in enumerate(paths) if not path.is_file()]
+    # A NUL, which no name has, is a ValueError to the system, not a missing file.
+    missing = [i for i, p in enumerate(paths) if "\0" in written[i] or not p.is_file()]
     if missing and data.on_broken == "error":
         first = missing[0]
         raise DataError(

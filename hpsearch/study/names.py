@@ -1,0 +1,48 @@
+"""Names that others chose - of classes, labels, files, machines - as they can be shown safely.
+
+A name may hold what a terminal obeys (escape sequences), what turns a line around (bidirectional
+marks), half a character (a file name that is not UTF-8), or what Markdown and HTML take for their
+own. Every report, table, note and error goes through one of these two where it leaves.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Controls, formats, halves of characters, and separators of lines and paragraphs.
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")  # real words and pictures need them, and they hide nothing
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def plain(text: str, lines: bool = False) -> str:
+    """Return text with everything that is no sign to be seen written out, as `\\x1b` or `\\n`.
+
+    With `lines` the line ends in it stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        sign if _is_seen(sign) or (lines and sign == "\n") else _written_out(sign) for sign in text
+    )
+
+
+def _is_seen(sign: str) -> bool:
+    return sign in _JOINERS or unicodedata.category(sign) not in _OBEYED
+
+
+def _written_out(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
+
+
+def in_markdown(text: str) -> str:
+    """Return text for a line of Markdown: on one line, without HTML, links and pictures."""
+    shown = plain(text).translate(_HTML)
+    return re.sub(r"\](?=[(\[:])", r"\\]", shown).replace("`", "\\`")
+
+
+def in_markdown_cell(text: str) -> str:
+    """Return text for a cell of a Markdown table, which it cannot end."""
+    shown = in_markdown(text.replace("\\", "\\\\"))
+    return shown.replace("|", "\\|")
