@@ -181,7 +181,7 @@ def _row(metric: Metric, scores: dict[str, Any], split: str, role: str) -> tuple
         shown(metric, scores[key_of(metric)]),
         bounds_text(metric, scores.get("interval")),
         f"{scores['loss']:.4f}",
-        str(scores["images"]),
+        str(scores["images"]) + (f" of {scores['groups']} groups" if "groups" in scores else ""),
         role,
     )
 
@@ -190,20 +190,9 @@ def _worth(report: Report, final: dict[str, Any]) -> Section:
     part = worth(report.study.spec.metric, final, report.seal.times == 1)
     baseline = baseline_of(report.study.spec, report.study.trials)
     lines = part.lines + cost_lines(report.study.trials, report.study.confirmations, final)
-    if groups := report.study.data_summary.get("groups"):
-        lines.insert(0, _groups_line(groups[2]))
     if baseline is not None and baseline.number == final["trial"]:
         lines.append("The choice is the default configuration: the search found nothing better.")
     return Section(part.title, lines, part.table)
-
-
-def _groups_line(groups: int) -> str:
-    """Return what intervals say where images come in groups: they count images, not groups."""
-    held = "1 group" if groups == 1 else f"{groups} groups"
-    return (
-        f"Validation holds {held}: intervals tell how far the score holds for more images of "
-        f"{'it' if groups == 1 else 'them'}; for new groups it may be further off."
-    )
 
 
 def _against_search(metric: Metric, trial: FrozenTrial, final: dict[str, Any]) -> str:
