@@ -19,6 +19,7 @@ from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, se
 from hpsearch.results.seal import Seal, config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
+from hpsearch.search.kinds import counted, why_none_completes
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import WORDS, Metric, key_of, shown
@@ -65,16 +66,14 @@ def print_studies(standing: Standing, storage: str) -> None:
     if not standing.studies:
         out.print(f"{storage} holds no study yet; start one with: hpsearch launch STUDY.yaml")
         return
-    header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
+    header = ("study", "state", "ended", "running", "ended as", "best test")
     rows = [
         (
             p.study.spec.name,
             p.state,
             f"{p.finished}/{p.budget}",
             str(len(p.running)),
-            str(p.complete),
-            str(p.pruned),
-            str(p.failed),
+            counted(p.ended),
             "-" if p.best is None else shown(p.study.spec.metric, p.best.value or 0.0),
         )
         for p, _ in standing.studies
@@ -106,6 +105,9 @@ def print_status(stand: Stand) -> None:
         f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended"
     )
     out.print(summary(p))
+    why = why_none_completes(p.study.trials)
+    if why is not None:
+        out.print(escape(why), style="yellow")
     if stand.waits is not None:
         out.print(f"It waits: {escape(stand.waits)}", style="yellow")
     if p.interrupted:

@@ -15,6 +15,7 @@ from hpsearch.results.sections import Section, Table
 from hpsearch.results.worth import bounds_text, cost_lines, worth
 from hpsearch.search.baseline import baseline_of
 from hpsearch.search.confirm import choice
+from hpsearch.search.kinds import counted, kind_of, why_none_completes
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
@@ -81,7 +82,11 @@ def _data(report: Report) -> Section:
         train, test, validation = groups
         lines.append(f"Groups: {train} train, {test} test, {validation} validation")
     if report.progress.best is None:
-        lines.append("No trial is complete yet, so there is nothing to choose.")
+        why = why_none_completes(study.trials)
+        lines.append(
+            "No trial is complete yet, so there is nothing to choose"
+            + ("." if why is None else f": {why}.")
+        )
     return Section(f"Study {study.spec.name}", lines)
 
 
@@ -235,8 +240,7 @@ def _search(report: Report) -> Section:
     spec = p.study.spec.search
     duration_s = sum(t.user_attrs.get("duration_s", 0.0) for t in p.study.trials)
     lines = [
-        f"{p.finished} of {p.budget} trials ended: {p.complete} complete, {p.pruned} pruned, "
-        f"{p.failed} failed"
+        f"{p.finished} of {p.budget} trials ended: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
         + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else ""),
         f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
@@ -297,7 +301,7 @@ def _top(report: Report) -> Section | None:
             (
                 str(t.number),
                 shown(study.spec.metric, t.value or 0),
-                t.state.name.lower(),
+                kind_of(t),
                 f"{epochs_of(t)}",
                 c.family,
                 c.backbone or f"{c.layers} x {c.filters}",

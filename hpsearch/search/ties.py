@@ -31,7 +31,7 @@ def told_apart(
     `scores` holds the test scores of each candidate, one for each seed; higher is better.
     `image_variance` `(k, k)` is that of a difference between two means that the choice of `images`
     test images makes (`image_variance_of_hits`, or `differences` of resamples); of images in
-    groups, `images` is how many groups there are (`alike`); with a single one nothing is told apart.
+    groups, `images` is how many groups there are (`alike`); of a single one nothing is told apart.
 
     The rule: the variance of a difference is that between seeds, pooled over all candidates, plus
     that of images; a t-test with the degrees of freedom of F. E. Satterthwaite (1946), one-sided,
