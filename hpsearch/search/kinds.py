@@ -49,8 +49,9 @@ def counted(kinds: dict[str, int]) -> str:
 
 def why_none_completes(trials: Iterable[FrozenTrial]) -> str | None:
     """Return how the ended trials of a study without a complete one ended, and what to change."""
-    found = Counter(kind_of(t) for t in trials if t.state.is_finished())
+    found: Counter[str] = Counter(kind_of(t) for t in trials if t.state.is_finished())
     if not found or found["complete"]:
         return None
     most, _ = found.most_common(1)[0]
-    return f"none of {found.total()} ended trials is complete: {counted({k: n for k, n in found.most_common() if n})}; {CHANGES[most]}"
+    words = counted(dict(found.most_common()))
+    return f"none of {found.total()} ended trials is complete: {words}; {CHANGES[most]}"
