@@ -44,8 +44,9 @@ def grouped_interval(
     of positive counts estimated from survey data", 1998); they are no fewer than the groups. Of
     errors, the logarithm is taken for normal.
 
-    Simulated, it covers 94 % or more for groups of any likeness, of equal and unequal sizes, and at
-    scores near 0 and 1. Resampling groups did not: a percentile bootstrap draws nothing but what
+    Simulated, shares are covered 94 % or more for groups of any likeness and size, and at
+    scores near 0 and 1; errors that differ 3 times between groups in 91 % alone.
+    Resampling groups did not: a percentile bootstrap draws nothing but what
     few groups have shown (`tests/benchmarks/grouped_studies.py`). None, too, of errors and
     differences that are the same whichever group is left out.
     """
