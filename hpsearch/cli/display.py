@@ -23,6 +23,7 @@ from hpsearch.data.findings import read_audit
 from hpsearch.results.report import hours
 from hpsearch.results.seal import opened_words
 from hpsearch.search.defaults import DEFAULT_STORAGE
+from hpsearch.search.kinds import counted, kind_of
 from hpsearch.search.ledger import DONE, OPEN, PAUSED
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.studies import ended_at
@@ -239,14 +240,15 @@ def _storage_flag(storage: str) -> str:
 
 
 def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
-    state = trial.state.name.lower()
-    colour = {"complete": "green", "pruned": "yellow", "fail": "red"}[state]
+    state = kind_of(trial)
+    colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if is_best else ""
-    reason = safe(f": {trial.user_attrs.get('reason', '')}") if state == "fail" else ""
+    told = state not in ("complete", "pruned")
+    reason = safe(f": {trial.user_attrs.get('reason', '')}") if told else ""
     took = hours(trial.user_attrs.get("duration_s", 0.0))
     return (
-        f"trial {trial.number:>3} [{colour}]{state:<8}[/{colour}]{score} after "
+        f"trial {trial.number:>3} [{colour}]{state:<10}[/{colour}]{score} after "
         f"{epochs_of(trial)} epochs, {took}{reason}{star}"
     )
 
@@ -260,9 +262,8 @@ def summary(p: Progress) -> str:
     if p.confirm is not None and p.confirm.has_begun:
         confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
-    return (
-        f"{len(p.running)} running, {p.pruned} pruned, {p.complete} complete, {p.failed} failed; "
-        f"best test {best}{confirm}" + ("" if p.state == DONE else f"; time left {left}")
+    return f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}" + (
+        "" if p.state == DONE else f"; time left {left}"
     )
 
 

@@ -20,6 +20,7 @@ from hpsearch.results.seal import Seal, opened_words
 from hpsearch.results.seal_words import config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
+from hpsearch.search.kinds import counted, why_none_completes
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.names import plain
 from hpsearch.study.spec import StudySpec
@@ -67,16 +68,14 @@ def print_studies(standing: Standing, storage: str) -> None:
     if not standing.studies and not standing.unreadable:
         out.print(f"{safe(storage)} holds no study yet; start one with: hpsearch launch STUDY.yaml")
         return
-    header = ("study", "state", "ended", "running", "complete", "pruned", "failed", "best test")
+    header = ("study", "state", "ended", "running", "ended as", "best test")
     rows: list[tuple[str, ...]] = [
         (
             p.study.spec.name,
             p.state,
             f"{p.finished}/{p.budget}",
             str(len(p.running)),
-            str(p.complete),
-            str(p.pruned),
-            str(p.failed),
+            counted(p.ended),
             "-" if p.best is None else shown(p.study.spec.metric, p.best.value or 0.0),
         )
         for p, _ in standing.studies
@@ -113,6 +112,9 @@ def print_status(stand: Stand) -> None:
         f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended"
     )
     out.print(summary(p))
+    why = why_none_completes(p.study.trials)
+    if why is not None:
+        out.print(safe(why), style="yellow")
     if stand.waits is not None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:

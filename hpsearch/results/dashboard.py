@@ -11,6 +11,7 @@ from optuna_dashboard import wsgi
 from waitress import create_server
 
 from hpsearch.errors import HpsearchError
+from hpsearch.results.importances import with_fanova
 from hpsearch.search.storage import Storage
 
 LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -48,7 +49,9 @@ def serve(storage: Storage, port: int, host: str = "127.0.0.1") -> Any:
     name than this machine's are refused all the same.
     """
     try:
-        return create_server(read_only(wsgi(storage.optuna)), host=host, port=port, threads=4)
+        return create_server(
+            read_only(with_fanova(wsgi(storage.optuna), storage)), host=host, port=port, threads=4
+        )
     except OSError as error:
         raise HpsearchError(
             f"port {port} of {host}: {error.strerror}; choose another with --port"

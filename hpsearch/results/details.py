@@ -88,10 +88,14 @@ def calibrated(final: dict[str, Any]) -> Section | None:
         return None
     error, chance = found["error"], found["by_chance"]
     lines = [
-        f"Expected calibration error {error:.4f}; perfect probabilities of as many answers would "
-        f"show {chance:.4f} by chance alone."
+        f"Expected calibration error {error:.4f}; "
+        + (
+            "so few groups of images do not tell what chance alone would show."
+            if chance is None
+            else f"perfect probabilities would show {chance:.4f} by chance alone."
+        )
     ]
-    if error > CLEARLY * chance:
+    if chance is not None and error > CLEARLY * chance:
         lines.append("Confidences are not what they say: do not take them for probabilities.")
     if found["temperature"] is not None:
         lines.append(

@@ -18,6 +18,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from hpsearch.errors import NothingToChooseError, RunsFolderError, StudyNotFoundError
 from hpsearch.search.confirm import choice
+from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.config import TrialConfig
@@ -82,9 +83,12 @@ def _nothing_to_choose(study: OpenStudy) -> str:
     name = study.spec.name
     longest = max((epochs_of(t) for t in study.trials), default=0)
     failed = study.in_state(TrialState.FAIL)
+    why = why_none_completes(study.trials)
     if failed:
         reason = failed[-1].user_attrs.get("reason", "unknown")
         return f"study '{name}' has no complete trial; the last one failed: {reason}"
+    if why is not None:
+        return f"study '{name}' has no complete trial: {why}"
     return (
         f"study '{name}' has no complete trial yet; the longest reached epoch {longest} of "
         f"{epochs}. "

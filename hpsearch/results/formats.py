@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from hpsearch.results.confirm import confirm_json
 from hpsearch.results.report import Report, chosen, sections
 from hpsearch.results.seal_words import seal_json
+from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.names import in_markdown, in_markdown_cell
@@ -63,6 +64,9 @@ def counts(p: Progress) -> dict[str, int]:
         "interrupted": p.interrupted,
         "complete": p.complete,
         "pruned": p.pruned,
+        "infeasible": p.infeasible,
+        "diverged": p.diverged,
+        "timed_out": p.timed_out,
         "failed": p.failed,
     }
 
@@ -72,6 +76,7 @@ def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
+        "kind": kind_of(trial),
         f"test_{key_of(study.spec.metric)}": trial.value,
         "parameters": trial.user_attrs.get("parameters"),
         "config": study.config(trial).model_dump(mode="json"),
@@ -91,6 +96,7 @@ def trials_csv(report: Report) -> str:
             {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
+                "kind": kind_of(trial),
                 f"test_{key_of(study.spec.metric)}": trial.value,
                 "epochs_run": epochs_of(trial),
                 "duration_s": attrs.get("duration_s"),

@@ -36,14 +36,14 @@ def judged(
     """Return what validation says of the choice; pictures of its errors go into `folder`."""
     config, task = choice.config, choice.task
     outputs, targets = _validation_told(choice, sealed, data)
-    found = measured(task, config, outputs, targets)
+    found = measured(task, config, outputs, targets, sealed.groups)
     found["outputs_sha256"] = digest(outputs)
     told = task.told(outputs).cpu().numpy()
     result: dict[str, Any] = {"validation": found}
     if config.task == "regression":
         write_residuals(folder / PLOT, data.outputs, told, np.asarray(sealed.targets))
     else:
-        result["calibration"] = _calibration(config, told, np.asarray(sealed.targets), heat)
+        result["calibration"] = _calibration(config, told, sealed, heat)
     result["mistakes"] = worst_mistakes(config, told, sealed, data, heat or 1.0)
     if not data.symbols:
         write_mistakes(folder / SHEET, sealed, result["mistakes"])
@@ -56,12 +56,13 @@ def digest(outputs: Tensor) -> str:
 
 
 def _calibration(
-    config: TrialConfig, logits: np.ndarray[Any, Any], targets: Any, heat: float | None
+    config: TrialConfig, logits: np.ndarray[Any, Any], sealed: Labelled, heat: float | None
 ) -> dict[str, Any]:
-    plain = calibration(probabilities_of(config.task, logits, 1.0), targets)
+    targets, groups = np.asarray(sealed.targets), sealed.groups
+    plain = calibration(probabilities_of(config.task, logits, 1.0), targets, groups=groups)
     found = dataclasses.asdict(plain) | {"temperature": heat}
     if heat is not None:
-        mended = calibration(probabilities_of(config.task, logits, heat), targets)
+        mended = calibration(probabilities_of(config.task, logits, heat), targets, groups=groups)
         found["mended"] = {"error": mended.error, "by_chance": mended.by_chance}
     return found
 
@@ -80,14 +81,16 @@ def compared(
         return {"trial": trial.number, "failed": baseline}
     config, task = baseline.config, baseline.task
     outputs, targets = _validation_told(baseline, sealed, data)
-    found = measured(task, config, outputs, targets)
+    found = measured(task, config, outputs, targets, sealed.groups)
     mine = choice.task.told(_validation_told(choice, sealed, data)[0])
-    gain, bounds = gained(task.name, config.metric, mine, task.told(outputs), targets)
-    kept = ("images", "loss", key_of(config.metric), "interval")
+    gain, bounds = gained(
+        task.name, config.metric, mine, task.told(outputs), targets, sealed.groups
+    )
+    kept = {"images", "groups", "loss", key_of(config.metric), "interval"}
     return {
         "trial": trial.number,
         "test": baseline.scores["test"],
-        "validation": {name: found[name] for name in kept},
+        "validation": {name: value for name, value in found.items() if name in kept},
         "gain": gain,
         "gain_interval": bounds,
         "curve": baseline.scores["curve"],

@@ -68,7 +68,9 @@ def _paired(tell: Tell, written: str, prepared: Path, device_name: str) -> Local
     task = training.task
     as_it_is, mixed = (task.metric(each, test.targets) for each in outputs)
     told, instead = (task.told(each) for each in outputs)
-    gain, interval = gained(task.name, config.metric, told, instead, test.targets.cpu())
+    gain, interval = gained(
+        task.name, config.metric, told, instead, test.targets.cpu(), data.test.groups
+    )
     worse = config.metric in MINIMISED
     beyond_chance = interval is not None and (interval[1] < 0 if worse else interval[0] > 0)
     return Locality(as_it_is, mixed, gain, interval, beyond_chance, epochs, len(test))
@@ -92,6 +94,7 @@ def _part(data: SearchData) -> SearchData:
 
     def drawn(split: Labelled, most: int) -> Labelled:
         rows = np.sort(np.random.default_rng(0).permutation(len(split))[:most])
-        return Labelled(np.asarray(split.images[rows]), split.targets[rows])
+        groups = None if split.groups is None else split.groups[rows]
+        return Labelled(np.asarray(split.images[rows]), split.targets[rows], groups)
 
     return replace(data, train=drawn(data.train, TAUGHT), test=drawn(data.test, TESTED))

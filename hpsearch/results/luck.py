@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from hpsearch.results.optimism import accuracy_optimism, expected_optimism, noise_of_hits
-from hpsearch.search.confirm import hits, verdict
+from hpsearch.search.confirm import groups_of, hits, verdict
 from hpsearch.search.confirmations import Confirmation
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.tasks import MINIMISED
@@ -19,25 +20,22 @@ NORMAL_95 = 3.92  # standard deviations across the 95 % interval of a normal sco
 def search_luck(study: OpenStudy, test: dict[str, Any] | None, images: int) -> dict[str, Any]:
     """Return what the search's best score was, and by how much luck is expected to have lifted it.
 
-    The luck with seeds is known where finalists were trained again; else that with test images
-    alone is told. `test` holds the choice's scores on so many `images`, None where they were
-    taught.
+    The luck with seeds is known where finalists were trained again and differed; else that with
+    test images alone is told, None where they do not tell. `test` holds the
+    choice's scores on so many `images`, None where they were taught.
     """
-    metric, best = study.spec.metric, study.best()
+    best = study.best()
     scores = np.array([t.value for t in study.in_state(TrialState.COMPLETE)], np.float64)
     if best is None:
         return {"complete": 0, "best": None, "trial": None, "optimism": None}
-    optimism: float | None = None
     noise = _noise_of_finalists(study)
-    luck = "test images alone" if noise is None else "seeds and test images"
-    if noise is not None:
+    luck = "seeds and test images" if noise else "test images alone"
+    if noise:
         optimism = float(expected_optimism(scores, noise))
-    elif metric == "accuracy":
-        optimism = accuracy_optimism(scores, 0.0, images)
-    elif test is not None and test["interval"] is not None:
-        low, high = test["interval"]
-        upward = -scores if metric in MINIMISED else scores
-        optimism = float(expected_optimism(upward, (high - low) / NORMAL_95))
+    elif len(scores) > 1 and np.ptp(scores) == 0:
+        optimism = None  # scores that are all alike do not tell how much luck moves them
+    else:
+        optimism = _by_images_alone(study, scores, test, images)
     return {
         "complete": len(scores),
         "best": best.value,
@@ -45,6 +43,22 @@ def search_luck(study: OpenStudy, test: dict[str, Any] | None, images: int) -> d
         "optimism": optimism,
         "luck": luck,
     }
+
+
+def _by_images_alone(
+    study: OpenStudy, scores: NDArray[np.float64], test: dict[str, Any] | None, images: int
+) -> float | None:
+    """Return the optimism from luck with test images, None where they do not tell."""
+    metric, grouped = study.spec.metric, bool(study.data_summary.get("groups"))
+    bounds = None if test is None else test["interval"]
+    if metric == "accuracy" and not grouped:
+        return accuracy_optimism(scores, 0.0, images)
+    if bounds is None:
+        return None
+    sd, middle = (bounds[1] - bounds[0]) / NORMAL_95, (bounds[0] + bounds[1]) / 2
+    if metric == "accuracy":  # as many images, each by itself, as would move it so much
+        return accuracy_optimism(scores, 0.0, min(images, middle * (1 - middle) / sd**2))
+    return float(expected_optimism(-scores if metric in MINIMISED else scores, sd))
 
 
 def _noise_of_finalists(study: OpenStudy) -> float | None:
@@ -57,7 +71,8 @@ def _noise_of_finalists(study: OpenStudy) -> float | None:
     if len(of) < 2 or max(map(len, of)) < 2:
         return None
     scores = [[c.score or 0.0 for c in one] for one in of]
-    return noise_of_hits(scores, [np.stack([hits(c) for c in one]) for one in of])
+    groups = groups_of(c for one in of for c in one)
+    return noise_of_hits(scores, [np.stack([hits(c) for c in one]) for one in of], groups)
 
 
 def confirmed(study: OpenStudy, trial_number: int) -> dict[str, Any] | None:

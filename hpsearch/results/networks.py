@@ -18,7 +18,7 @@ from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.errors import HpsearchError
 from hpsearch.results.export import package_versions
 from hpsearch.results.final_order import Order, stop_signals
-from hpsearch.results.measured import interval
+from hpsearch.results.measured import interval, sizes
 from hpsearch.results.weights import load_model, save_model
 from hpsearch.search.attempt import Attempt, Held, device_name
 from hpsearch.search.objective import recorded
@@ -157,10 +157,10 @@ def scored(
     test = resident(data.test, data, device)
     told = task.told(outputs_of(training.model, test, config))
     scores["test"] = {
-        "images": len(data.test),
+        **sizes(len(data.test), data.test.groups),
         "loss": result.test_loss,
         key: result.test_metric,
-        "interval": interval(task.name, config.metric, told, test.targets),
+        "interval": interval(task.name, config.metric, told, test.targets, data.test.groups),
     }
     return Trained(config, training.model, task, device, scores, told)
 

@@ -7,14 +7,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
+from scipy.special import chdtri, ndtr
 
-from hpsearch.search.ties import image_variance_of_hits, seed_variance
+from hpsearch.search.ties import (
+    CONFIDENCE,
+    image_variance_of_hits,
+    seed_variance,
+    sums_of_groups,
+)
 
 REACH = 10  # times the noise: a score further below the best was no rival of it
 PLACES = 60  # of the mixture that the scores are drawn from
 STEPS = 100  # of expectation and maximisation
 GRID = 250  # points of the integral
+ROUNDING = 1e-12  # of sums of squares
 
 
 def expected_optimism(scores: NDArray[np.float64], noise: ArrayLike) -> NDArray[np.float64]:
@@ -65,38 +71,62 @@ def _mixture(
     return places, weights
 
 
-def accuracy_optimism(scores: NDArray[np.float64], seed_sd: float, images: int) -> float:
+def accuracy_optimism(scores: NDArray[np.float64], seed_sd: float, images: float) -> float:
     """Return the expected optimism of the best of some accuracies `(n,)` on `images` test images.
 
-    For where nothing but scores is known, and an upper bound: the luck with images is taken for
-    each configuration's own, though much of it is shared by all, and does not make a winner.
+    For where nothing but scores is known. Luck with images is taken for each configuration's own,
+    though much of it is shared by all, and does not make a winner: so it is rather too much than
+    too little. The noise is that of the mean of the best scores that may all stand for one
+    accuracy, for the best one alone is too good to tell: at 1 it would have none. Where all may,
+    configurations of one worth are the worst case, and what their best one has above their mean is
+    luck. An upper bound near 0 and 1 (`test_simulation`).
     """
-    gap = 0.0
-    for _ in range(3):  # the best accuracy is too good to tell its own noise
-        score = float(np.clip(scores.max() - gap, 0, 1))
-        noise = float(np.sqrt(seed_sd**2 + score * (1 - score) / images))
-        gap = float(expected_optimism(scores, noise))
-    return gap
+    mean, alike = _best_alike(scores, seed_sd, images)
+    noise = np.sqrt(seed_sd**2 + mean * (1 - mean) / images)
+    told = float(expected_optimism(scores, noise))
+    return max(told, float(scores.max()) - mean) if alike == len(scores) else told
 
 
-def noise_of_hits(scores: Sequence[Sequence[float]], hits: Sequence[NDArray[Any]]) -> float:
+def _best_alike(scores: NDArray[np.float64], seed_sd: float, images: float) -> tuple[float, int]:
+    """Return the mean of the best scores that may stand for one accuracy, and how many they are.
+
+    By the chi-square test of homogeneity at 95 %.
+    """
+    ranked = np.sort(scores)[::-1]
+    counts = np.arange(1, len(ranked) + 1)
+    means = ranked.cumsum() / counts
+    squares = np.maximum((ranked**2).cumsum() - counts * means**2, 0)
+    variance = seed_sd**2 + np.clip(means * (1 - means), 0, None) / images
+    limits = chdtri(np.maximum(counts - 1, 1), 1 - CONFIDENCE)
+    alike = int(counts[squares <= limits * variance + ROUNDING].max())
+    return float(np.clip(means[alike - 1], 0, 1)), alike
+
+
+def noise_of_hits(
+    scores: Sequence[Sequence[float]],
+    hits: Sequence[NDArray[Any]],
+    groups: NDArray[np.int64] | None = None,
+) -> float:
     """Return the noise of one training's score that it does not share with other configurations.
 
     `scores` are those of each candidate, one for each seed, and `hits` its answers
     `(seeds, images)`, as for `image_variance_of_hits`. What two seeds of a candidate do differently
     from image to image is part of the variance between seeds, and is not counted again. Needs two
-    candidates, and two seeds of one of them.
+    candidates, and two seeds of one of them. `groups` `(images,)` are numbers from 0 on, where
+    images come in such.
     """
     k = len(hits)
-    between = image_variance_of_hits(hits).sum() / (k * (k - 1)) / 2
-    within = np.mean([_seeds_by_image(of) for of in hits])
+    between = image_variance_of_hits(hits, groups).sum() / (k * (k - 1)) / 2
+    within = np.mean([_seeds_by_image(of, groups) for of in hits])
     return float(np.sqrt(seed_variance(scores) + max(between - within, 0)))
 
 
-def _seeds_by_image(hits: NDArray[Any]) -> float:
+def _seeds_by_image(hits: NDArray[Any], groups: NDArray[np.int64] | None) -> float:
     """Return the variance of a candidate's mean by what its seeds do differently on each image."""
     seeds, n = hits.shape
     if seeds == 1:
         return 0.0
     around = np.asarray(hits - hits.mean(axis=1, keepdims=True, dtype=np.float64))
+    if groups is not None:
+        around = sums_of_groups(around, groups)
     return float(np.var(around, axis=0, ddof=1).sum() / (n * n * seeds))

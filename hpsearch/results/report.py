@@ -17,6 +17,7 @@ from hpsearch.results.seal_words import seal_lines
 from hpsearch.results.sections import Section, Table
 from hpsearch.results.worth import bounds_text, cost_lines, worth
 from hpsearch.search.baseline import baseline_of
+from hpsearch.search.kinds import counted, kind_of, why_none_completes
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
@@ -83,7 +84,11 @@ def _data(report: Report) -> Section:
         train, test, validation = groups
         lines.append(f"Groups: {train} train, {test} test, {validation} validation")
     if report.progress.best is None:
-        lines.append("No trial is complete yet, so there is nothing to choose.")
+        why = why_none_completes(study.trials)
+        lines.append(
+            "No trial is complete yet, so there is nothing to choose"
+            + ("." if why is None else f": {why}.")
+        )
     return Section(f"Study {study.spec.name}", lines)
 
 
@@ -182,7 +187,7 @@ def _row(metric: Metric, scores: dict[str, Any], split: str, role: str) -> tuple
         shown(metric, scores[key_of(metric)]),
         bounds_text(metric, scores.get("interval")),
         f"{scores['loss']:.4f}",
-        str(scores["images"]),
+        str(scores["images"]) + (f" of {scores['groups']} groups" if "groups" in scores else ""),
         role,
     )
 
@@ -191,21 +196,10 @@ def _worth(report: Report, final: dict[str, Any]) -> Section:
     decision = report.decision
     part = worth(report.study.spec.metric, final, report.seal.is_honest, decision.more > 0)
     lines = part.lines + cost_lines(report.study.trials, report.study.confirmations, final)
-    if groups := report.study.data_summary.get("groups"):
-        lines.insert(0, _groups_line(groups[2]))
     default = default_line(decision)
     if default is not None:
         lines.append(default)
     return Section(part.title, lines, part.table)
-
-
-def _groups_line(groups: int) -> str:
-    """Return what intervals say where images come in groups: they count images, not groups."""
-    held = "1 group" if groups == 1 else f"{groups} groups"
-    return (
-        f"Validation holds {held}: intervals tell how far the score holds for more images of "
-        f"{'it' if groups == 1 else 'them'}; for new groups it may be further off."
-    )
 
 
 def _against_search(metric: Metric, trial: FrozenTrial, final: dict[str, Any]) -> str:
@@ -240,8 +234,7 @@ def _search(report: Report) -> Section:
     spec = p.study.spec.search
     duration_s = sum(t.user_attrs.get("duration_s", 0.0) for t in p.study.trials)
     lines = [
-        f"{p.finished} of {p.budget} trials ended: {p.complete} complete, {p.pruned} pruned, "
-        f"{p.failed} failed"
+        f"{p.finished} of {p.budget} trials ended: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
         + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else ""),
         f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
@@ -305,7 +298,7 @@ def _top(report: Report) -> Section | None:
             (
                 str(t.number),
                 shown(study.spec.metric, t.value or 0),
-                t.state.name.lower(),
+                kind_of(t),
                 f"{epochs_of(t)}",
                 c.family,
                 c.backbone or f"{c.layers} x {c.filters}",

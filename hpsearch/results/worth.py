@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpsearch.results.grouped import FEWEST_GROUPS
 from hpsearch.results.sections import Section, Table
 from hpsearch.search.confirmations import Confirmation
 from hpsearch.search.progress import epochs_of
@@ -37,6 +38,7 @@ def worth(metric: Metric, final: Final, opened_once: bool, went_on: bool = False
     for what, scores in _judged(final, opened_once):
         rows.append((what, shown(metric, scores[key]), bounds_text(metric, scores["interval"])))
     lines = [
+        groups_line(final["validation"]),
         _gap_line(metric, final, then),
         _optimism_line(metric, found),
         *_gain_lines(metric, final),
@@ -63,6 +65,20 @@ def bounds_text(metric: Metric, bounds: Any, sign: str = "") -> str:
     return f"{low} to {high}" if sign else f"{low} - {high}"
 
 
+def groups_line(scores: dict[str, Any]) -> str | None:
+    """Return of how many groups images are, where they come in such, and what follows from that."""
+    groups = scores.get("groups")
+    if groups is None:
+        return None
+    held = f"{groups} group{'' if groups == 1 else 's'}, {scores['images']} images"
+    if groups < FEWEST_GROUPS:
+        return (
+            f"Validation holds {held}: with fewer than {FEWEST_GROUPS} groups no interval is "
+            "honest, and none is given; for new groups a score may be far off."
+        )
+    return f"Validation holds {held}: intervals are for new groups, and count groups, not images."
+
+
 def _gap_line(metric: Metric, final: Final, then: str) -> str | None:
     """Return how far validation is from the best score of the search, and whether chance does."""
     best, validation = (final.get("search") or {}).get("best"), final["validation"]
@@ -75,18 +91,26 @@ def _gap_line(metric: Metric, final: Final, then: str) -> str | None:
         return f"Validation is no worse than {known}: no winner's curse is seen here."
     words = f"Validation is {_size(metric, gap)} worse than the best test score{then}"
     if bounds is None:
-        return f"{words}; its images do not tell how much of that is chance."
+        told_by = "groups" if "groups" in validation else "images"
+        return f"{words}; its {told_by} do not tell how much of that is chance."
     if bounds[0] <= best <= bounds[1]:
         return (
             f"{words}, which lies within validation's interval: chance with "
-            f"{validation['images']} images is enough for that gap."
+            f"{_counted(validation)} is enough for that gap."
         )
     return f"{words}, which lies outside validation's interval: the search's score is too good."
 
 
+def _counted(scores: dict[str, Any]) -> str:
+    groups = scores.get("groups")
+    return f"{scores['images']} images" if groups is None else f"{groups} groups"
+
+
 def _optimism_line(metric: Metric, found: dict[str, Any]) -> str | None:
-    if found.get("optimism") is None or found["complete"] < 2:
+    if found.get("complete", 0) < 2:
         return None
+    if found.get("optimism") is None:
+        return "How much of the best test score is luck, its images do not tell."
     luck = found.get("luck", "test images alone")
     return (
         f"The best of {found['complete']} test scores is expected to be too good by about "

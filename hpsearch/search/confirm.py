@@ -6,7 +6,8 @@ All of it follows from what is stored, so that every worker and every report com
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,13 @@ from hpsearch.search.confirmations import Confirmation, confirm_slot
 from hpsearch.search.leases import Lease
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
-from hpsearch.search.ties import differences, image_variance_of_hits, out_of_the_race, told_apart
+from hpsearch.search.ties import (
+    alike,
+    differences,
+    image_variance_of_hits,
+    out_of_the_race,
+    told_apart,
+)
 from hpsearch.study.tasks import rank
 
 CONFIRM_SHARE = 0.25  # of a study's timeout is kept for it, at most
@@ -213,20 +220,40 @@ def _scores(study: OpenStudy, of: Sequence[Confirmation]) -> list[float]:
     return [-rank(study.spec.metric, c.score or 0.0) for c in of]
 
 
-def _by_image(of: Sequence[Sequence[Confirmation]]) -> tuple[NDArray[np.float64], int]:
-    """Return the variance of differences between means that images make, and how many there are."""
-    images: int = of[0][0].result["images"]
+def _by_image(of: Sequence[Sequence[Confirmation]]) -> tuple[NDArray[np.float64], float]:
+    """Return the variance of differences between means that images make, and how many there are.
+
+    Of images in groups, that which groups make, and how many there are of those.
+    """
+    groups = groups_of(c for one in of for c in one)
+    count: float = of[0][0].result["images"] if groups is None else alike(groups)
     if all("hits" in c.result for one in of for c in one):
-        return image_variance_of_hits([np.stack([hits(c) for c in one]) for one in of]), images
+        found = [np.stack([hits(c) for c in one]) for one in of]
+        return image_variance_of_hits(found, groups), count
     resampled = np.stack([np.mean([_floats(c.result["resampled"]) for c in one], 0) for one in of])
     scored = resampled[:, np.isfinite(resampled).all(0)]  # (k, resamples)
-    return differences(np.cov(scored)), images
+    variance = differences(np.cov(scored))
+    if groups is not None and count > 1:  # resamples of few groups vary less than samples do
+        variance = variance * (drawn := int(groups.max()) + 1) / (drawn - 1)
+    return variance, count
 
 
 def hits(confirmation: Confirmation) -> NDArray[np.bool_]:
     """Return which test images a training was right about `(N,)`; for studies by accuracy."""
     packed = np.frombuffer(base64.b64decode(confirmation.result["hits"]), np.uint8)
     return np.unpackbits(packed, count=confirmation.result["images"]).astype(np.bool_)
+
+
+def groups_of(confirmations: Iterable[Confirmation]) -> NDArray[np.int64] | None:
+    """Return the groups of the test images `(N,)` from 0 on, None where they come in none.
+
+    Trainings of one study are of the same images; those that an earlier version wrote do not say
+    their groups.
+    """
+    written = next((c.result["groups"] for c in confirmations if "groups" in c.result), None)
+    if written is None:
+        return None
+    return np.frombuffer(zlib.decompress(base64.b64decode(written)), "<u4").astype(np.int64)
 
 
 def _floats(written: str) -> NDArray[np.float32]:

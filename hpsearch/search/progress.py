@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.confirm import plan
+from hpsearch.search.kinds import kind_of
 from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
 from hpsearch.search.optuna_private import id_of
 from hpsearch.search.storage import Storage
@@ -42,8 +44,11 @@ class Progress:
     running: list[FrozenTrial]
     interrupted: int
     complete: int
-    pruned: int
+    pruned: int  # by the pruner
     failed: int
+    infeasible: int
+    diverged: int
+    timed_out: int
     epochs_run: int
     epochs_saved: int
     best: FrozenTrial | None
@@ -54,7 +59,19 @@ class Progress:
     @property
     def finished(self) -> int:
         """Trials that have ended, however they ended."""
-        return self.complete + self.pruned + self.failed
+        return sum(self.ended.values())
+
+    @property
+    def ended(self) -> dict[str, int]:
+        """Ended trials by how they ended, as `kind_of` says."""
+        return {
+            "complete": self.complete,
+            "pruned": self.pruned,
+            "infeasible": self.infeasible,
+            "diverged": self.diverged,
+            "timed out": self.timed_out,
+            "failed": self.failed,
+        }
 
 
 def progress_of(storage: Storage, name: str) -> Progress:
@@ -63,9 +80,8 @@ def progress_of(storage: Storage, name: str) -> Progress:
     study = read_stored_study(storage, name)
     assert row is not None
     epochs = study.spec.search.epochs
-    pruned = study.in_state(TrialState.PRUNED)
+    kinds = Counter(kind_of(t) for t in study.trials)
     complete = study.in_state(TrialState.COMPLETE)
-    failed = study.in_state(TrialState.FAIL)
     running = [t for t in study.trials if id_of(t) in study.held]
     confirm = _confirming(storage, study, row)
     left_s = _time_left_s(
@@ -81,10 +97,13 @@ def progress_of(storage: Storage, name: str) -> Progress:
         running=running,
         interrupted=len(study.interrupted),
         complete=len(complete),
-        pruned=len(pruned),
-        failed=len(failed),
+        pruned=kinds["pruned"],
+        failed=kinds["failed"],
+        infeasible=kinds["infeasible"],
+        diverged=kinds["diverged"],
+        timed_out=kinds["timed out"],
         epochs_run=sum(epochs_of(t) for t in study.trials),
-        epochs_saved=sum(epochs - epochs_of(t) for t in pruned),
+        epochs_saved=sum(epochs - epochs_of(t) for t in study.trials if kind_of(t) == "pruned"),
         best=study.best(),
         pruner_waits_for=_pruner_waits_for(study, len(complete)),
         time_left_s=None if row.state == DONE else left_s,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import logging
 import traceback
+import zlib
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hpsearch.data.batches import resident
@@ -98,33 +100,51 @@ def _written(attempt: Attempt, ended: Ended) -> dict[str, Any]:
     found["score"] = training.result.test_metric
     found["epoch"] = training.result.number
     found["duration_s"] = round(sum(e.duration_s for e in ended.epochs), 3)
-    return found | by_image(training, config, outputs, test.targets)
+    groups = attempt.data.test.groups
+    return found | by_image(training, config, outputs, test.targets, groups)
 
 
 def by_image(
-    training: Training, config: TrialConfig, outputs: Tensor, targets: Tensor
+    training: Training,
+    config: TrialConfig,
+    outputs: Tensor,
+    targets: Tensor,
+    groups: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return what tells how much a score moves with the choice of test images, as plain data.
 
     Of an accuracy: which images were told right, a bit each. Of another metric: its scores of
-    resamples of the images, the same resamples in every training.
+    resamples of the images, or of their groups, the same resamples in every training.
     """
     told = training.task.told(outputs)
     found: dict[str, Any] = {"images": len(targets)}
+    if groups is not None:  # numbered from 0 on; neighbours are of one group, and it packs well
+        groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        packed = zlib.compress(groups.astype("<u4").tobytes())
+        found["groups"] = base64.b64encode(packed).decode()
     if config.metric == "accuracy":
         right = (told.argmax(1) == targets).cpu().numpy()
         return found | {"hits": base64.b64encode(np.packbits(right).tobytes()).decode()}
-    scores = resampled(config, told.cpu(), targets.cpu())
+    scores = resampled(config, told.cpu(), targets.cpu(), groups)
     return found | {"resampled": base64.b64encode(scores.astype("<f4").tobytes()).decode()}
 
 
-def resampled(config: TrialConfig, told: Tensor, targets: Tensor) -> np.ndarray[Any, Any]:
-    """Return the metric of `RESAMPLES` resamples of the images `(RESAMPLES,)`."""
+def resampled(
+    config: TrialConfig, told: Tensor, targets: Tensor, groups: NDArray[np.int64] | None = None
+) -> np.ndarray[Any, Any]:
+    """Return the metric of `RESAMPLES` resamples of the images `(RESAMPLES,)`.
+
+    Where images come in `groups` `(N,)`, from 0 on, groups are drawn, with all of their images.
+    """
     images, rng = len(targets), np.random.default_rng(RESAMPLING_SEED)
+    units = images if groups is None else int(groups.max()) + 1
     measure = JUDGES[config.task, config.metric].whole
     at_once = max(1, NUMBERS_AT_ONCE // images)
     scores = []
     for start in range(0, RESAMPLES, at_once):
-        rows = rng.integers(images, size=(min(at_once, RESAMPLES - start), images))
-        scores.append(measure(told, targets, drawn(torch.from_numpy(rows), images)).numpy())
+        rows = rng.integers(units, size=(min(at_once, RESAMPLES - start), units))
+        weights = drawn(torch.from_numpy(rows), units)
+        if groups is not None:
+            weights = weights[:, torch.from_numpy(groups)]
+        scores.append(measure(told, targets, weights).numpy())
     return np.concatenate(scores)

@@ -10,6 +10,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
+from hpsearch.search.gaussian import TaughtGPSampler
 from hpsearch.study.axes import Value
 from hpsearch.study.spec import Search, StudySpec
 
@@ -40,7 +41,9 @@ def sampler_for(search: Search, slot: int) -> BaseSampler:
                 seed=seed,
             )
         if search.sampler.name == "gp":
-            return optuna.samplers.GPSampler(n_startup_trials=startup, seed=seed)
+            return TaughtGPSampler(
+                n_startup_trials=startup, seed=seed, warn_independent_sampling=False
+            )
     return optuna.samplers.RandomSampler(seed=seed)  # random; a grid's points are all given
 
 

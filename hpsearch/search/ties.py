@@ -2,7 +2,8 @@
 
 A score of a configuration moves with the seed it was trained with, and with the images that happen
 to stand in the test split. Both are taken into account; the images are the same for all candidates,
-so what they have in common falls out of a difference.
+so what they have in common falls out of a difference. Where images come in groups, which are told
+right or wrong together, it is groups that happen to stand there.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ RESAMPLES = 1000
 def told_apart(
     scores: Sequence[Sequence[float]],
     image_variance: NDArray[np.float64],
-    images: int,
+    images: float,
     confidence: float = CONFIDENCE,
 ) -> NDArray[np.bool_]:
     """Return which candidates are worse than the one of the highest mean, beyond chance `(k,)`.
 
     `scores` holds the test scores of each candidate, one for each seed; higher is better.
     `image_variance` `(k, k)` is that of a difference between two means that the choice of `images`
-    test images makes (`image_variance_of_hits`, or `differences` of resamples).
+    test images makes (`image_variance_of_hits`, or `differences` of resamples); of images in
+    groups, `images` is how many groups there are (`alike`); of a single one nothing is told apart.
 
     The rule: the variance of a difference is that between seeds, pooled over all candidates, plus
     that of images; a t-test with the degrees of freedom of F. E. Satterthwaite (1946), one-sided,
@@ -44,7 +46,7 @@ def told_apart(
     seeds = np.array([len(of) for of in scores])
     best = int(means.argmax())
     freedom = int((seeds - 1).sum())
-    if freedom == 0 or len(scores) == 1:
+    if freedom == 0 or len(scores) == 1 or images <= 1:
         return np.zeros(len(scores), np.bool_)
     by_seed = seed_variance(scores) * (1 / seeds + 1 / seeds[best])
     by_image = image_variance[best]
@@ -59,7 +61,7 @@ def told_apart(
 
 
 def out_of_the_race(
-    scores: Sequence[Sequence[float]], image_variance: NDArray[np.float64], images: int
+    scores: Sequence[Sequence[float]], image_variance: NDArray[np.float64], images: float
 ) -> NDArray[np.bool_]:
     """Return which candidates get no further seed: told apart already, at 99 % `(k,)`.
 
@@ -79,14 +81,34 @@ def seed_variance(scores: Sequence[Sequence[float]]) -> float:
     return squares / freedom if freedom else float("nan")
 
 
-def image_variance_of_hits(hits: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+def image_variance_of_hits(
+    hits: Sequence[NDArray[Any]], groups: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
     """Return the variance of differences that the choice of images makes `(k, k)`.
 
     `hits` holds `(seeds, images)` for each candidate: whether the training was right on an image,
-    or any number of which its score is the mean.
+    or any number of which its score is the mean. `groups` `(images,)` are numbers from 0 on.
     """
     means = np.stack([np.mean(of, axis=0, dtype=np.float64) for of in hits])
-    return np.asarray(differences(np.cov(means)) / means.shape[1])
+    if groups is None:
+        return np.asarray(differences(np.cov(means)) / means.shape[1])
+    sums = sums_of_groups(means - means.mean(axis=1, keepdims=True), groups)
+    return differences(np.cov(sums) * sums.shape[1] / means.shape[1] ** 2)
+
+
+def sums_of_groups(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the sums of each group `(k, groups)` of values `(k, images)`."""
+    return np.stack([np.bincount(groups, one) for one in values])
+
+
+def alike(groups: NDArray[np.int64]) -> float:
+    """Return how many groups of one size tell as much as these, whose sizes differ.
+
+    A. V. Carter and others, "Asymptotic behavior of a t-test robust to cluster heterogeneity",
+    2017: few large groups among many small ones are few.
+    """
+    sizes = np.bincount(groups).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def differences(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -122,3 +122,21 @@ def test_more_images_and_seeds_tell_more_apart() -> None:
     few = contest((0.9, 0.88), 150)[0][:, 1].mean()
     more = contest((0.9, 0.88), 150, images=3000, seeds=5)[0][:, 1].mean()
     assert few < 0.6 < 0.95 < more
+
+
+@pytest.mark.parametrize("worth", [0.005, 0.02, 0.98, 0.99, 0.995, 0.999])
+@pytest.mark.parametrize("configs", [2, 10, 100])
+def test_near_0_and_1_the_optimism_of_accuracies_is_an_upper_bound(
+    worth: float, configs: int
+) -> None:
+    scores = np.random.default_rng(0).binomial(180, worth, (200, configs)) / 180
+    gaps = scores.max(axis=1) - worth
+    told = [accuracy_optimism(one, 0.0, 180) for one in scores]
+    assert np.mean(told) > gaps.mean() - 2 * gaps.std() / np.sqrt(200)
+
+
+def test_a_best_accuracy_of_1_among_equals_is_not_told_to_be_without_luck() -> None:
+    scores = np.random.default_rng(1).binomial(180, 0.98, (100, 100)) / 180
+    told = np.mean([accuracy_optimism(one, 0.0, 180) for one in scores if one.max() == 1])
+    assert 0.018 < told < 0.03, "0.0196 is right"
+    assert accuracy_optimism(np.array([1.0]), 0.0, 180) == 0, "one trial was not chosen"
