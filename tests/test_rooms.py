@@ -53,12 +53,17 @@ def test_no_module_of_ours_is_in_an_import_cycle() -> None:
 
 def test_package_files_are_empty_so_that_a_name_has_one_home() -> None:
     for path in PACKAGE.rglob("__init__.py"):
-        assert path.read_text() == "", path
+        if path.parent != PACKAGE:  # the front door, which looks names up where they live
+            assert path.read_text() == "", path
 
 
 def test_only_the_command_line_and_child_processes_import_our_modules_late() -> None:
     for module, tree in MODULES.items():
-        if module.startswith("hpsearch.cli.") or module in CHILDREN:
+        if (
+            module.startswith("hpsearch.cli.")
+            or module in CHILDREN
+            or module == "hpsearch.__init__"
+        ):
             continue
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef):

@@ -7,10 +7,11 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from hpsearch.results.confirm import confirm_json
+from hpsearch.results.frames import trials_frame
 from hpsearch.results.report import Report, chosen, sections
 from hpsearch.results.seal_words import seal_json
 from hpsearch.search.kinds import kind_of
-from hpsearch.search.progress import Progress, epochs_of
+from hpsearch.search.progress import Progress
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.names import in_markdown, in_markdown_cell
 from hpsearch.study.tasks import key_of
@@ -85,27 +86,4 @@ def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
 
 def trials_csv(report: Report) -> str:
     """Return every trial as a row: state, scores, hyperparameters, cost."""
-    import pandas as pd  # half a second to import, and needed here alone
-
-    study = report.study
-    rows = []
-    for trial in study.sampled():
-        config = study.config(trial).model_dump(mode="json", exclude={"data", "pretrained"})
-        attrs = trial.user_attrs
-        rows.append(
-            {
-                "trial": trial.number,
-                "state": trial.state.name.lower(),
-                "kind": kind_of(trial),
-                f"test_{key_of(study.spec.metric)}": trial.value,
-                "epochs_run": epochs_of(trial),
-                "duration_s": attrs.get("duration_s"),
-                "parameters": attrs.get("parameters"),
-                "forward_flops": attrs.get("forward_flops"),
-                "device": attrs.get("device"),
-                "reason": attrs.get("reason"),
-                **config,
-            }
-        )
-    table = pd.DataFrame(rows).convert_dtypes()  # counts stay whole where some families have none
-    return str(table.to_csv(index=False))
+    return str(trials_frame(report.study).to_csv(index=False))
