@@ -28,12 +28,25 @@ from optuna.storages._cached_storage import _StudyInfo
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import Connection, Engine, Row, Table, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Table,
+    Update,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hpsearch.search.leases import Lease, LeaseLostError, is_held
+from hpsearch.search.leases import Lease, LeaseLostError
 from hpsearch.search.patience import PatientStorage
-from hpsearch.search.tables import reading
+from hpsearch.search.tables import leases, reading
 
 STUDIES: Table = models.StudyModel.__table__
 TRIALS: Table = models.TrialModel.__table__
@@ -46,6 +59,29 @@ SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
 READ_AT_ONCE = 500  # trials; databases bound the number of values in a statement
 
 Attrs = Mapping[str, Any]
+
+
+def _taken(leased: bool, ended: bool) -> Update:
+    """Return the statement that takes the row of a running trial, under its lease or without."""
+    taken = update(TRIALS).where(
+        TRIALS.c.trial_id == bindparam("id_"), TRIALS.c.state == TrialState.RUNNING
+    )
+    if leased:
+        taken = taken.where(
+            exists().where(
+                leases.c.study == bindparam("study_"),
+                leases.c.slot == bindparam("slot_"),
+                leases.c.worker == bindparam("worker_"),
+                ~leases.c.done,
+            )
+        )
+    taken = taken.values(state=bindparam("to_"))
+    return taken.values(datetime_complete=bindparam("ended_")) if ended else taken
+
+
+BOTH = (False, True)
+# Made once: making them anew for every epoch would take a tenth of a millisecond.
+TAKEN = {(leased, ended): _taken(leased, ended) for leased in BOTH for ended in BOTH}
 
 
 class TrialStore(_CachedStorage):
@@ -133,19 +169,13 @@ class TrialStore(_CachedStorage):
         self, connection: Connection, trial_id: int, state: TrialState, ended: datetime | None
     ) -> None:
         """Take the trial's row; a trial that another has ended meanwhile stays as it is."""
-        changes: dict[str, Any] = {"state": state}
-        if ended is not None:
-            changes["datetime_complete"] = ended
         lease = self._leases.get(trial_id)
-        taken = connection.execute(
-            update(TRIALS)
-            .where(
-                TRIALS.c.trial_id == trial_id,
-                TRIALS.c.state == TrialState.RUNNING,
-                *([] if lease is None else [exists().where(is_held(lease))]),
-            )
-            .values(changes)
-        )
+        given: dict[str, Any] = {"id_": trial_id, "to_": state}
+        if ended is not None:
+            given["ended_"] = ended
+        if lease is not None:
+            given |= {"study_": lease.study, "slot_": lease.slot, "worker_": lease.worker}
+        taken = connection.execute(TAKEN[lease is not None, ended is not None], given)
         if taken.rowcount == 1:
             return
         self._forget(trial_id)
