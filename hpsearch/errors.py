@@ -21,6 +21,10 @@ class StorageError(HpsearchError):
     """The storage does not answer, or is not what it should be."""
 
 
+class NoStorageError(StorageError):
+    """There is no storage at that place yet."""
+
+
 class StudyMismatchError(HpsearchError):
     """The stored study and the one at hand differ in what makes their scores comparable."""
 
@@ -57,6 +61,10 @@ class SealError(HpsearchError):
 
 class WorkerError(HpsearchError):
     """Worker processes died or kept failing, and the search could not go on."""
+
+
+class ProcessDiedError(WorkerError):
+    """A process died without a word: killed from outside, or for want of memory."""
 
 
 class RunsFolderError(HpsearchError):

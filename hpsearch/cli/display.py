@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -19,18 +21,23 @@ from rich.text import Text
 
 from hpsearch.data.findings import read_audit
 from hpsearch.results.report import hours
+from hpsearch.results.seal import opened_words
 from hpsearch.search.defaults import DEFAULT_STORAGE
 from hpsearch.search.ledger import DONE, OPEN, PAUSED
 from hpsearch.search.progress import Progress, epochs_of
+from hpsearch.search.studies import ended_at
 from hpsearch.search.url import shown_url
 from hpsearch.study.data import OUTPUTS
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import WORDS, Metric, shown
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from hpsearch.data.prepared import Prepared
     from hpsearch.results.estimate import Estimate
     from hpsearch.results.launch import Outcome, Watcher
+    from hpsearch.results.seal import Seal
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -76,7 +83,10 @@ class Display:
         """Return what a launch tells this display."""
         from hpsearch.results.launch import Watcher
 
-        return Watcher(self.decoding, self.prepared, say_estimate, self._searching, self._finishing)
+        return Watcher(
+            self.decoding, self.prepared, say_estimate, self.opened_before, self._searching,
+            self._finishing,
+        )  # fmt: skip
 
     def decoding(self, done: int, of: int) -> None:
         if self._interactive:
@@ -90,9 +100,33 @@ class Display:
             f"Study [b]{self._spec.name}[/b]: {train} train / {test} test / {validation} "
             f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
+        say_remade(prepared)
         say_skipped(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
+
+    def opened_before(self, seal: Seal, asked: bool) -> bool:
+        """Say before the search who has opened validation; return whether to open it once more.
+
+        A person at a terminal is asked; else it is opened where --open-again was said.
+        """
+        err.print(f"{escape(opened_words(seal))}.", style="yellow")
+        if asked:
+            err.print("It will be opened once more at the end (--open-again).", style="yellow")
+            return True
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            self._live.stop()
+            asked = typer.confirm(
+                "Open it once more at the end? Every report will say so.", err=True
+            )
+            if self._interactive:
+                self._live.start()
+        if not asked:
+            err.print(
+                "So it stays closed at the end of this study, whose final needs --open-again.",
+                style="yellow",
+            )
+        return asked
 
     def _searching(self, progress: Progress) -> None:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
@@ -100,9 +134,10 @@ class Display:
             if ended:
                 err.print(f"going on after {len(ended)} of {progress.budget} trials")
             self._seen = set(ended)
-        for trial in progress.study.trials:
+        best = progress.study.best_in_turn()
+        for trial in sorted(progress.study.trials, key=ended_at):
             if trial.number in ended - self._seen:
-                err.print(_ended_line(self._spec.metric, trial, progress.best))
+                err.print(_ended_line(self._spec.metric, trial, trial.number in best))
         self._seen |= ended
         if progress.state != self._state:
             self._state = progress.state
@@ -170,6 +205,8 @@ class Display:
             )
         else:
             err.print(f"\nDone in {took}.")
+        if outcome.unopened is not None:
+            err.print(f"Validation was not opened now. {escape(outcome.unopened)}", style="yellow")
         name, folder = self._spec.name, outcome.folder
         err.print(f"Files in {folder}/: " + ", ".join(sorted(p.name for p in folder.iterdir())))
         at = _storage_flag(storage)
@@ -180,6 +217,9 @@ class Display:
             (f"hpsearch launch {study_file}{at} --trials {more}", "search on"),
             (f"hpsearch report {name}{at}", "this report again"),
         ]
+        if outcome.unopened is not None:
+            again = f"hpsearch launch {study_file}{at} --open-again"
+            steps.insert(0, (again, "open validation once more, for this choice"))
         _print_steps(steps)
 
 
@@ -197,11 +237,11 @@ def _storage_flag(storage: str) -> str:
     return f" --storage {shown_url(storage)}"
 
 
-def _ended_line(metric: Metric, trial: Any, best: Any) -> str:
+def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
     state = trial.state.name.lower()
     colour = {"complete": "green", "pruned": "yellow", "fail": "red"}[state]
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
-    star = "  [b]best so far[/b]" if best is not None and best.number == trial.number else ""
+    star = "  [b]best so far[/b]" if is_best else ""
     reason = escape(f": {trial.user_attrs.get('reason', '')}") if state == "fail" else ""
     took = hours(trial.user_attrs.get("duration_s", 0.0))
     return (
@@ -249,6 +289,12 @@ def estimate_words(e: Estimate) -> str:
     if e.trials < e.budget:
         words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
     return words + "."
+
+
+def say_remade(prepared: Prepared) -> None:
+    """Say that the data had to be prepared anew, and why."""
+    if prepared.remade is not None:
+        err.print(f"{escape(prepared.remade)}: it was made anew now", style="yellow")
 
 
 def say_skipped(prepared: Prepared) -> None:

@@ -14,9 +14,10 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.cli.display import estimate_words, say_skipped, say_warnings, summary
+from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
 from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
-from hpsearch.results.seal import Seal, config_words, result_words, seal_lines
+from hpsearch.results.seal import Seal, opened_words
+from hpsearch.results.seal_words import config_words, result_words, seal_lines
 from hpsearch.results.sections import Table
 from hpsearch.results.worth import bounds_text
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
@@ -132,9 +133,8 @@ def print_status(stand: Stand) -> None:
     else:
         out.print(saved_line(p))
     _print_failures(p)
-    openings = stand.report.openings
-    sealed = "still sealed" if not openings else f"opened {openings} time(s)"
-    out.print(f"Validation: {sealed}")
+    for line in seal_lines(stand.report.seal):
+        out.print(escape(line))
 
 
 def _print_failures(p: Progress) -> None:
@@ -176,6 +176,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         f"Study [b]{spec.name}[/b]: {spec.data.source}, images {height} x {width}, "
         f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
     )
+    say_remade(prepared)
     say_skipped(prepared)
     say_warnings(spec)
     for about_data in _data_tables(prepared):
@@ -199,6 +200,10 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     for line in checked.refused:
         out.print(escape(line), style="yellow")
     out.print(estimate_words(checked.estimate))
+    if checked.seal is not None and (checked.seal.looks or checked.seal.leaks):
+        last = [f"{opened_words(checked.seal)}."] if checked.seal.looks else []
+        for line in [*last, *seal_lines(checked.seal)]:
+            out.print(escape(line), style="yellow")
     if checked.locality is not None:
         _print_locality(checked.locality, spec.metric)
     out.print(f"All is well. Start it with: hpsearch launch {study_file}")

@@ -66,8 +66,9 @@ def launch(
     with Display(spec) as display:
         if detach:
             opened = queue(
-                spec, storage, data_root=data, final=final, priority=priority,
-                decoding=display.decoding, told=display.prepared,
+                spec, storage, data_root=data, final=final, open_again=open_again,
+                priority=priority, decoding=display.decoding, told=display.prepared,
+                opened_before=display.opened_before,
             )  # fmt: skip
             display.queued(storage, opened)
             return
@@ -87,7 +88,8 @@ def launch(
             watcher=display.watcher(),
         )
     if as_json:
-        options.print_json(report_json(outcome.report) | {"folder": str(outcome.folder)})
+        came = {"folder": str(outcome.folder), "unopened": outcome.unopened}
+        options.print_json(report_json(outcome.report) | came)
         return
     print_report(outcome.report)
     display.close(outcome, study_file, storage)
@@ -146,6 +148,7 @@ def check(
     data: DataRoot = None,
     workers: options.Workers = "auto",
     device: Device = "auto",
+    storage: StorageUrl = DEFAULT_STORAGE,
     locality: Annotated[
         bool, typer.Option("--locality", help="Train twice, to see whether positions matter.")
     ] = False,
@@ -157,10 +160,11 @@ def check(
     from hpsearch.cli.display import decoding_display
     from hpsearch.cli.printed import print_check
     from hpsearch.results.check import check as check_study
+    from hpsearch.results.seal_words import seal_json
 
     with decoding_display() as decoding:
         count = options.worker_count(workers)
-        checked = check_study(spec, data, decoding, count, device, locality)
+        checked = check_study(spec, data, decoding, count, device, locality, storage)
     if as_json:
         prepared = checked.prepared
         options.print_json(
@@ -177,6 +181,7 @@ def check(
                 "estimate": asdict(checked.estimate),
                 "locality": checked.locality and asdict(checked.locality),
                 "warnings": spec.warnings(),
+                "seal": None if checked.seal is None else seal_json(checked.seal),
                 "audit": asdict(checked.audit) | {"folder": str(prepared.folder)},
                 "samples": [
                     {

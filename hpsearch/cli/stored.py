@@ -68,7 +68,8 @@ def audit(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJs
     Openings by other studies of the same data, and by deleted ones, are in it.
     """
     from hpsearch.cli.printed import print_history
-    from hpsearch.results.seal import history_json, seal_of
+    from hpsearch.results.seal import seal_of
+    from hpsearch.results.seal_words import history_json
     from hpsearch.search.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
@@ -83,14 +84,18 @@ def audit(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJs
 
 def export(
     study: StudyName,
-    trial: Annotated[int | None, typer.Option(min=0, help="This trial, not the best.")] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="This trial, not the choice.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write; else stdout.")
     ] = None,
     storage: StorageUrl = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Write the complete configuration of the best trial, or of one trial, as YAML."""
+    """Write the complete configuration of the choice, or of one trial, as YAML.
+
+    The choice is the trial that the final has measured, once it has.
+    """
+    from hpsearch.results.decision import instead_words
     from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
     from hpsearch.results.formats import trial_json
     from hpsearch.results.report import make_report
@@ -99,11 +104,16 @@ def export(
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
         made = make_report(opened, options.name_of(study))
-        chosen = chosen_trial(made.study, trial)
+        chosen = made.decision.trial if trial is None else None
+        chosen = chosen or chosen_trial(made.study, trial)
+        instead = instead_words(made.study, made.decision) if trial is None else None
         if as_json:
             text = json.dumps(trial_json(made.study, chosen), indent=2) + "\n"
         else:
-            text = exported_yaml(made.study, chosen, made.final)
+            text = exported_yaml(made.study, chosen, made.final, made.seal.is_honest)
+    if instead is not None:
+        words = f"this is the choice that the final measured, trial {chosen.number}. {instead}"
+        options.say(f"{words}: --trial {instead.split()[1]} exports it")
     if output is None:
         sys.stdout.write(text)
     else:

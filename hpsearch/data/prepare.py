@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from hpsearch.data import sealed
 from hpsearch.data.audit import audited
-from hpsearch.data.prepared import Prepared, cache_folder, read_prepared
+from hpsearch.data.digests import FORMAT, write_meta
+from hpsearch.data.prepared import CONTENTS, Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
     digits,
@@ -47,7 +48,6 @@ SOURCES: dict[SourceName, Source] = {
     ),
 }
 
-FORMAT = 4  # of the files below; another number leaves older caches alone
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 SUMMED_BYTES = 2**24  # of images summed up at a time: 16 times as much while that lasts
 LOCK_TIMEOUT_S = 3600.0
@@ -88,16 +88,36 @@ def prepare(
         made_by = f"{FORMAT} pillow {version('pillow')}"
         key = hashlib.sha256(f"{made_by}\n{options}\n{stamp}".encode()).hexdigest()[:24]
         cache = cache_folder() / "prepared"
-        if not (cache / key / "meta.json").exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / f"{key}.lock", timeout=LOCK_TIMEOUT_S):
-                if not (cache / key / "meta.json").exists():
-                    _make(data, root, source, cache, key, progress)
-        prepared = read_prepared(cache / key)
+        prepared = _read_or_make(data, root, source, cache, key, progress)
         _note_place(cache / f"{prepared.fingerprint}.is", key)
         return prepared
     except OSError as error:
         raise _explained(error) from None
+
+
+def _read_or_make(
+    data: Data, root: Path | None, source: Source, cache: Path, key: str, progress: Progress
+) -> Prepared:
+    """Return what lies in the cache, made where it is not there, or is damaged."""
+    found, damage = _readable(cache / key)
+    if found is None:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{key}.lock", timeout=LOCK_TIMEOUT_S):
+            found = _readable(cache / key)[0]
+            if found is None:
+                _make(data, root, source, cache, key, progress)
+                found = read_prepared(cache / key)
+    return replace(found, remade=damage)
+
+
+def _readable(folder: Path) -> tuple[Prepared | None, str | None]:
+    """Return the prepared data in a folder, or why it is damaged; neither where there is none."""
+    if not folder.exists():
+        return None, None
+    try:
+        return read_prepared(folder), None
+    except DataError as error:
+        return None, str(error)
 
 
 def _note_place(note: Path, key: str) -> None:
@@ -164,6 +184,8 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         if groups is not None:
             np.save(place / folder_name / "groups.npy", groups[rows])
     digest.update(repr((len(assignment.train), len(assignment.test))).encode())
+    contents = decoded.contents  # no part of the fingerprint either: it tells what was decoded
+    np.savez(place / CONTENTS, searched=contents[search], sealed=contents[assignment.validation])
     if decoded.symbols:
         # A rare symbol's own deviation would make it huge. One scale for all keeps 0 and 1 apart
         # by the root of their number, so that the channels of a place have a mean square of 1.
@@ -192,7 +214,7 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         ],
         "skipped": decoded.skipped,
     }
-    (place / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    write_meta(place, meta)
 
 
 def _counts(decoded: Decoded, rows: Indices) -> NDArray[np.int64]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from hpsearch.data.digests import check_quickly, looks_whole, read_meta
 from hpsearch.study.data import Task
 
 FINGERPRINT, KEY = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{8,64}")
+CONTENTS = "contents.npz"
 
 
 def cache_folder() -> Path:
@@ -72,13 +73,25 @@ class SearchData:
 
 
 @dataclass(frozen=True)
+class Contents:
+    """Hashes of what the examples of prepared data are at their source, one for each example.
+
+    `searched` are those of train and test, `sealed` those of validation: numbers that tell whether
+    an example is the same as another, and nothing else of it.
+    """
+
+    searched: NDArray[np.uint64]
+    sealed: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Prepared data on this machine: its folder, and all that may be told of it without opening it.
 
     `counts` gives, for each output in order, its images in train, test and validation: those of a
     class, those that have a label, all of them for a number. `totals` counts all images of the
     three, and `groups` names the groups in each, where there are any. `target_mean` and
-    `target_std` are those of `SearchData`.
+    `target_std` are those of `SearchData`. `remade` is why it had to be made anew, where it had to.
     """
 
     folder: Path
@@ -92,11 +105,19 @@ class Prepared:
     groups: tuple[tuple[str, ...], ...] = ()
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    contents: Contents | None = field(default=None, compare=False, repr=False)
+    remade: str | None = field(default=None, compare=False)
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """Return what is known of prepared data in a folder; no image is read."""
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    """Return what is known of prepared data in a folder; no image is read.
+
+    Raises DataError where something in it is not as it was written.
+    """
+    meta = read_meta(folder)
+    check_quickly(folder, meta)
+    with np.load(folder / CONTENTS) as kept:
+        contents = Contents(kept["searched"], kept["sealed"])
     channels, height, width = meta["image_shape"]
     return Prepared(
         folder=folder,
@@ -110,11 +131,15 @@ def read_prepared(folder: Path) -> Prepared:
         groups=tuple(tuple(names) for names in meta["groups"]),
         target_mean=tuple(meta["target_mean"]),
         target_std=tuple(meta["target_std"]),
+        contents=contents,
     )
 
 
 def find_prepared(fingerprint: str) -> Path | None:
-    """Return the folder on this machine of the data with a fingerprint, None where it is not."""
+    """Return the folder on this machine of the data with a fingerprint.
+
+    None where it is not, or is damaged, or was written by another version.
+    """
     prepared = cache_folder() / "prepared"
     if not FINGERPRINT.fullmatch(fingerprint):  # as databases tell it; a path is made of it
         return None
@@ -123,12 +148,17 @@ def find_prepared(fingerprint: str) -> Path | None:
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     folder = prepared / key
-    return folder if KEY.fullmatch(key) and (folder / "meta.json").exists() else None
+    return folder if KEY.fullmatch(key) and looks_whole(folder) else None
 
 
 def load_search_data(folder: Path) -> SearchData:
-    """Return **train** and **test** of prepared data, mapped into memory, not read."""
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    """Return **train** and **test** of prepared data, mapped into memory, not read.
+
+    Raises DataError where targets, groups or what is known of the data are not as they were
+    written, or a file has another size; `digests.verify` reads the images, too.
+    """
+    meta = read_meta(folder)
+    check_quickly(folder, meta, "search/")
     images = np.load(folder / "search" / "images.npy", mmap_mode="r")
     targets = np.load(folder / "search" / "targets.npy")
     groups = groups_in(folder / "search")

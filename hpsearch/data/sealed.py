@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from hpsearch.data.digests import check_quickly, read_meta
 from hpsearch.data.prepared import Labelled, groups_in
 
 FOLDER = "validation"
 
 
 def open_sealed(prepared: Path) -> Labelled:
-    """Return the validation split of prepared data."""
+    """Return the validation split of prepared data; DataError where it is not as written."""
+    check_quickly(prepared, read_meta(prepared), f"{FOLDER}/")
     folder = prepared / FOLDER
     images = np.load(folder / "images.npy", mmap_mode="r")
     return Labelled(images, np.load(folder / "targets.npy"), groups_in(folder))

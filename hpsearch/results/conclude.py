@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import NothingToChooseError
 from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
 from hpsearch.results.formats import markdown, trials_csv
 from hpsearch.results.report import Report
@@ -82,7 +81,7 @@ def _measure(
         prepared,
         device,
         folder / "model.safetensors",
-        "asked for with --open-again" if seal.mine or seal.deleted else "final choice",
+        "asked for with --open-again" if seal.looks else "final choice",
         None if unfinished is None else unfinished.id,
         threads=config.threads,
         hear=lambda epoch: finishing(trial.number, epoch),
@@ -95,10 +94,9 @@ def write_results(report: Report, folder: Path) -> None:
     """Write report, configuration and table of trials; the weights are there already."""
     study: OpenStudy = report.study
     write_whole(folder / "report.md", markdown(report))
-    number = None if report.final is None else report.final["trial"]
-    try:
-        trial = chosen_trial(study, number)
-    except NothingToChooseError:
+    trial = report.decision.trial
+    if trial is None:
         return
-    write_whole(folder / "best.yaml", exported_yaml(study, trial, report.final))
+    exported = exported_yaml(study, trial, report.final, report.seal.is_honest)
+    write_whole(folder / "best.yaml", exported)
     write_whole(folder / "trials.csv", trials_csv(report))

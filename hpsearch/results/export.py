@@ -90,8 +90,13 @@ def _nothing_to_choose(study: OpenStudy) -> str:
     )
 
 
-def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None) -> str:
-    """Return a trial's configuration as commented YAML; `final` adds the scores of the final."""
+def exported_yaml(
+    study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None, honest: bool = True
+) -> str:
+    """Return a trial's configuration as commented YAML; `final` adds the scores of the final.
+
+    `honest` says whether validation has judged nothing but this choice.
+    """
     metric = study.spec.metric
     if final is not None and final["trial"] != trial.number:
         final = None  # of another choice
@@ -119,12 +124,23 @@ def exported_yaml(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | 
     document.yaml_set_start_comment(
         f"Trial {trial.number} of study '{study.spec.name}': {score}.\n"
         "Train it again with: hpsearch train THIS_FILE (--check compares with what is recorded)\n"
-        "test selected this configuration; validation was sealed until it was chosen."
+        + _judged_words(final, honest)
     )
     text = StringIO()
     yaml = YAML()
     yaml.dump(document, text)
     return text.getvalue()
+
+
+def _judged_words(final: dict[str, Any] | None, honest: bool) -> str:
+    if final is None:
+        return "Validation has not judged this configuration."
+    if honest:
+        return "test selected this configuration; validation was sealed until it was chosen."
+    return (
+        "test selected this configuration. Validation was opened for other choices, too, so its\n"
+        "score is optimistic; 'hpsearch audit' shows which."
+    )
 
 
 def _recorded(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None) -> CommentedMap:

@@ -29,12 +29,12 @@ from hpsearch.results.measured import gained, interval, measured
 from hpsearch.results.mistakes import SHEET, worst_mistakes, write_mistakes
 from hpsearch.results.residuals import PLOT, write_residuals
 from hpsearch.results.weights import load_model, probabilities_of, save_model
+from hpsearch.search.attempt import device_name as name_of_device
 from hpsearch.search.baseline import baseline_of, trained_at_once, whole_training_s
 from hpsearch.search.objective import recorded
 from hpsearch.search.processes import Tell, device_named, in_child, user_name
 from hpsearch.search.storage import open_storage
 from hpsearch.search.studies import OpenStudy, read_stored_study
-from hpsearch.search.trials import device_name as name_of_device
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import Final
 from hpsearch.study.tasks import key_of

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 
 from hpsearch.results.confirm import confirm_json
 from hpsearch.results.report import Report, chosen, sections
+from hpsearch.results.seal_words import seal_json
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.studies import OpenStudy
 from hpsearch.study.tasks import key_of
@@ -48,9 +49,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "epochs_saved": p.epochs_saved,
         "chosen": None if choice is None else trial_json(p.study, choice),
         "confirm": confirm_json(p.study),
-        "openings": report.openings,
-        "openings_by_others": report.openings_by_others,
-        "openings_in_all": report.seal.times,
+        **seal_json(report.seal),
         "final": report.final,
     }
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
-from hpsearch.errors import RunsFolderError, StudyNotFoundError, WorkerError
+from hpsearch.errors import RunsFolderError, SealError, StudyNotFoundError, WorkerError
 from hpsearch.models.weights import check_weights
 from hpsearch.results.conclude import Finishing, conclude, write_results
 from hpsearch.results.estimate import Estimate, estimate, is_worth_it
 from hpsearch.results.queue import is_finished, open_study
 from hpsearch.results.report import Report, make_report
+from hpsearch.results.seal import OpenedBefore, as_asked, seal_of
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
 from hpsearch.search.ledger import DONE, STOPPED
@@ -35,22 +36,32 @@ WATCH_EVERY_S = 1.0  # at the storage, for the person who watches
 
 @dataclass
 class Watcher:
-    """What a launch tells while it runs; the command line draws it, a script may ignore it."""
+    """What a launch tells while it runs; the command line draws it, a script may ignore it.
+
+    `opened_before` is told before the search where others have opened this validation, and answers
+    whether to open it once more at the end.
+    """
 
     decoding: DecodingProgress = no_progress
     prepared: Callable[[Prepared], None] = lambda prepared: None
     estimated: Callable[[Estimate], None] = lambda estimate: None
+    opened_before: OpenedBefore = as_asked
     searching: Callable[[Progress], None] = lambda progress: None
     finishing: Finishing = lambda trial, epoch: None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch came to. `already_done`: nothing was left to do, and nothing was changed."""
+    """What a launch came to. `already_done`: nothing was left to do, and nothing was changed.
+
+    `unopened` is why validation was not opened for the choice though a final was wanted: others had
+    opened it, and opening it again was not asked for.
+    """
 
     report: Report
     folder: Path
     already_done: bool
+    unopened: str | None = None
 
 
 StartWorkers = Callable[[Storage, str, str], Workers]  # of a study, with their checkpoints at a URL
@@ -90,6 +101,10 @@ def launch(
         try:
             with storage_errors(storage):
                 enter_study(storage, spec, prepared)
+                seal = seal_of(storage, spec.name)
+                if final and seal.needs_asking:
+                    open_again = watcher.opened_before(seal, open_again)
+                storage.ledger.set_open_again(spec.name, open_again)
                 row = storage.ledger.study(spec.name)
                 assert row is not None
                 searched = is_finished(row, spec)
@@ -99,16 +114,20 @@ def launch(
                         watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
                     crew = _crew(storage, spec, workers, device, place)
                     _search(storage, spec.name, crew, watcher, interrupted)
-                measured = False
-                if final:
-                    measured = _conclude(
-                        storage, spec.name, prepared, device, folder, Checkpoints(place),
-                        open_again, watcher.finishing, interrupted,
-                    )  # fmt: skip
+                measured, unopened = False, None
+                try:
+                    if final:
+                        measured = _conclude(
+                            storage, spec.name, prepared, device, folder, Checkpoints(place),
+                            open_again, watcher.finishing, interrupted,
+                        )  # fmt: skip
+                except SealError as error:  # the search is over all the same
+                    unopened = str(error)
+                    storage.ledger.set_state(spec.name, DONE)
                 report = make_report(storage, spec.name)
                 if not searched or measured or not (folder / "report.md").exists():
                     write_results(report, folder)
-                return Outcome(report, folder, already_done=searched and not measured)
+                return Outcome(report, folder, searched and not measured, unopened)
         finally:
             storage.close()
 

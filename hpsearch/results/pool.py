@@ -14,16 +14,23 @@ from pathlib import Path
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import find_prepared
-from hpsearch.errors import HpsearchError, StorageError, UnreadableStudyError, WorkerError
+from hpsearch.errors import (
+    HpsearchError,
+    SealError,
+    StorageError,
+    UnreadableStudyError,
+    WorkerError,
+)
 from hpsearch.results.conclude import conclude, write_results
 from hpsearch.results.report import make_report
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.ledger import DONE, STOPPED, Waiting
+from hpsearch.search.ledger import DONE, STOPPED
 from hpsearch.search.local_workers import LocalWorkers
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.processes import check_device_name, interrupts_noted
 from hpsearch.search.progress import SUPERVISOR
 from hpsearch.search.storage import Storage, open_storage, storage_errors
+from hpsearch.search.waiting import Waiting
 from hpsearch.search.worker_list import SEEN_EVERY_S
 
 logger = logging.getLogger(__name__)
@@ -89,6 +96,8 @@ class Pool:
     def _look(self) -> None:
         waiting = self.storage.ledger.waiting()
         self._busy = bool(waiting)
+        for name in self._lacks.keys() - {study.name for study in waiting}:
+            del self._lacks[name]
         for study in waiting:
             if self.workers.study not in (None, study.name) or self.interrupted():
                 continue
@@ -180,7 +189,8 @@ class Pool:
             logger.info("study '%s': its search is over; the final begins", name)
             measured = conclude(
                 self.storage, name, self.name, prepared, self.device, folder,
-                Checkpoints(self.workers.checkpoints), interrupted=self._must_stop,
+                Checkpoints(self.workers.checkpoints), open_again=self._may_open_again(name),
+                interrupted=self._must_stop,
             )  # fmt: skip
             if measured is None:
                 return  # another pool is at it
@@ -192,9 +202,17 @@ class Pool:
             logger.info("study '%s': its final is given up, for another worker to begin", name)
         except UnreadableStudyError:
             raise  # by this version; another may bring it to its end
+        except SealError as error:  # the search is over all the same
+            logger.warning("study '%s' is done but for its final: %s", name, error)
+            self.storage.ledger.set_state(name, DONE, f"its final was not run: {error}")
+            write_results(make_report(self.storage, name), folder)
         except HpsearchError as error:
             logger.error("study '%s' cannot be concluded: %s", name, error)
             self.storage.ledger.set_state(name, STOPPED, f"it cannot be concluded: {error}")
+
+    def _may_open_again(self, name: str) -> bool:
+        row = self.storage.ledger.study(name)
+        return row is not None and row.open_again
 
     def _must_stop(self) -> bool:
         """Look after the workers while a final trains; whether it has to stop."""

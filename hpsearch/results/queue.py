@@ -8,6 +8,7 @@ from pathlib import Path
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
+from hpsearch.results.seal import OpenedBefore, as_asked, seal_of
 from hpsearch.search.ledger import DONE, StudyRow
 from hpsearch.search.storage import Storage, open_storage, storage_errors
 from hpsearch.search.studies import enter_study
@@ -20,14 +21,17 @@ def queue(
     *,
     data_root: str | Path | None = None,
     final: bool = True,
+    open_again: bool = False,
     priority: int | None = None,
     decoding: Progress = no_progress,
     told: Callable[[Prepared], None] = lambda prepared: None,
+    opened_before: OpenedBefore = as_asked,
 ) -> bool:
     """Enter a study for the workers of a storage to serve; False where it was finished before.
 
     The data is prepared here, once, so that what cannot work is known now and not tomorrow. Torch
-    is not loaded for it.
+    is not loaded for it. Whoever serves the study opens validation again only where that was asked
+    for here; `opened_before` is asked where others have opened it.
     """
     prepared = prepare(spec.data, data_root, decoding)
     told(prepared)
@@ -35,6 +39,10 @@ def queue(
     try:
         with storage_errors(storage):
             enter_study(storage, spec, prepared)
+            seal = seal_of(storage, spec.name)
+            if final and seal.needs_asking:
+                open_again = opened_before(seal, open_again)
+            storage.ledger.set_open_again(spec.name, open_again)
             row = storage.ledger.study(spec.name)
             if row is not None and is_finished(row, spec):
                 return False

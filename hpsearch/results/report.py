@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.results.confirm import confirm_section
+from hpsearch.results.decision import Decision, decided, default_line, instead_words
 from hpsearch.results.details import calibrated, learning, mistaken, per_output
 from hpsearch.results.export import cost_line
-from hpsearch.results.seal import Seal, seal_lines, seal_of
+from hpsearch.results.seal import Seal, seal_of
+from hpsearch.results.seal_words import seal_lines
 from hpsearch.results.sections import Section, Table
 from hpsearch.results.worth import bounds_text, cost_lines, worth
 from hpsearch.search.baseline import baseline_of
-from hpsearch.search.confirm import choice
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import OpenStudy
@@ -42,10 +44,10 @@ class Report:
         """Openings of this data's validation split by this study."""
         return len(self.seal.mine)
 
-    @property
-    def openings_by_others(self) -> int:
-        """Openings by others, and by studies that are deleted, of this name, too."""
-        return self.seal.times - len(self.seal.mine)
+    @cached_property
+    def decision(self) -> Decision:
+        """What is chosen, and what has happened since it was measured."""
+        return decided(self.study, self.seal)
 
     @property
     def study(self) -> OpenStudy:
@@ -95,7 +97,7 @@ def _choice(report: Report) -> Section | None:
         for name, value in study.config(trial).model_dump().items()
         if name in SHOWN or name in searched
     ]
-    wording = "Final choice" if report.final else "Best so far"
+    wording = "Final choice" if report.final else "Choice so far"
     title = f"{wording}: trial {trial.number}, {cost_line(trial)}"
     return Section(title, [], Table(("hyperparameter", "value", ""), rows))
 
@@ -135,9 +137,8 @@ SHOWN = (
 
 
 def chosen(report: Report) -> FrozenTrial | None:
-    if report.final is None:
-        return choice(report.study)
-    return next(t for t in report.study.trials if t.number == report.final["trial"])
+    """Return the trial that is chosen: the one that the final has measured, once it has."""
+    return report.decision.trial
 
 
 def _learning(report: Report) -> Section | None:
@@ -160,7 +161,7 @@ def _scores(report: Report) -> Section | None:
         )
         return Section("Scores", [selected, *seal_lines(report.seal)])
     both = final.get("train_on") == "train+test"
-    once = report.seal.times == 1
+    once = report.seal.is_honest
     rows = [_row(metric, final["train"], "train + test" if both else "train", "taught it")]
     if final["test"] is not None:
         rows.append(_row(metric, final["test"], "test", "selected it"))
@@ -187,13 +188,14 @@ def _row(metric: Metric, scores: dict[str, Any], split: str, role: str) -> tuple
 
 
 def _worth(report: Report, final: dict[str, Any]) -> Section:
-    part = worth(report.study.spec.metric, final, report.seal.times == 1)
-    baseline = baseline_of(report.study.spec, report.study.trials)
+    decision = report.decision
+    part = worth(report.study.spec.metric, final, report.seal.is_honest, decision.more > 0)
     lines = part.lines + cost_lines(report.study.trials, report.study.confirmations, final)
     if groups := report.study.data_summary.get("groups"):
         lines.insert(0, _groups_line(groups[2]))
-    if baseline is not None and baseline.number == final["trial"]:
-        lines.append("The choice is the default configuration: the search found nothing better.")
+    default = default_line(decision)
+    if default is not None:
+        lines.append(default)
     return Section(part.title, lines, part.table)
 
 
@@ -228,17 +230,9 @@ def _change(metric: Metric, difference: float) -> str:
 
 def _better_since(report: Report) -> list[str]:
     """Return what would be chosen now, where that is another trial than the one measured."""
-    now, metric = choice(report.study), report.study.spec.metric
-    if report.final is None or now is None or now.number == report.final["trial"]:
-        return []
-    measured = next(t for t in report.study.trials if t.number == report.final["trial"])
-    if rank(metric, now.value or 0.0) < rank(metric, measured.value or 0.0):
-        why = f"scored better on test since (test {shown(metric, now.value or 0.0)})"
-    else:
-        why = "would be the choice now, by its trainings with new seeds"
-    return [
-        f"Trial {now.number} {why}; 'hpsearch launch STUDY.yaml --open-again' would measure it."
-    ]
+    words = instead_words(report.study, report.decision)
+    again = "'hpsearch launch STUDY.yaml --open-again' would measure it."
+    return [] if words is None else [f"{words}; {again}"]
 
 
 def _search(report: Report) -> Section:
@@ -268,9 +262,12 @@ def _gain_line(report: Report) -> str | None:
     baseline = baseline_of(report.study.spec, report.study.trials)
     if baseline is None or baseline.value is None or choice is None or choice.value is None:
         return None
+    if report.decision.is_default:
+        return f"The choice is the default configuration, trial {baseline.number}"
     metric = report.study.spec.metric
     by, words = _change(metric, choice.value - baseline.value), f"test {WORDS[metric]}"
-    what = f"changed {words} by {by}" if metric in MINIMISED else f"gained {by} {words}"
+    changed = metric in MINIMISED or choice.value < baseline.value
+    what = f"changed {words} by {by}" if changed else f"gained {by} {words}"
     return (
         f"Tuning {what} over the default configuration (trial {baseline.number}: "
         f"{shown(metric, baseline.value)})"

@@ -8,6 +8,7 @@ from typing import Any
 from hpsearch.errors import StudyNotFoundError, UnreadableStudyError
 from hpsearch.results.formats import counts, trial_json
 from hpsearch.results.report import Report
+from hpsearch.results.seal_words import seal_json
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.progress import Progress, progress_of, why_waiting
 from hpsearch.search.storage import Storage
@@ -105,7 +106,7 @@ def stand_json(stand: Stand) -> dict[str, Any]:
         "time_left_s": p.time_left_s,
         "confirm": None if p.confirm is None else vars(p.confirm),
         "pruner_waits_for": p.pruner_waits_for,
-        "openings": stand.report.openings,
+        **seal_json(stand.report.seal),
         "checkpoint_bytes": stand.checkpoint_bytes,
         "failures": [
             {

@@ -18,12 +18,17 @@ from hpsearch.study.tasks import MINIMISED, WORDS, Metric, key_of, shown
 Final = dict[str, Any]  # what an opening showed, as `run_final` returns it
 
 
-def worth(metric: Metric, final: Final, opened_once: bool) -> Section:
-    """Return what may be believed of the final's scores, and why."""
+def worth(metric: Metric, final: Final, opened_once: bool, went_on: bool = False) -> Section:
+    """Return what may be believed of the final's scores, and why.
+
+    `went_on` says that trials have ended since, so that the search's scores are those of then.
+    """
+    then = " at that time" if went_on else ""
     key, found = key_of(metric), final.get("search") or {}
     rows = []
     if found.get("best") is not None:
-        what = f"best test score of {found['complete']} complete trial(s), trial {found['trial']}"
+        of = f"{found['complete']} complete trial(s){then}, trial {found['trial']}"
+        what = f"best test score of {of}"
         rows.append((what, shown(metric, found["best"]), ""))
     confirmed = final.get("confirm")
     if confirmed is not None:
@@ -31,7 +36,11 @@ def worth(metric: Metric, final: Final, opened_once: bool) -> Section:
         rows.append((what, shown(metric, confirmed["mean"]), ""))
     for what, scores in _judged(final, opened_once):
         rows.append((what, shown(metric, scores[key]), bounds_text(metric, scores["interval"])))
-    lines = [_gap_line(metric, final), _optimism_line(metric, found), *_gain_lines(metric, final)]
+    lines = [
+        _gap_line(metric, final, then),
+        _optimism_line(metric, found),
+        *_gain_lines(metric, final),
+    ]
     title = "How far the number can be trusted"
     header = ("score", WORDS[metric], "95 % interval")
     return Section(title, [line for line in lines if line], Table(header, rows))
@@ -54,7 +63,7 @@ def bounds_text(metric: Metric, bounds: Any, sign: str = "") -> str:
     return f"{low} to {high}" if sign else f"{low} - {high}"
 
 
-def _gap_line(metric: Metric, final: Final) -> str | None:
+def _gap_line(metric: Metric, final: Final, then: str) -> str | None:
     """Return how far validation is from the best score of the search, and whether chance does."""
     best, validation = (final.get("search") or {}).get("best"), final["validation"]
     if best is None:
@@ -62,8 +71,9 @@ def _gap_line(metric: Metric, final: Final) -> str | None:
     score, bounds = validation[key_of(metric)], validation["interval"]
     gap = score - best if metric in MINIMISED else best - score
     if gap <= 0:
-        return "Validation is no worse than the best test score: no winner's curse is seen here."
-    words = f"Validation is {_size(metric, gap)} worse than the best test score"
+        known = f"the best test score{then}"
+        return f"Validation is no worse than {known}: no winner's curse is seen here."
+    words = f"Validation is {_size(metric, gap)} worse than the best test score{then}"
     if bounds is None:
         return f"{words}; its images do not tell how much of that is chance."
     if bounds[0] <= best <= bounds[1]:

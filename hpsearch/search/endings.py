@@ -10,9 +10,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hpsearch.search.confirmations import confirmed_by
 from hpsearch.search.leases import Lease
 from hpsearch.search.ledger import STOPPED
 from hpsearch.search.storage import Storage
+from hpsearch.search.tables import CONFIRM_SLOT
 from hpsearch.search.trial_store import note
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,18 @@ def fail(
     state = _end(storage, trial, lease, TrialState.FAIL)
     _stop_if_hopeless(storage, lease.study)
     return state
+
+
+def end_hung(storage: Storage, lease: Lease, reason: str) -> None:
+    """End what a killed worker hung on: a trial, or the training of a finalist."""
+    trial = live_trial(storage, lease)
+    if trial is not None:
+        fail(storage, trial, lease, reason)
+    elif lease.slot <= CONFIRM_SLOT:
+        trial_slot, _ = confirmed_by(lease.slot)
+        trials = storage.load(lease.study).get_trials(deepcopy=False)
+        number = next(t.number for t in trials if t.user_attrs.get("slot") == trial_slot)
+        storage.confirmations.write(lease, number, {"reason": reason})
 
 
 def _end(

@@ -8,8 +8,9 @@ import time
 from types import TracebackType
 
 from hpsearch.search.leases import LEASE_S, Lease, Leases, Pulse
-from hpsearch.search.ledger import OPEN
+from hpsearch.search.ledger import OPEN, PAUSED, STOPPED
 from hpsearch.search.patience import DATABASE_ERRORS, Patience
+from hpsearch.search.tables import FINAL_SLOT
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class HeldLease:
         """Return why the trial cannot go on at this worker, None while it can."""
         if self.lost:
             return "another worker has it"
+        if self.lease.slot == FINAL_SLOT:  # it has the rest of the time, and a done study may be
+            return f"the study is {self._state}" if self._state in (PAUSED, STOPPED) else None
         if self._state != OPEN:
             return f"the study is {self._state}"
         if time.monotonic() >= self._ends_at:

@@ -9,11 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from hpsearch.search.ledger import OPEN, tick, time_left_s
+from hpsearch.search.ledger import OPEN, PAUSED, STOPPED, tick, time_left_s
 from hpsearch.search.patience import Patience, patient
 from hpsearch.search.tables import FINAL_SLOT, leases, now_s, reading, studies, workers
 
@@ -35,8 +35,8 @@ class Lease:
     attempts: int
 
 
-class LostLease(Exception):
-    """What was to be written to a trial is another worker's to write by now."""
+class LeaseLostError(Exception):
+    """Another worker has the lease, so that nothing may be written for it any more."""
 
 
 @dataclass(frozen=True)
@@ -111,21 +111,44 @@ class Leases:
 
     @patient
     def claim_final(self, study: str, worker: str) -> Lease | None:
-        """Return the lease on a study's final, None while another holds it."""
-        lease = Lease(study, FINAL_SLOT, None, worker, attempts=1)
-        free = and_(
-            leases.c.study == study,
-            leases.c.slot == FINAL_SLOT,
-            leases.c.done | (leases.c.expires_at < now_s()),
+        """Return the lease on a study's final: one whose worker died, else a new one.
+
+        None while another holds it, and while the study is paused, stopped or not there. `worker`
+        has to be a name that no other claim has: whoever lost the lease must not be taken for the
+        one that has it now, though they be one process.
+        """
+        mine = and_(leases.c.study == study, leases.c.slot == FINAL_SLOT)
+        free = and_(mine, ~leases.c.done, leases.c.expires_at < now_s())
+        goes_on = select(studies.c.name).where(
+            studies.c.name == study, studies.c.state.not_in((PAUSED, STOPPED))
         )
         try:
             with self.engine.begin() as connection:
-                row = fresh(lease)
-                if connection.execute(update(leases).where(free).values(row)).rowcount == 0:
-                    connection.execute(insert(leases).values(row))
+                if connection.execute(goes_on).first() is None:
+                    return None
+                taken = update(leases).where(free).values(taken_over(worker))
+                attempts = connection.execute(taken.returning(leases.c.attempts)).scalar()
+                lease = Lease(study, FINAL_SLOT, None, worker, attempts or 1)
+                if attempts is not None:
+                    return lease
+                again = update(leases).where(mine, leases.c.done).values(fresh(lease))
+                if connection.execute(again).rowcount == 0:
+                    connection.execute(insert(leases).values(fresh(lease)))
         except IntegrityError:
             return None
         return lease
+
+    @patient
+    def conclude(self, lease: Lease, state: str) -> bool:
+        """End the lease on a final and set its study's state; False where another has it by now."""
+        with self.engine.begin() as connection:
+            ended = update(leases).where(is_held(lease)).values(done=True)
+            if connection.execute(ended).rowcount != 1:
+                return False
+            connection.execute(
+                update(studies).where(studies.c.name == lease.study).values(state=state, note="")
+            )
+        return True
 
     @patient
     def set_trial(self, lease: Lease, trial_id: int) -> None:
@@ -246,3 +269,13 @@ def is_held(lease: Lease) -> ColumnElement[bool]:
         leases.c.worker == lease.worker,
         ~leases.c.done,
     )
+
+
+def keep(connection: Connection, lease: Lease) -> None:
+    """Prolong a lease, and keep it from changing hands until the transaction is over.
+
+    Raises LeaseLostError where another worker has it by now.
+    """
+    kept = update(leases).where(is_held(lease)).values(expires_at=now_s() + LEASE_S)
+    if connection.execute(kept).rowcount != 1:
+        raise LeaseLostError(lease.worker)

@@ -27,6 +27,7 @@ from hpsearch.search.tables import (
     reading,
     studies,
 )
+from hpsearch.search.waiting import Waiting
 from hpsearch.study.spec import StudySpec
 
 LONGEST_TICK_S = 30.0  # between two ticks; where it took longer, nobody was at work
@@ -59,6 +60,10 @@ class StudyRow:
     time_left_s: float | None  # None without a timeout
     final_s: float
     confirm_due: bool
+    searched_examples: str | None  # digests, by `examples`; None in those of before version 4
+    sealed_examples: str | None
+    continues: str | None  # the study whose seal this one shares
+    open_again: bool  # whether its final may open a seal that was opened before
 
     @cached_property
     def spec(self) -> StudySpec:
@@ -67,43 +72,6 @@ class StudyRow:
     @cached_property
     def data_summary(self) -> dict[str, Any]:
         return stored_summary(self.name, self.version, self.data_summary_json)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """An open study as a worker that looks for work sees it."""
-
-    name: str
-    edition: float  # another one where it was launched again, or deleted and made anew
-    fingerprint: str
-    unclaimed: int  # trials that nobody has begun
-    interrupted: int  # trials that are begun, and free to be taken over
-    held: int  # trials that a worker is at
-    time_is_up: bool  # for trials
-    wants_final: bool
-    confirm_due: bool  # whether finalists are to be trained again once the search is over
-    confirming: int  # finalists that a worker trains again
-    confirm_time_is_up: bool
-
-    @property
-    def has_work(self) -> bool:
-        """Whether a worker could claim a trial now."""
-        return not self.time_is_up and self.unclaimed + self.interrupted > 0
-
-    @property
-    def search_is_over(self) -> bool:
-        """Whether its budget or its time is spent, and nobody is at a trial."""
-        return not self.held and (self.time_is_up or self.unclaimed + self.interrupted == 0)
-
-    @property
-    def confirms(self) -> bool:
-        """Whether a worker might find a finalist to train again, now or later."""
-        return self.confirm_due and not self.confirm_time_is_up
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing left for workers: the search is over, finalists confirmed."""
-        return self.search_is_over and not self.confirms and not self.confirming
 
 
 @dataclass(frozen=True)
@@ -140,6 +108,7 @@ class Ledger:
             "confirm_s": 0.0,
             "confirm_due": False,
             "version": version("hpsearch"),
+            "open_again": False,
         }
         try:
             with self.engine.begin() as connection:
@@ -175,6 +144,10 @@ class Ledger:
             time_left_s=row.left,
             final_s=row.final_s,
             confirm_due=row.confirm_due,
+            searched_examples=row.searched_examples,
+            sealed_examples=row.sealed_examples,
+            continues=row.continues,
+            open_again=row.open_again,
         )
 
     @patient
@@ -275,6 +248,26 @@ class Ledger:
     def set_spec(self, name: str, spec: str) -> None:
         """Keep a study's spec, changed in what may change after its search."""
         self._update_study(name, spec=spec, version=version("hpsearch"))
+
+    @patient
+    def set_examples(self, name: str, searched: str, sealed: str) -> None:
+        """Say which examples the parts of a study's data hold, where that was not recorded yet."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                update(studies)
+                .where(studies.c.name == name, studies.c.sealed_examples.is_(None))
+                .values(searched_examples=searched, sealed_examples=sealed)
+            )
+
+    @patient
+    def set_continues(self, name: str, earlier: str) -> None:
+        """Say which earlier study shares a study's seal."""
+        self._update_study(name, continues=earlier)
+
+    @patient
+    def set_open_again(self, name: str, asked: bool) -> None:
+        """Say whether a study's final may open a seal that was opened before."""
+        self._update_study(name, open_again=asked)
 
     @patient
     def close_budget(self, name: str) -> None:

@@ -21,8 +21,9 @@ from sqlalchemy import URL
 from hpsearch.errors import HpsearchError, StorageError, UnreadableStudyError
 from hpsearch.search import endings
 from hpsearch.search.checkpoints import EVERY_S, Checkpoints
-from hpsearch.search.leases import Held
+from hpsearch.search.leases import Held, Lease
 from hpsearch.search.logs import set_up_logging
+from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.processes import SPAWN, child_environment, death, device_named, leave
 from hpsearch.search.slots import GpuSlots
 from hpsearch.search.storage import Storage, open_storage, storage_errors
@@ -36,7 +37,7 @@ REFUSED = 3  # the exit code of a worker that has said why it cannot go on
 RECYCLED = 4  # of one that asks for a fresh process in its place
 MAX_DEATHS = 10  # of each worker, in a row, while none of them gets as far as a trial
 SUPERVISE_EVERY_S = 5.0
-LOOKS_AT_HUNG, LOOKS_AT_SILENT = 2, 24  # in a row, before a worker is killed
+LOOKS_AT_HUNG, LOOKS_AT_SILENT = 4, 24  # in a row, before a worker is killed
 IDLE_LOOKS = 6  # looks in a row that are left out while no worker is at a trial
 SQLITE_WORKERS = 8  # more than that wait for each other
 TIMEOUT_GRACE_S = 30.0  # a trial past its time ends by itself, unless it hangs
@@ -225,9 +226,17 @@ class LocalWorkers:
             logger.error("worker %s is killed: %s", name, reason)
             self._alive[name].kill()
             self._alive[name].join()
-            trial = endings.live_trial(self.storage, held[name].lease) if name in held else None
-            if trial is not None:
-                endings.fail(self.storage, trial, held[name].lease, reason)
+            if name in held:
+                self._fail(held[name].lease, reason)
+
+    def _fail(self, lease: Lease, reason: str) -> None:
+        """End what a worker that was killed was at; leave it to be taken over where it cannot."""
+        try:
+            endings.end_hung(self.storage, lease, reason)
+        except DATABASE_ERRORS:
+            raise
+        except Exception:  # of a study that was deleted meanwhile, or that cannot be read
+            logger.exception("the trial of slot %d of '%s' is not ended", lease.slot, lease.study)
 
     def _hangs(self, held: Held) -> str | None:
         """Return why a trial has to be ended from outside, None where it goes on."""

@@ -22,6 +22,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 3.0
 REMIND_EVERY_S = 60.0
 DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
+PASSING = ("OperationalError", "ReadOnlySqlTransaction")  # the second: a standby, to be promoted
 # How a server that is there turns a client away; psycopg gives no code with it.
 REFUSALS = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|"
@@ -140,7 +141,7 @@ def passes(error: BaseException) -> bool:
             return True
         kind = type(cause)
         if kind.__module__.startswith("psycopg"):
-            return any(k.__name__ == "OperationalError" for k in kind.__mro__)
+            return any(k.__name__ in PASSING for k in kind.__mro__)
         if kind.__module__ == "sqlite3":
             return any(word in str(cause) for word in ("locked", "busy", "disk is full"))
     return False

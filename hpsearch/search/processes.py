@@ -12,12 +12,13 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hpsearch.errors import HpsearchError, WorkerError
+from hpsearch.errors import HpsearchError, ProcessDiedError, WorkerError
 
 # glibc gives each large buffer back to the kernel and faults it in again at the next step; kept,
 # training is 1.1 to 2 times as fast.
@@ -170,6 +171,78 @@ def leave(exitcode: int) -> NoReturn:
 Tell = Callable[[object], None]
 
 
+class Child:
+    """A function that runs in a fresh process with training's environment.
+
+    One that is named as `module:function` is imported there alone, with torch and all it needs.
+    SIGINT and SIGTERM never reach it where it is `deaf`: its parent answers them.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any] | str,
+        *arguments: Any,
+        threads: int,
+        deaf: bool = True,
+        hear: Callable[[Any], None] = lambda message: None,
+    ) -> None:
+        self.over = False
+        self._hear = hear
+        self._ended: tuple[str, Any] = ("died", None)
+        self.receiver, sender = SPAWN.Pipe(duplex=False)
+        ignored = (signal.SIGINT, signal.SIGTERM) if deaf else (signal.SIGINT,)
+        called = (sender, function, arguments, threads, ignored)
+        self.process = SPAWN.Process(target=_call, args=called)
+        with child_environment(threads, deaf_to=ignored):
+            self.process.start()
+        sender.close()
+
+    def listen(self, wait_s: float = 0.0) -> bool:
+        """Hear what it tells, waiting so long for a first word; return whether it is over."""
+        try:
+            while not self.over and self.receiver.poll(wait_s):
+                kind, content = self.receiver.recv()
+                wait_s = 0.0
+                if kind == "told":
+                    self._hear(content)
+                else:
+                    self._ended, self.over = (kind, content), True
+        except (EOFError, OSError):
+            self.over = True
+        return self.over
+
+    def result(self) -> Any:
+        """Return what the function returned, once it is over, or raise its HpsearchError.
+
+        Raises ProcessDiedError where the process ended without a word.
+        """
+        kind, content = self._ended
+        self.process.join()
+        if kind == "raised":
+            raise content
+        if kind == "died":
+            raise ProcessDiedError(f"the training process {death(self.process.exitcode or 0)}")
+        return content
+
+    def stop(self, grace_s: float) -> None:
+        """Ask it to end, and end it where that takes too long."""
+        if self.process.is_alive():
+            self.process.terminate()
+            deadline = time.monotonic() + grace_s
+            while not self.listen(LISTEN_S) and time.monotonic() < deadline:
+                pass
+            self.process.join(max(0.0, deadline - time.monotonic()))
+        self.kill()
+
+    def kill(self) -> None:
+        """End it now, and give back what it held here."""
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        self.receiver.close()
+        self.over = True
+
+
 def in_child(
     function: Callable[..., Any] | str,
     *arguments: Any,
@@ -184,38 +257,24 @@ def in_child(
     ends the child, and so does `interrupted()` turning true, as KeyboardInterrupt. SIGTERM is for
     its parent to answer, too: systemd and Slurm send it to both at once.
     """
-    receiver, sender = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=_call, args=(sender, function, arguments, threads))
-    with child_environment(threads, deaf_to=(signal.SIGINT, signal.SIGTERM)):
-        process.start()
-    sender.close()
+    child = Child(function, *arguments, threads=threads, hear=hear)
     try:
-        while True:
-            while not receiver.poll(LISTEN_S):
-                if interrupted():
-                    raise KeyboardInterrupt
-            kind, content = receiver.recv()
-            if kind == "told":
-                hear(content)
-            elif kind == "raised":
-                raise content
-            else:
-                return content
-    except EOFError:
-        process.join()
-        raise WorkerError(f"the training process {death(process.exitcode or 0)}") from None
-    except KeyboardInterrupt:
-        process.kill()
-        raise
+        while not child.listen(LISTEN_S):
+            if interrupted():
+                raise KeyboardInterrupt
+        return child.result()
     finally:
-        receiver.close()
-        process.join()
+        child.kill()
 
 
 def _call(
-    sender: Any, function: Callable[..., Any] | str, arguments: tuple[Any, ...], threads: int
+    sender: Any,
+    function: Callable[..., Any] | str,
+    arguments: tuple[Any, ...],
+    threads: int,
+    ignored: tuple[signal.Signals, ...],
 ) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ignored:
         signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     import torch

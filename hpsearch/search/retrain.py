@@ -9,27 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from hpsearch.data.batches import resident
+from hpsearch.search.attempt import Attempt, Ended, device_name
 from hpsearch.search.confirmations import confirmed_by
 from hpsearch.search.held_lease import HeldLease
 from hpsearch.search.leases import MAX_ATTEMPTS, Lease
-from hpsearch.search.objective import SavedTraining, recorded
+from hpsearch.search.objective import recorded
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.samplers import seed_of
 from hpsearch.search.ties import RESAMPLES
-from hpsearch.search.trials import (
-    LONGEST_REASON,
-    LONGEST_TRACEBACK,
-    TrialRunner,
-    device_name,
-    is_out_of_memory,
-)
+from hpsearch.search.trials import LONGEST_REASON, LONGEST_TRACEBACK, TrialRunner
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import config_from
-from hpsearch.training.loop import Interrupted, outputs_of, train
+from hpsearch.training.loop import outputs_of
 from hpsearch.training.metrics import JUDGES, drawn
 from hpsearch.training.state import Training
 
@@ -54,66 +48,57 @@ def retrain(runner: TrialRunner, lease: Lease) -> None:
         runner.storage.confirmations.write(lease, trial.number, {"reason": reason, "seed": seed})
         return
     logger.info("trial %d of '%s' is trained again, seed %d", trial.number, name, repeat + 1)
-    saved = SavedTraining(runner.checkpoints, name, lease.slot, config)
     with HeldLease(runner.storage.leases, lease) as held:
-        result = _result(runner, trial, held, saved)
+        attempt = Attempt(
+            runner.data,
+            runner.device,
+            held,
+            runner.checkpoints,
+            name,
+            lease.slot,
+            runner.stopped,
+            runner.spec.search.trial_timeout,
+            runner.epoch_over,
+        )
+        result = _result(attempt, trial.number, config)
         if result is None:
             runner.storage.leases.give_back(lease)  # does nothing where the lease was lost
         elif runner.storage.confirmations.write(lease, trial.number, result):
             logger.info("trial %d of '%s', seed %d: ended", trial.number, name, repeat + 1)
-            saved.drop()
+            attempt.drop(config)
 
 
-def _result(
-    runner: TrialRunner, trial: FrozenTrial, held: HeldLease, saved: SavedTraining
-) -> dict[str, Any] | None:
+def _result(attempt: Attempt, number: int, config: TrialConfig) -> dict[str, Any] | None:
     """Return what a training comes to, None where it is to go on at another worker."""
-    config = saved.config
-    about: dict[str, Any] = {"seed": config.seed, "device": device_name(runner.device)}
+    about: dict[str, Any] = {"seed": config.seed, "device": device_name(attempt.device)}
     try:
-        torch.set_num_threads(config.threads)
-        return about | _trained(runner, held, saved.load(runner.device))
-    except Interrupted as asked:
-        if not held.lost:
-            saved.keep(asked.training, now=True)
-            logger.info("trial %d, trained again, is given back", trial.number)
-        return None
+        ended = attempt.train(config)
+        return None if ended is None else about | _written(attempt, ended)
     except DATABASE_ERRORS:
         raise  # the storage's fault, not the training's
     except Exception as error:  # whatever it was, it is recorded, and the worker goes on
-        where = f" on {device_name(runner.device)}" if is_out_of_memory(error) else ""
-        reason = f"{type(error).__name__}{where}: {error}"[:LONGEST_REASON]
-        logger.error("trial %d, trained again, failed: %s", trial.number, reason)
-        return about | {
-            "reason": reason,
-            "traceback": traceback.format_exc()[-LONGEST_TRACEBACK:],
-        }
+        reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        logger.error("trial %d, trained again, failed: %s", number, reason)
+        trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
+        return about | {"reason": reason, "traceback": trace}
 
 
-def _trained(runner: TrialRunner, held: HeldLease, saved: SavedTraining) -> dict[str, Any]:
-    config = saved.config
-
-    def must_stop() -> bool:
-        held.batch_over()
-        return runner.stopped() or held.why_stop() is not None
-
-    for epoch, training in train(config, runner.data, runner.device, must_stop, saved.state):
-        if epoch.diverged:
-            reason = f"the loss was no finite number after epoch {epoch.number}"
-            return {"reason": reason, "curve": [recorded(e) for e in training.epochs]}
-        if epoch.number > saved.epochs:
-            held.epoch_over()
-            runner.epoch_over()
-            if epoch.number < config.epochs:
-                saved.keep(training)
-    test = resident(runner.data.test, runner.data, runner.device)
+def _written(attempt: Attempt, ended: Ended) -> dict[str, Any]:
+    """Return how a training ended, as plain data."""
+    config, training = ended.config, ended.training
+    found: dict[str, Any] = {"curve": [recorded(epoch) for epoch in ended.epochs]}
+    if config.micro_batches > 1:
+        found["micro_batches"] = config.micro_batches
+    if ended.infeasible is not None:
+        found["infeasible"] = ended.infeasible
+    if training is None:
+        return found | {"reason": ended.reason}
+    test = resident(attempt.data.test, attempt.data, attempt.device)
     outputs = outputs_of(training.model, test, config)
-    return {
-        "score": training.result.test_metric,
-        "epoch": training.result.number,
-        "curve": [recorded(e) for e in training.epochs],
-        "duration_s": round(sum(e.duration_s for e in training.epochs), 3),
-    } | by_image(training, config, outputs, test.targets)
+    found["score"] = training.result.test_metric
+    found["epoch"] = training.result.number
+    found["duration_s"] = round(sum(e.duration_s for e in ended.epochs), 3)
+    return found | by_image(training, config, outputs, test.targets)
 
 
 def by_image(

@@ -22,7 +22,7 @@ from optuna.study import Study
 from sqlalchemy import URL, Engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError
 
-from hpsearch.errors import StorageError, StudyNotFoundError
+from hpsearch.errors import NoStorageError, StorageError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmations
 from hpsearch.search.examples import Examples
 from hpsearch.search.leases import Leases
@@ -150,7 +150,7 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
     opened.callback(engine.dispose)
     with _creation_lock(url, engine):
         if not create and not inspect(engine).has_table("hpsearch_schema"):
-            raise StorageError(
+            raise NoStorageError(
                 f"{shown_url(url)} holds no studies of hpsearch; 'hpsearch launch STUDY.yaml' "
                 "makes the first, or name another storage with --storage or HPSEARCH_STORAGE"
             )
@@ -236,7 +236,7 @@ def _check_file(url: URL, create: bool) -> None:
     try:
         if not path.exists():
             if not create:
-                raise StorageError(
+                raise NoStorageError(
                     f"there is no database {path} yet; 'hpsearch launch STUDY.yaml' makes one, or "
                     "name another with --storage or HPSEARCH_STORAGE"
                 )

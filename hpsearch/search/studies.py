@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.confirmations import Confirmation
+from hpsearch.search.lineage import check_continues
 from hpsearch.search.optuna_private import id_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.stored import check_trials, readable
@@ -47,15 +48,22 @@ class OpenStudy:
 
         Of equals the one with fewer parameters comes first, then the earlier one.
         """
-        metric = self.spec.metric
-        return sorted(
-            self.in_state(TrialState.COMPLETE),
-            key=lambda t: (
-                rank(metric, t.value or 0.0),
-                t.user_attrs.get("parameters", 0),
-                t.number,
-            ),
-        )
+        return sorted(self.in_state(TrialState.COMPLETE), key=self._place)
+
+    def _place(self, trial: FrozenTrial) -> tuple[float, int, int]:
+        """Return what complete trials are ranked by; the least is the best."""
+        parameters = trial.user_attrs.get("parameters", 0)
+        return rank(self.spec.metric, trial.value or 0.0), parameters, trial.number
+
+    def best_in_turn(self) -> frozenset[int]:
+        """Return the numbers of the complete trials that were the best one when they ended."""
+        found, best = [], None
+        for trial in sorted(self.in_state(TrialState.COMPLETE), key=ended_at):
+            place = self._place(trial)
+            if best is None or place < best:
+                best = place
+                found.append(trial.number)
+        return frozenset(found)
 
     def config(self, trial: FrozenTrial) -> TrialConfig:
         """Return the complete configuration of a stored trial.
@@ -72,6 +80,12 @@ class OpenStudy:
     def sampled(self) -> list[FrozenTrial]:
         """Return the trials whose configuration is complete: they have trained or been judged."""
         return [t for t in self.trials if "parameters" in t.user_attrs]
+
+
+def ended_at(trial: FrozenTrial) -> tuple[float, int]:
+    """Return when a trial ended, and its number, for an order in which all have their place."""
+    when = trial.datetime_complete
+    return 0.0 if when is None else when.timestamp(), trial.number
 
 
 def read_stored_study(storage: Storage, name: str) -> OpenStudy:
@@ -101,8 +115,11 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
 def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     """Create a study, or make sure that the stored one of its name is the same study.
 
-    Raises StudyMismatchError with every difference where it is another one.
+    Raises StudyMismatchError with every difference where it is another one, or where it continues
+    a study on other data.
     """
+    parts = _kept(storage, prepared)
+    check_continues(storage, spec, prepared)
     row = storage.ledger.study(spec.name)
     if row is None:
         _enter_in_optuna(storage, spec)
@@ -114,6 +131,8 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "data_summary": json.dumps(_summary(prepared)),
             "trials": spec.trial_budget(),
             "timeout_s": spec.search.timeout,
+            "continues": spec.continues,
+            **parts,
         }
         if storage.ledger.enter(entered):
             return
@@ -135,10 +154,24 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
             "two cannot be compared:\n  " + "\n  ".join(differences) + "\nGive the study a new "
             "name, or put these back as they were"
         )
+    if parts:
+        storage.ledger.set_examples(spec.name, parts["searched_examples"], parts["sealed_examples"])
+    if spec.continues is not None:
+        storage.ledger.set_continues(spec.name, spec.continues)
     stored = row.spec
     if stored.final != spec.final:  # of a search that is over, too
         asked = stored.model_copy(update={"final": spec.final})
         storage.ledger.set_spec(spec.name, asked.model_dump_json())
+
+
+def _kept(storage: Storage, prepared: Prepared) -> dict[str, str]:
+    """Keep which examples the parts of prepared data hold; return the digests for a study's row."""
+    if prepared.contents is None:
+        return {}
+    return {
+        "searched_examples": storage.examples.keep(prepared.contents.searched),
+        "sealed_examples": storage.examples.keep(prepared.contents.sealed),
+    }
 
 
 def _summary(prepared: Prepared) -> dict[str, Any]:

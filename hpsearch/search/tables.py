@@ -58,6 +58,8 @@ studies = Table(
     Column("version", String(100)),  # of the hpsearch that wrote the spec; None before schema 4
     Column("searched_examples", String(64)),  # digests of train's and test's examples together, ...
     Column("sealed_examples", String(64)),  # ... and of validation's; None in those of before 4
+    Column("continues", String(100)),  # an earlier study on the same data, with which it has a seal
+    Column("open_again", Boolean, nullable=False),  # whether its final may open what was opened
 )
 
 # Which examples lie in a part of some data: a hash of each one's source, 8 bytes, sorted. They
@@ -164,6 +166,8 @@ CHANGES = {  # by the version that they start from
         "ALTER TABLE hpsearch_studies ADD COLUMN searched_examples VARCHAR(64)",
         "ALTER TABLE hpsearch_studies ADD COLUMN sealed_examples VARCHAR(64)",
         "ALTER TABLE hpsearch_studies ADD COLUMN version VARCHAR(100)",
+        "ALTER TABLE hpsearch_studies ADD COLUMN continues VARCHAR(100)",
+        "ALTER TABLE hpsearch_studies ADD COLUMN open_again BOOLEAN NOT NULL DEFAULT FALSE",
         "ALTER TABLE hpsearch_openings ADD COLUMN key VARCHAR(64)",
         "ALTER TABLE hpsearch_openings ADD COLUMN examples VARCHAR(64)",
         "CREATE UNIQUE INDEX hpsearch_openings_key ON hpsearch_openings (key)",

@@ -21,14 +21,22 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import ColumnElement, Connection, Engine, exists
+from sqlalchemy import Connection, Engine, bindparam, exists
 
 from hpsearch.search import optuna_private as private
-from hpsearch.search.leases import Lease, LostLease, is_held
+from hpsearch.search.leases import Lease, LeaseLostError
 from hpsearch.search.optuna_private import Attrs, Changes
 from hpsearch.search.patience import PatientStorage
-from hpsearch.search.tables import reading
+from hpsearch.search.tables import leases, reading
 from hpsearch.search.trial_cache import StudyRead, TrialCache
+
+UNDER_LEASE = exists().where(
+    leases.c.study == bindparam("study_"),
+    leases.c.slot == bindparam("slot_"),
+    leases.c.worker == bindparam("worker_"),
+    ~leases.c.done,
+)
+TAKING = {False: private.Taking(), True: private.Taking(UNDER_LEASE)}  # by whether under a lease
 
 
 class TrialStore(BaseStorage):
@@ -61,7 +69,7 @@ class TrialStore(BaseStorage):
     def held(self, trial_id: int, lease: Lease | None = None) -> Iterator[None]:
         """Within the block no other process writes to a trial: its worker has the lease.
 
-        What is written once the lease is lost raises LostLease.
+        What is written once the lease is lost raises LeaseLostError.
         """
         if lease is not None:
             self._leases[trial_id] = lease
@@ -180,13 +188,15 @@ class TrialStore(BaseStorage):
     ) -> None:
         """Take the trial's row; a trial that another has ended meanwhile stays as it is."""
         lease = self._leases.get(trial_id)
-        only: list[ColumnElement[bool]] = [] if lease is None else [exists().where(is_held(lease))]
-        if private.lock_trial(connection, trial_id, ends_as, only):
+        given: dict[str, Any] = {}
+        if lease is not None:
+            given = {"study_": lease.study, "slot_": lease.slot, "worker_": lease.worker}
+        if TAKING[lease is not None].take(connection, trial_id, ends_as, given):
             return
         self._forget(trial_id)
         state = private.state_of(connection, trial_id)
         if lease is not None and (state is None or not state.is_finished()):
-            raise LostLease(f"the trial of slot {lease.slot} of '{lease.study}'")
+            raise LeaseLostError(f"the trial of slot {lease.slot} of '{lease.study}'")
         if state is None:
             raise KeyError(f"there is no trial with id {trial_id} any more")
         raise UpdateFinishedTrialError(f"the trial with id {trial_id} is {state.name.lower()}")

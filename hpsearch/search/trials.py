@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +19,16 @@ from hpsearch.models.cost import Cost, cost
 from hpsearch.models.head import ImageShape
 from hpsearch.models.limits import device_memory_bytes, infeasible
 from hpsearch.search import endings
+from hpsearch.search.attempt import (
+    TOO_LONG,
+    Watch,
+    device_name,
+    free_memory,
+    in_parts,
+    is_out_of_memory,
+    no_memory,
+    took_too_long,
+)
 from hpsearch.search.baseline import (
     BASELINE_SLOT,
     baseline_of,
@@ -30,7 +38,7 @@ from hpsearch.search.baseline import (
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.confirm import CONFIRM_SHARE
 from hpsearch.search.held_lease import HeldLease
-from hpsearch.search.leases import MAX_ATTEMPTS, Lease, LostLease
+from hpsearch.search.leases import MAX_ATTEMPTS, Lease, LeaseLostError
 from hpsearch.search.objective import SavedTraining, objective
 from hpsearch.search.optuna_private import id_of, study_id_of
 from hpsearch.search.patience import DATABASE_ERRORS
@@ -43,7 +51,6 @@ from hpsearch.training.loop import Interrupted
 
 logger = logging.getLogger(__name__)
 
-MICRO_BATCHES = 4  # a batch is cut into so many where the whole one does not fit into memory
 FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
 BASELINE_MOST = 2.0  # times that is kept for the baseline beside it, at most
 FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
@@ -106,7 +113,8 @@ class TrialRunner:
             if found is not None:
                 return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
             saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
-            watched = _Watched(self, held, saved.load(self.device).trained_s)
+            saved.load(self.device)
+            watch = Watch(held, self.stopped, self.spec.search.trial_timeout, saved.trained_s)
 
             def epoch_over() -> None:
                 held.epoch_over()
@@ -119,12 +127,12 @@ class TrialRunner:
                 self.data,
                 self.device,
                 saved,
-                watched.must_stop,
+                watch.must_stop,
                 epoch_over,
             )
         except Interrupted as asked:
             assert saved is not None
-            return self._interrupted(trial, held, saved, asked, watched.why)
+            return self._interrupted(trial, held, saved, asked, watch.why)
         except optuna.TrialPruned as pruned:
             state = endings.prune(self.storage, trial, held.lease, str(pruned))
         except UpdateFinishedTrialError:  # the lease ran out in an outage, and another was quicker
@@ -132,7 +140,7 @@ class TrialRunner:
                 "trial %d of '%s' was ended by another worker", trial.number, self.spec.name
             )
             return self.storage.optuna.get_trial(id_of(trial)).state
-        except (*DATABASE_ERRORS, LostLease):
+        except (*DATABASE_ERRORS, LeaseLostError):
             raise  # not the trial's fault: another worker takes it over, or has
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
             if not is_out_of_memory(error):
@@ -157,7 +165,8 @@ class TrialRunner:
         """Keep what there is of a trial and give it back; end it where it took too long."""
         if why == TOO_LONG:
             saved.drop()
-            reason = f"it took longer than search.trial_timeout, {self.spec.search.trial_timeout} s"
+            assert self.spec.search.trial_timeout is not None
+            reason = took_too_long(self.spec.search.trial_timeout)
             return endings.prune(self.storage, trial, held.lease, reason, "trial_timeout")
         if not held.lost:
             saved.keep(asked.training, now=True)
@@ -173,22 +182,18 @@ class TrialRunner:
 
     def _without_memory(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState:
         """Try once more with smaller parts of a batch; then the trial is infeasible here."""
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if config.micro_batches == 1 and config.batch_size > 1:
+        free_memory(self.device)
+        smaller = in_parts(config)
+        if smaller is not None:
             logger.warning(
                 "trial %d of '%s' ran out of memory; again, a batch in %d parts",
                 trial.number,
                 self.spec.name,
-                MICRO_BATCHES,
+                smaller.micro_batches,
             )
-            note(trial, {"micro_batches": min(MICRO_BATCHES, config.batch_size)})
+            note(trial, {"micro_batches": smaller.micro_batches})
             return self._train(trial, held)
-        reason = (
-            f"out of memory on {device_name(self.device)}, even with a batch of "
-            f"{config.batch_size} in {config.micro_batches} part(s)"
-        )
+        reason = no_memory(config, self.device)
         return endings.prune(self.storage, trial, held.lease, reason, "memory")
 
     def _note_worker(self, trial: Trial) -> None:
@@ -274,42 +279,3 @@ class TrialRunner:
             | self._about_worker(),
             system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
         )
-
-
-TOO_LONG = "it takes too long"
-
-
-class _Watched:
-    """Asks, between two batches, whether a trial has to stop, and remembers why."""
-
-    def __init__(self, runner: TrialRunner, held: HeldLease, trained_s: float) -> None:
-        self._runner = runner
-        self._held = held
-        self._began = time.monotonic() - trained_s
-        self.why = ""
-
-    def must_stop(self) -> bool:
-        self._held.batch_over()
-        limit = self._runner.spec.search.trial_timeout
-        if self._runner.stopped():
-            self.why = "its worker was asked to stop"
-        elif limit is not None and time.monotonic() - self._began > limit:
-            self.why = TOO_LONG
-        else:
-            self.why = self._held.why_stop() or ""
-        return bool(self.why)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that a training does not fit into the memory of its device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "allocate memory" in said or "out of memory" in said
-    )
-
-
-def device_name(device: torch.device) -> str:
-    """Return what a trial records of its device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -11,17 +11,19 @@ from importlib.metadata import version
 import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
-from hpsearch.errors import StudyMismatchError, StudyNotFoundError, UnreadableStudyError
+from hpsearch.errors import DataError, HpsearchError, StudyMismatchError, StudyNotFoundError
 from hpsearch.search import confirm
+from hpsearch.search.attempt import device_name
 from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.leases import Lease, LostLease
-from hpsearch.search.ledger import DONE, STOPPED, Waiting
+from hpsearch.search.leases import Lease, LeaseLostError
+from hpsearch.search.ledger import DONE, STOPPED
 from hpsearch.search.memory import MemoryWatch
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.retrain import retrain
 from hpsearch.search.storage import Storage
 from hpsearch.search.tables import CONFIRM_SLOT
-from hpsearch.search.trials import TrialRunner, device_name
+from hpsearch.search.trials import TrialRunner
+from hpsearch.search.waiting import Waiting
 from hpsearch.search.worker_list import SEEN_EVERY_S
 from hpsearch.training.precision import faster_precision
 
@@ -91,13 +93,13 @@ class Worker:
 
     def _next(self) -> Lease | None:
         """Return a lease on what is due, a trial or a finalist; None where this worker has none."""
-        for study in self.storage.ledger.waiting():
+        waiting = self.storage.ledger.waiting()
+        self._forget_all_but({study.name for study in waiting})
+        for study in waiting:
             if self.only not in (None, study.name):
                 continue
             try:
                 lease = self._claim(study)
-            except DATABASE_ERRORS:
-                raise
             except Exception as error:  # whatever is wrong with it, others are served
                 self._pass_over(study.name, study.edition, error)
                 continue
@@ -121,30 +123,37 @@ class Worker:
                 retrain(runner, lease)
             else:
                 runner.run(lease)
-        except LostLease as lost:
+        except LeaseLostError as lost:
             logger.info("%s is another worker's, or deleted, by now; it is given up", lost)
         except Exception as error:
-            if self.storage.ledger.study(lease.study) is None:
-                logger.info("study '%s' was deleted; its trial is given up", lease.study)
-                return
-            if isinstance(error, DATABASE_ERRORS):
-                raise
             self._pass_over(lease.study, edition, error)
             self.storage.leases.expire_worker(self.name)  # another may have more luck with it
+        else:
+            self._lacks.pop(lease.study, None)
 
     def _pass_over(self, study: str, edition: float, error: Exception) -> None:
-        """Leave a study alone for a while; one that serves no other raises the error."""
-        if self.only is not None:
+        """Leave a study alone for a while with which something went wrong.
+
+        Raises the error where it is the database's, or no other study is served.
+        """
+        if self.storage.ledger.study(study) is None:
+            logger.info("study '%s' was deleted", study)
+            return
+        if self.only is not None or isinstance(error, DATABASE_ERRORS):
             raise error
         before = self._lacks.get(study)
-        if isinstance(error, UnreadableStudyError):
-            why = str(error)
-        else:
-            why = f"{type(error).__name__}: {error}"
+        said = isinstance(error, HpsearchError)  # all there is to say, without a traceback
+        why = str(error) if said else f"{type(error).__name__}: {error}"
         if before is None or before.why != why:
-            trace = None if isinstance(error, UnreadableStudyError) else error
+            trace = None if said else error
             logger.error("study '%s' is passed over: %s", study, why, exc_info=trace)
         self._lack(study, edition, why, TRY_AGAIN_S)
+
+    def _forget_all_but(self, studies: set[str]) -> None:
+        """Keep nothing of studies that are done, deleted or paused."""
+        for kept in (self._runners, self._lacks):
+            for study in kept.keys() - studies:
+                del kept[study]
 
     def _lack(self, study: str, edition: float, why: str, for_s: float) -> None:
         """Note why a study is not served here, and tell the others at once."""
@@ -178,7 +187,7 @@ class Worker:
             return True
         try:
             self._runners[study.name] = (study.edition, self._hire(study))
-        except (StudyMismatchError, StudyNotFoundError) as error:
+        except (DataError, StudyMismatchError, StudyNotFoundError) as error:
             if lack is None or lack.why != str(error):
                 logger.info("study '%s' waits for another worker: %s", study.name, error)
             self._lack(study.name, study.edition, str(error), for_s=0.0)

@@ -13,6 +13,9 @@ from hpsearch.search.tables import now_s, reading, workers
 
 SEEN_EVERY_S = 45.0
 GONE_AFTER_S = 120.0  # without a sign of life
+# After a machine's sleep or a long outage a worker goes on under its name: a supervisor takes one
+# that is not in the list for dead.
+FORGOTTEN_AFTER_S = 7 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class WorkerList:
 
     @patient
     def enter(self, name: str, device: str, version: str) -> None:
-        """Enter this process; those that were not heard of for long leave the list."""
+        """Enter this process; those that were not heard of for a week leave the list."""
         with self.engine.begin() as connection:
-            gone = workers.c.seen_at < now_s() - GONE_AFTER_S
+            gone = workers.c.seen_at < now_s() - FORGOTTEN_AFTER_S
             connection.execute(delete(workers).where(gone | (workers.c.name == name)))
             connection.execute(
                 insert(workers).values(

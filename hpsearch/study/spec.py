@@ -157,7 +157,11 @@ def is_name(text: str) -> bool:
 
 
 class StudySpec(Section):
-    """A whole study: what its user wrote, every default filled in."""
+    """A whole study: what its user wrote, every default filled in.
+
+    It `continues` an earlier study on the same data with another space or budget: both have one
+    seal, and what the earlier one has opened is open.
+    """
 
     name: Annotated[str, Field(pattern=NAME)]
     data: Data
@@ -166,6 +170,15 @@ class StudySpec(Section):
     pretrained: Pretrained = Pretrained()
     confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
     final: Final = Final()
+    continues: Annotated[str, Field(pattern=NAME)] | None = None
+
+    @model_validator(mode="after")
+    def _continues_another(self) -> StudySpec:
+        if self.continues == self.name:
+            raise ValueError(
+                "continues: a study does not continue itself; launching it again goes on with it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> StudySpec:
@@ -247,9 +260,9 @@ class StudySpec(Section):
 
         Budgets and the place of the data are left out: they may change between launches. So is
         `max_parameters`, which decides what is trained, but not what a training comes to, and
-        `confirm` and `final`, which come after all of them.
+        `confirm` and `final`, which come after all of them, and what it `continues`.
         """
-        written = self.model_dump(mode="json", exclude={"confirm", "final"})
+        written = self.model_dump(mode="json", exclude={"confirm", "final", "continues"})
         for section, key in (
             ("data", "root"),
             ("data", "download"),

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -186,6 +188,31 @@ def test_a_study_is_queued_paused_resumed_finished_and_deleted(folder: Path) -> 
     hpsearch(folder, "delete", "queued", "--yes")
     assert "studies here: tiny" in hpsearch(folder, "status", "queued", code=1).stderr
     assert "is done" in hpsearch(folder, "pause", "tiny", code=1).stderr
+
+
+def test_a_study_of_a_newer_version_is_listed_audited_and_deleted(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "later.yaml").write_text(STUDY.replace("tiny", "later"))
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    hpsearch(tmp_path, "launch", "later.yaml", "--detach")
+    with sqlite3.connect(tmp_path / "runs/hpsearch.db") as connection:
+        connection.execute(
+            "UPDATE hpsearch_studies SET spec = replace(spec, '\"search\":{', "
+            "'\"search\":{\"tomorrow\":1,'), version = '99.1' WHERE name = 'tiny'"
+        )
+    connection.close()
+    shown = hpsearch(tmp_path, "status").stdout
+    assert "unreadable" in shown and "later" in shown and "open" in shown
+    assert "unknown key 'tomorrow'" in flowing(shown) and "hpsearch 99.1" in flowing(shown)
+    listed = json.loads(hpsearch(tmp_path, "status", "--json").stdout)
+    assert [study["study"] for study in listed["studies"]] == ["later"]
+    assert [study["name"] for study in listed["unreadable"]] == ["tiny"]
+    for command in (["status", "tiny"], ["report", "tiny"], ["export", "tiny"]):
+        assert "unknown key 'tomorrow'" in hpsearch(tmp_path, *command, code=1).stderr
+    assert "validation accuracy" in hpsearch(tmp_path, "audit", "tiny").stdout
+    hpsearch(tmp_path, "delete", "tiny", "--yes")
+    assert "unreadable" not in hpsearch(tmp_path, "status").stdout
 
 
 def flowing(shown: str) -> str:

@@ -16,6 +16,7 @@ from hpsearch.data.findings import Audit, Finding, read_audit
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
 from hpsearch.data.sealed import open_sealed
+from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded
 from hpsearch.data.split import Assignment
 from hpsearch.errors import DataError
@@ -34,7 +35,7 @@ def made(copies: dict[int, int], targets: NDArray[Any] | None = None, **more: An
     for copy, original in copies.items():
         images[copy] = images[original]
     targets = np.arange(100) % 2 if targets is None else targets
-    return Decoded(images, targets, ("cat", "dog"), **more)
+    return Decoded(images, targets, ("cat", "dog"), hashes_of_rows(images), **more)
 
 
 def look(

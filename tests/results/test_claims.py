@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -20,27 +21,34 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search import made_studies
 from search.made_studies import spec_of
 
-from hpsearch.results.formats import markdown
+from hpsearch.data.prepared import Contents, Prepared
+from hpsearch.results.export import exported_yaml
+from hpsearch.results.formats import as_json, markdown
 from hpsearch.results.intervals import wilson_interval
-from hpsearch.results.report import make_report
+from hpsearch.results.report import Report, make_report
 from hpsearch.search.confirm import plan
 from hpsearch.search.confirmations import confirm_slot
 from hpsearch.search.storage import Storage, open_storage
 from hpsearch.search.studies import enter_study, read_stored_study
+from hpsearch.search.tables import openings
 from hpsearch.study.spec import StudySpec
 
 IMAGES = 20
-STUDIES = ("mine", "other")
+STUDIES = ("earlier", "mine", "other")
 names = itertools.count()
 
 # Every claim that a report may make has to come up, or the test would not be one of it.
 CLAIMS = (
     "opened once.", "optimistic", "still sealed", "that is deleted", "judged it, once",
     "seen by nothing before", "not measured to the end", "scored better on test since",
-    "Best so far", "identical to the search", "Trained on train and test", "which lies within",
+    "Choice so far", "identical to the search", "Trained on train and test", "which lies within",
     "score is too good", "is no worse than the best", "it was worth it.", "was not worth it",
     "that may be chance", "do not tell whether by luck", "could not be trained beside",
-    "The choice is the default", "would be the choice now", "is told apart from the others",
+    "The choice is the default", "The choice that was measured is the default",
+    "the search found nothing better", "did not stand out with new seeds", "at that time",
+    "of its examples; a picture", "which showed", "which this one continues", "Leak: ",
+    "has to be asked for", "and count as all", "is not known",
+    "would be the choice now", "is told apart from the others",
     "cannot be told apart", "No finalist could be confirmed", "is the only candidate",
     "one seed does not tell", "out of the race after", "no score with one seed",
     "The best trial of the search scored", "with new seeds its mean is",
@@ -48,13 +56,13 @@ CLAIMS = (
 
 
 def steps(rng: Random) -> list[tuple[str, Any]]:
-    """Return what happens to two studies of the same data; close scores, so that all can win."""
+    """Return what happens to three studies; close scores, so that all can win."""
     found: list[tuple[str, Any]] = []
     if rng.random() < 0.4:  # three finalists, of which the first is far better with new seeds
         found += [("trial", ("mine", score, TrialState.COMPLETE)) for score in (0.9, 0.8, 0.7)]
         found.append(("confirm", ("mine", [1.0, 0.15, 0.2] * 3, rng.choice([3, 9]))))
     for _ in range(rng.randrange(14 - len(found))):
-        study = rng.choice(["mine", "mine", "mine", "other"])
+        study = rng.choice(["mine"] * 6 + ["other", "other", "earlier"])
         what = rng.choices(["trial", "confirm", "open", "delete"], [6, 3, 4, 1])[0]
         if what == "trial":
             state = rng.choice([*[TrialState.COMPLETE] * 3, TrialState.PRUNED, TrialState.FAIL])
@@ -73,11 +81,51 @@ def steps(rng: Random) -> list[tuple[str, Any]]:
             measured = rng.random() < 0.8
             scores = [rng.randrange(8, IMAGES + 1) / IMAGES for _ in range(2)]
             baseline = rng.choice(["failed", *["measured"] * 4])
-            found.append((what, (study, measured, *scores, baseline, 0.1, bounds,
-                                 rng.random() < 0.2)))  # fmt: skip
+            found.append((what, (study, measured, rng.random() < 0.9, *scores, baseline, 0.1,
+                                 bounds, rng.random() < 0.2)))  # fmt: skip
+            if rng.random() < 0.3:  # and the search goes on
+                found.append(("trial", (study, rng.randrange(14, IMAGES + 1) / IMAGES,
+                                        TrialState.COMPLETE)))  # fmt: skip
         else:
             found.append((what, (study,)))
     return found
+
+
+@dataclass(frozen=True)
+class Known:
+    """Data as a plain list of what its examples are; nothing of hashes, arrays or digests."""
+
+    fingerprint: str
+    searched: list[int]
+    sealed: list[int]
+
+    def prepared(self) -> Prepared:
+        contents = Contents(np.array(self.searched, np.uint64), np.array(self.sealed, np.uint64))
+        return dataclasses.replace(
+            made_studies.PREPARED, fingerprint=self.fingerprint, contents=contents
+        )
+
+
+def data_of(rng: Random, number: int) -> dict[str, Known]:
+    """Return the data of three studies: one's examples lie in another's in every way they can."""
+    everything = [number * 1000 + i for i in range(300)]
+    searched, sealed = everything[:180], everything[180:200]
+    if rng.random() < 0.3:  # the same picture in two parts
+        twice = rng.randrange(1, 8)
+        searched[:twice] = sealed[:twice]
+    if rng.random() < 0.2:
+        sealed[0] = sealed[1]  # and twice in one
+    mine = Known(f"{number:064d}", searched, sealed)
+    earlier = dataclasses.replace(mine, fingerprint=rng.choice(["1", "0"]) + f"{number:063d}")
+    shared = rng.randrange(1, 20)
+    in_part = rng.sample(sealed, shared) + everything[200 : 220 - shared]
+    others = [
+        mine,
+        dataclasses.replace(mine, fingerprint=f"2{number:063d}"),
+        Known(f"3{number:063d}", everything[:180], everything[200:220]),
+        *[Known(f"4{number:063d}", everything[:180], in_part)] * 3,
+    ]
+    return {"mine": mine, "earlier": earlier, "other": rng.choice(others)}
 
 
 def curve_of(score: float) -> list[dict[str, Any]]:
@@ -85,21 +133,37 @@ def curve_of(score: float) -> list[dict[str, Any]]:
     return [losses | {"epoch": 1, "train_metric": score, "test_metric": score, "duration_s": 1.0}]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An opening as it was made; `examples` is None where they were not recorded."""
+
+    study: str
+    age: int
+    result: dict[str, Any] | None
+    fingerprint: str
+    examples: list[int] | None
+
+    def shown(self, data: Known) -> list[bool]:
+        """Return which of the sealed examples of some data it showed."""
+        if self.fingerprint == data.fingerprint:
+            return [True] * len(data.sealed)
+        return [example in (self.examples or []) for example in data.sealed]
+
+
 @dataclass
 class World:
     """A ledger and, beside it, what was done to it."""
 
     storage: Storage
-    fingerprint: str
+    data: dict[str, Known]
     specs: dict[str, StudySpec]
     trials: dict[str, list[FrozenTrial]] = field(default_factory=dict)
-    openings: list[tuple[str, int, dict[str, Any] | None]] = field(default_factory=list)
+    openings: list[Opened] = field(default_factory=list)
     confirmed: dict[str, list[tuple[int, float | None]]] = field(default_factory=dict)
     ages: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STUDIES, 0))
 
     def enter(self, study: str) -> None:
-        prepared = dataclasses.replace(made_studies.PREPARED, fingerprint=self.fingerprint)
-        enter_study(self.storage, self.specs[study], prepared)
+        enter_study(self.storage, self.specs[study], self.data[study].prepared())
         self.trials[study] = []
         self.confirmed[study] = []
 
@@ -145,15 +209,20 @@ class World:
         complete = [t for t in self.trials[study] if t.state == TrialState.COMPLETE]
         return max(complete, key=lambda t: t.value or 0, default=None)
 
-    def open(self, study: str, measured: bool, *result: Any) -> None:
-        best, name = self.best(study), self.specs[study].name
+    def open(self, study: str, measured: bool, recorded: bool, *result: Any) -> None:
+        best, name, data = self.best(study), self.specs[study].name, self.data[study]
         if best is None:
             return
-        made = self.storage.openings.write(name, self.fingerprint, best.number, "me", "why")
+        made = self.storage.openings.write(name, data.fingerprint, best.number, "me", "why")
+        if not recorded:  # as versions did that knew of no examples
+            with self.storage.openings.engine.begin() as connection:
+                old = openings.update().where(openings.c.id == made).values(examples=None)
+                connection.execute(old)
         found = self.result(study, best, *result) if measured else None
         if found is not None:
             self.storage.openings.write_result(made, found)
-        self.openings.append((study, self.ages[study], found))
+        examples = data.sealed if recorded else None
+        self.openings.append(Opened(study, self.ages[study], found, data.fingerprint, examples))
 
     def result(
         self,
@@ -183,8 +252,8 @@ class World:
             "validation": scored(validation)
             | {"confusion": [[1, 0], [0, 1]], "per_class": [PER_CLASS] * 2},
             "config": {"threads": 1},
-            "search": {"complete": complete, "best": best.value, "trial": best.number,
-                       "optimism": 0.0123},
+            "search": {"complete": complete, "trials": len(self.trials[study]),
+                       "best": best.value, "trial": best.number, "optimism": 0.0123},
             "baseline": beside if best.number else None,
         }  # fmt: skip
 
@@ -215,17 +284,25 @@ def test_a_report_of_a_random_ledger_claims_nothing_that_is_not_in_it(ledger: St
         number = next(names)
         space = {"filters": {"low": 8, "high": 11}}
         specs = {s: spec_of(f"{s}-{number}", space=space, trials=20) for s in STUDIES}
-        world = World(ledger, f"{number:064d}", specs)
-        world.enter("mine")
-        world.enter("other")
+        if rng.random() < 0.4:
+            continuing = {"continues": specs["earlier"].name}
+            specs["mine"] = specs["mine"].model_copy(update=continuing)
+        world = World(ledger, data_of(rng, number), specs)
+        for study in STUDIES:
+            world.enter(study)
         act: dict[str, Callable[..., None]] = {
             "trial": world.trial, "confirm": world.confirm, "open": world.open,
             "delete": world.delete,
         }  # fmt: skip
         for what, arguments in steps(rng):
             act[what](*arguments)
-        text = markdown(make_report(ledger, specs["mine"].name))
+        report = make_report(ledger, specs["mine"].name)
+        text = markdown(report)
         check_claims(world, "mine", text)
+        check_against_each_other(text)
+        check_other_places(world, "mine", report, text)
+        with ledger.openings.engine.begin() as connection:  # those of one world are no other's
+            connection.execute(openings.delete())
         seen.update(claim for claim in CLAIMS if claim in text)
 
     report_of()
@@ -234,14 +311,14 @@ def test_a_report_of_a_random_ledger_claims_nothing_that_is_not_in_it(ledger: St
 
 def check_claims(world: World, study: str, text: str) -> None:
     """Check every claim of a report against what was done."""
-    mine = [r for s, age, r in world.openings if (s, age) == (study, world.ages[study])]
+    mine = [o.result for o in world.openings if (o.study, o.age) == (study, world.ages[study])]
     final = next((result for result in reversed(mine) if result is not None), None)
     check_seal(world, study, text, len(mine), final)
     check_choice(world, study, text, final)
     check_confirmed(world, study, text)
     if final is None:
         assert not re.search(r"on validation|\| validation \||validation accuracy", text)
-        assert "How far" not in text and "Tuning changed" not in text
+        assert "How far" not in text and "Tuning changed validation" not in text
     else:
         check_final(world, study, text, final)
 
@@ -249,20 +326,109 @@ def check_claims(world: World, study: str, text: str) -> None:
 def check_seal(
     world: World, study: str, text: str, mine: int, final: dict[str, Any] | None
 ) -> None:
-    times, scored_here = len(world.openings), world.best(study) is not None or final is not None
-    once = times == 1 and mine == 1
-    assert ("opened once." in text) == (once and scored_here)
-    assert ("optimistic" in text) == (times > 0 and not once and scored_here)
+    data, age = world.data[study], world.ages[study]
+    scored_here = world.best(study) is not None or final is not None
+    looked = [o for o in world.openings if any(o.shown(data))]
+    times, once = len(looked), len(looked) == 1 and mine == 1
+    continues = world.specs[study].continues is not None
+    leak = sum(e in world.data["earlier"].searched for e in data.sealed) if continues else 0
+    honest = once and not leak
+    assert ("opened once." in text) == (honest and scored_here)
+    assert ("opened once: optimistic." in text) == (once and bool(leak) and scored_here)
+    assert ("optimistic" in text) == (bool(leak or (times and not once)) and scored_here)
+    assert (f"Leak: {leak} of {len(data.sealed)} " in text) == (leak > 0 and scored_here)
+    assert ("has to be asked for" in text) == (times > 0 and not mine and scored_here)
+    check_shares(world, study, text, [o for o in looked if (o.study, o.age) != (study, age)])
     assert ("still sealed" in text) == (times == 0 and scored_here)
     for told in re.findall(r"opened (\d+) times", text):
         assert int(told) == times
     for claim in ("judged it, once", "seen by nothing before"):
-        assert (claim in text) == (once and final is not None), claim
+        assert (claim in text) == (honest and final is not None), claim
+
+
+def check_shares(world: World, study: str, text: str, others: list[Opened]) -> None:
+    """Check how much others have seen against plain lists of examples."""
+    data = world.data[study]
+    seen = [any(o.shown(data)[i] for o in others) for i in range(len(data.sealed))]
+    told = re.search(r"Other studies have seen (\d+) of (\d+)", text)
+    if told is not None:
+        assert (int(told[1]), int(told[2])) == (sum(seen), len(seen)) and 0 < sum(seen) < len(seen)
+    elif "by study '" in text:
+        assert all(seen)
+    parts = re.search(r"optimistic \((.*)\)\.", text)
+    if parts is None:
+        return
+    said = Counter[tuple[str, int]]()
+    for n, name, shown in re.findall(
+        r"(\d+) by study '(\w+)-\d+'[^,]*?(?:, which this one continues)?"
+        r"(?:, which showed (\d+) of its \d+)?(?=, \d|$)",
+        parts[1],
+    ):
+        said[name, int(shown or len(seen))] += int(n)
+    assert said == Counter((o.study, sum(o.shown(data))) for o in others)
+    whole = re.search(r"(\d+) opening\(s\) by others did not record", text)
+    assert (0 if whole is None else int(whole[1])) == sum(o.examples is None for o in others)
+
+
+NEVER_TOGETHER = (
+    ("still sealed", "was opened"),
+    ("still sealed", "judged it"),
+    ("still sealed", "has to be asked for"),
+    ("judged it, once", "optimistic"),
+    ("seen by nothing before", "optimistic"),
+    ("seen by nothing before", "Leak: "),
+    ("opened once.", "Other studies have seen"),
+    ("the search found nothing better", "scored better on test since"),
+    ("the search found nothing better", "would be the choice now"),
+    ("the search found nothing better", "Tuning gained"),
+    ("The choice is the default", "Tuning gained"),
+    ("it was worth it.", "was not worth it"),
+    ("Choice so far", "Final choice"),
+    ("Choice so far", "on validation"),
+    ("scored better on test since", "would be the choice now"),
+    ("is no worse than the best test score", "worse than the best test score, which"),
+)
+
+
+def check_against_each_other(text: str) -> None:
+    """Check that no two claims contradict each other."""
+    for one, other in NEVER_TOGETHER:
+        assert not (one in text and other in text), (one, other)
+    gained = re.search(r"Tuning gained ([-+][\d.]+)", text)
+    assert gained is None or float(gained[1]) >= 0
+    top = re.search(r"^## Best .*\n+\| trial .*\n.*\n\| (\d+) \| ([\d.]+)", text, re.M)
+    choice = re.search(r"(?:Final choice|Choice so far): trial (\d+)", text)
+    if "the search found nothing better" in text:
+        assert top is not None and choice is not None
+        mine = re.search(rf"^\| {choice[1]} \| ([\d.]+) \| complete", text, re.M)
+        assert mine is not None and mine[1] == top[2]
+    since = re.search(r"best test score of (\d+) complete trial\(s\)( at that time)?", text)
+    now = re.search(r"(\d+) complete, ", text)
+    if since is not None and now is not None:
+        assert (since[1] != now[1]) == (since[2] is not None)
+
+
+def check_other_places(world: World, study: str, report: Report, text: str) -> None:
+    """Check that status, audit, export and JSON say the same as the report."""
+    data, seal = world.data[study], report.seal
+    looked = [o for o in world.openings if any(o.shown(data))]
+    told = as_json(report)
+    assert told["openings_in_all"] == len(looked) == len(seal.history())
+    if report.decision.trial is None:
+        return
+    assert all(line in text for line in told["seal"])
+    number = report.decision.trial.number
+    assert re.search(rf"(Final choice|Choice so far): trial {number},", text)
+    assert told["chosen"]["number"] == number
+    exported = exported_yaml(report.study, report.decision.trial, report.final, seal.is_honest)
+    assert f"Trial {number} of study" in exported
+    assert ("sealed until it was chosen" in exported) == ("judged it, once" in text)
+    assert ("score is optimistic" in exported) == ("| judged it |" in text)
 
 
 def check_choice(world: World, study: str, text: str, final: dict[str, Any] | None) -> None:
     best = world.best(study)
-    so_far = re.search(r"Best so far: trial (\d+)", text)
+    so_far = re.search(r"Choice so far: trial (\d+)", text)
     assert (so_far is not None) == (final is None and best is not None)
     said = re.search(r"^\| (\d+) \|.*\| chosen \|$", text, re.MULTILINE)
     values = {t.number: t.value for t in world.trials[study]}
@@ -276,7 +442,8 @@ def check_choice(world: World, study: str, text: str, final: dict[str, Any] | No
         assert int(chosen[1]) == final["trial"]
     since = re.search(r"Trial (\d+) scored better", text)
     if since is not None:
-        assert final is not None and best is not None
+        assert final is not None and best is not None and int(since[1]) == best.number
+        assert int(since[1]) >= final["search"]["trials"], "it came after the opening"
         assert values[int(since[1])] > values[final["trial"]]
     now = re.search(r"Trial (\d+) would be the choice now", text)
     if now is not None:
@@ -348,7 +515,7 @@ def check_final(world: World, study: str, text: str, final: dict[str, Any]) -> N
     assert ("by about 0.0123" in text) == (final["search"]["complete"] > 1)
     cost = re.search(r"It cost (\d+) trained trial", text)
     assert cost is not None and int(cost[1]) == len(world.trials[study])
-    assert ("The choice is the default" in text) == (
+    assert ("is the default configuration" in text) == (
         final["trial"] == 0 and world.trials[study][0].state == TrialState.COMPLETE
     )
     check_gain(text, final["baseline"])
@@ -356,7 +523,7 @@ def check_final(world: World, study: str, text: str, final: dict[str, Any]) -> N
 
 def check_gain(text: str, baseline: dict[str, Any] | None) -> None:
     measured = baseline is not None and "gain" in baseline
-    assert ("Tuning changed" in text) == measured
+    assert ("Tuning changed validation" in text) == measured
     assert ("could not be trained beside" in text) == (baseline is not None and not measured)
     found = baseline["gain_interval"] if baseline is not None and measured else None
     low, high = found or (0, 0)

@@ -20,12 +20,14 @@ from fixtures_storage import Server, on_postgres, on_sqlite
 from made_studies import open_leases
 from optuna.trial import TrialState
 from optuna_dashboard import wsgi
+from sqlalchemy import select
 from undisturbed import assert_undisturbed, digits_spec, freeze, opened
 
-from hpsearch.search.leases import LEASE_S
+from hpsearch.search.leases import LEASE_S, Lease
 from hpsearch.search.local_workers import LocalWorkers
 from hpsearch.search.storage import Storage, open_storage
 from hpsearch.search.studies import read_stored_study
+from hpsearch.search.tables import leases
 
 
 def assert_exactly(storage: Storage, name: str, trials: int) -> None:
@@ -94,33 +96,32 @@ def test_workers_that_sleep_longer_than_a_lease_lose_it_and_nothing_else(
     storage: Storage, tmp_path: Path
 ) -> None:
     prepared = opened(storage, digits_spec("slept", trials=8, epochs=400))
-    crew = LocalWorkers(storage, "slept", str(tmp_path / "checkpoints"), 2)
+    crew = LocalWorkers(storage, "slept", str(tmp_path / "checkpoints"), 3)
     crew.checkpoint_every_s = 0.0
     crew.start()
-    lost: list[int] = []  # slots, each taken over while its worker slept
+    asleep: dict[int, tuple[Lease, float]] = {}  # by process, with when it wakes
+    woken: list[Lease] = []
     try:
-        while len(lost) < 2:
-            assert crew.look()
-            time.sleep(0.05)
-            held = [h.lease for h in storage.leases.held_by(list(crew._alive))]
-            if len(held) < 2:
-                continue
-            pid = crew._alive[held[len(lost)].worker].pid
-            assert pid is not None
-            freeze(pid, storage)
-            asleep = next(h.lease for h in storage.leases.held_by([held[len(lost)].worker]))
-            wakes = time.monotonic() + LEASE_S + 15
-            while time.monotonic() < wakes:
-                assert crew.look()
-                time.sleep(0.1)
-            os.kill(pid, signal.SIGCONT)
-            lost.append(asleep.slot)
         while crew.look():
             time.sleep(0.05)
+            held = [h.lease for h in storage.leases.held_by(list(crew._alive))]
+            if len(asleep) + len(woken) < 2 and len(held) == 3:
+                victim = held[len(asleep)].worker
+                pid = crew._alive[victim].pid
+                assert pid is not None
+                freeze(pid, storage)
+                for lease in (h.lease for h in storage.leases.held_by([victim])):
+                    asleep[pid] = (lease, time.monotonic() + LEASE_S + 15)
+            for pid in [p for p, (_, wakes) in asleep.items() if time.monotonic() > wakes]:
+                os.kill(pid, signal.SIGCONT)
+                woken.append(asleep.pop(pid)[0])
     finally:
         crew.stop()
-    assert not crew.gave_up
+    assert len(woken) == 2 and not crew.gave_up
     assert_exactly(storage, "slept", 8)
+    with storage.ledger.engine.connect() as connection:
+        of = {r.slot: r.worker for r in connection.execute(select(leases))}
+    assert all(of[lease.slot] != lease.worker for lease in woken), "others took them over"
     assert_undisturbed(storage, "slept", prepared)
 
 

@@ -14,9 +14,9 @@ from sqlalchemy import func, select, update
 from hpsearch.search import confirm
 from hpsearch.search.confirm import Plan, candidates, choice, plan, verdict
 from hpsearch.search.confirmations import MOST_SEEDS, confirm_slot, confirmed_by
-from hpsearch.search.ledger import Waiting
 from hpsearch.search.storage import Storage
 from hpsearch.search.tables import FINAL_SLOT, confirmations, leases, studies
+from hpsearch.search.waiting import Waiting
 from hpsearch.study.spec import StudySpec
 
 IMAGES = 1000

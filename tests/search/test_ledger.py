@@ -14,6 +14,7 @@ from hpsearch.search import tables
 from hpsearch.search.leases import Pulse
 from hpsearch.search.ledger import DONE, LONGEST_TICK_S, OPEN, PAUSED, STOPPED
 from hpsearch.search.storage import Storage
+from hpsearch.search.tables import studies
 
 # Studies
 
@@ -327,3 +328,17 @@ def test_a_worker_sees_that_a_study_was_launched_again_or_made_anew(storage: Sto
     storage.ledger.delete("made")
     enter(storage)
     assert first < second < edition()
+
+
+def test_a_clock_that_is_put_back_gives_a_study_no_more_time(storage: Storage) -> None:
+    enter(storage, timeout="1h")
+    storage.ledger.tick("made")
+    rewind(storage, studies, "ticked_at", 10)
+    storage.ledger.tick("made")
+    spent_s = row_of(storage).spent_s
+    assert spent_s >= 10
+    rewind(storage, studies, "ticked_at", -3600)  # the last tick lies an hour ahead
+    time_left_s = row_of(storage).time_left_s
+    assert time_left_s is not None and time_left_s <= 3600 - spent_s
+    storage.ledger.tick("made")
+    assert row_of(storage).spent_s == spent_s

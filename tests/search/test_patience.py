@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from hpsearch.errors import StorageError
 from hpsearch.search.leases import Pulse
-from hpsearch.search.patience import DATABASE_ERRORS, Patience, first_cause, passes
+from hpsearch.search.patience import DATABASE_ERRORS, Patience, first_cause, passes, refuses
 from hpsearch.search.storage import Storage, open_storage
 
 AWAY_S = 0.5
@@ -237,3 +237,46 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_statement_passes(
 def test_what_sqlite_cannot_mend_does_not_pass(said: str) -> None:
     assert not passes(OperationalError("SELECT 1", {}, sqlite3.OperationalError(said)))
     assert passes(OperationalError("SELECT 1", {}, sqlite3.OperationalError("database is locked")))
+
+
+@on_postgres
+def test_a_standby_that_is_to_be_promoted_is_waited_for(
+    postgres_server: PostgresServer, storage: Storage, giving_up: threading.Event
+) -> None:
+    enter(storage)
+    database = str(storage.url.database)
+    waiting = open_storage(storage.url.render_as_string(False), gives_up=giving_up.is_set)
+    setting = f'ALTER DATABASE "{database}" SET default_transaction_read_only = '
+    try:
+        postgres_server._run(f"{setting} on")
+        with postgres_server.outage(database):  # every connection is a new one then
+            pass
+        with ThreadPoolExecutor(1) as threads:
+            try:
+                claim = threads.submit(waiting.leases.claim, "made", "worker")
+                time.sleep(AWAY_S)
+                assert not claim.done()
+                postgres_server._run(f"{setting} off")
+                with postgres_server.outage(database):
+                    pass
+                assert claim.result(PATIENCE_S) is not None
+            finally:
+                giving_up.set()
+    finally:
+        waiting.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'connection failed: FATAL:  password authentication failed for user "ann"',
+        'connection failed: FATAL:  database "hp" does not exist',
+        'connection failed: FATAL:  role "ann" does not exist',
+        'connection failed: FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "ann"',
+        "connection failed: fe_sendauth: no password supplied",
+    ],
+)
+def test_a_server_that_turns_a_client_away_is_told_from_one_that_is_away(said: str) -> None:
+    assert refuses(OperationalError("connect", {}, Exception(said)))
+    for away in ("Connection refused", "the database system is starting up", "timeout expired"):
+        assert not refuses(OperationalError("connect", {}, Exception(f"connection failed: {away}")))

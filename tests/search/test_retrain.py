@@ -17,7 +17,8 @@ from undisturbed import digits_spec
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
-from hpsearch.search import control
+from hpsearch.search import control, local_workers
+from hpsearch.search.attempt import MICRO_BATCHES
 from hpsearch.search.confirm import choice, hits, plan
 from hpsearch.search.leases import MAX_ATTEMPTS, Lease
 from hpsearch.search.progress import progress_of
@@ -25,6 +26,7 @@ from hpsearch.search.samplers import seed_of
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import enter_study, read_stored_study
 from hpsearch.search.tables import FINAL_SLOT, leases, studies
+from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
 from hpsearch.training.loop import train
 
@@ -214,15 +216,126 @@ def test_a_training_that_fails_is_on_record_and_the_worker_goes_on(
     opened(storage, {"candidates": 1, "seeds": 2}, trials=1, epochs=1)
 
     def broken(*_: Any) -> Any:
-        raise RuntimeError("CUDA error: out of memory")
+        raise RuntimeError("a kernel that is not there")
 
-    monkeypatch.setattr("hpsearch.search.retrain.train", broken)
+    monkeypatch.setattr("hpsearch.search.attempt.train", broken)
     work_here(storage, "again", tmp_path)
     found = read_stored_study(storage, "again").confirmations
     assert [c.score for c in found] == [None, None]
-    assert "RuntimeError on cpu: CUDA error: out of memory" in str(found[0].reason)
+    assert found[0].reason == "RuntimeError: a kernel that is not there"
     assert "Traceback" in found[0].result["traceback"]
     assert choice(read_stored_study(storage, "again")) is not None
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, parts: int) -> list[int]:
+    """Let trainings in fewer parts of a batch fail as they do on a full GPU; return the tries."""
+    real, tried = train, []
+
+    def trained(config: TrialConfig, *others: Any) -> Any:
+        tried.append(config.micro_batches)
+        for number, epoch in enumerate(real(config, *others)):
+            if config.micro_batches < parts and number == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            yield epoch
+
+    monkeypatch.setattr("hpsearch.search.attempt.train", trained)
+    return tried
+
+
+@on_sqlite
+def test_a_training_that_runs_out_of_memory_is_tried_in_parts_and_says_so(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = opened(storage, {"candidates": 1, "seeds": 1}, trials=1, epochs=3)
+    tried = short_of_memory(monkeypatch, MICRO_BATCHES)
+    work_here(storage, "again", tmp_path)
+    assert tried == [1, MICRO_BATCHES]
+    study = read_stored_study(storage, "again")
+    (found,) = study.confirmations
+    assert found.result["micro_batches"] == MICRO_BATCHES and found.reason is None
+    config = study.config(study.trials[0])
+    config = config.model_copy(
+        update={"seed": found.result["seed"], "micro_batches": MICRO_BATCHES}
+    )
+    epochs = [e for e, _ in train(config, load_search_data(prepared), torch.device("cpu"))]
+    assert found.score == epochs[-1].test_metric
+    assert not list((tmp_path / "checkpoints").rglob("*.ckpt"))
+
+
+@on_sqlite
+def test_a_training_that_does_not_fit_in_parts_either_is_infeasible(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(storage, {"candidates": 1, "seeds": 1}, trials=1, epochs=3)
+    tried = short_of_memory(monkeypatch, MICRO_BATCHES + 1)
+    work_here(storage, "again", tmp_path)
+    assert tried == [1, MICRO_BATCHES]
+    (found,) = read_stored_study(storage, "again").confirmations
+    assert found.result["infeasible"] == "memory" and found.score is None
+    assert "out of memory on cpu, even with a batch of 128 in 4 part(s)" in str(found.reason)
+
+
+@on_sqlite
+def test_a_training_in_parts_goes_on_in_parts_at_another_worker(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(storage, {"candidates": 1, "seeds": 1}, trials=1, epochs=4)
+    tried = short_of_memory(monkeypatch, MICRO_BATCHES)
+    asked: list[int] = []
+
+    def stopped() -> bool:
+        asked.extend([1] if MICRO_BATCHES in tried else [])
+        return len(asked) > 20
+
+    work_here(storage, "again", tmp_path, stopped=stopped)
+    assert confirmations(storage) == 0
+    work_here(storage, "again", tmp_path)
+    assert tried == [1, MICRO_BATCHES, MICRO_BATCHES], "it does not run out of memory again first"
+    (found,) = read_stored_study(storage, "again").confirmations
+    assert [e["epoch"] for e in found.result["curve"]] == [1, 2, 3, 4]
+
+
+@on_sqlite
+def test_a_training_past_its_time_ends_counting_what_earlier_workers_took(
+    storage: Storage, tmp_path: Path
+) -> None:
+    opened(storage, {"candidates": 1, "seeds": 1}, trials=1, epochs=2)
+    work_here(storage, "again", tmp_path, stopped=lambda: progress_of(storage, "again").complete)
+    row = storage.ledger.study("again")
+    assert row is not None
+    spec = row.spec
+    search = spec.search.model_copy(update={"trial_timeout": 0.001})
+    spec = spec.model_copy(update={"search": search})
+    storage.ledger.begin_launch("again", spec.model_dump_json(), 1, None, confirm=True)
+    work_here(storage, "again", tmp_path)
+    (found,) = read_stored_study(storage, "again").confirmations
+    assert found.result["infeasible"] == "trial_timeout"
+    assert "longer than search.trial_timeout, 0.001 s" in str(found.reason)
+
+
+@on_sqlite
+def test_a_finalist_that_hangs_is_ended_by_its_supervisor(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_workers, "SUPERVISE_EVERY_S", 0.2)
+    opened(storage, {"candidates": 1, "seeds": 1}, trials=1, epochs=60, stall_timeout=1)
+    work_here(storage, "again", tmp_path, stopped=lambda: progress_of(storage, "again").complete)
+    crew = crew_of(storage, "again", tmp_path)
+    crew.start()
+    frozen: list[int] = []
+
+    def freeze_once() -> bool:
+        if not frozen and begun(storage):
+            (process,) = crew._alive.values()
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGSTOP)
+            frozen.append(process.pid)
+        return False
+
+    run(crew, freeze_once)
+    assert frozen
+    (found,) = read_stored_study(storage, "again").confirmations
+    assert found.reason == "it hung: no batch was over for 1 s"
 
 
 @on_sqlite

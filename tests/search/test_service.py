@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import operator
 import os
@@ -14,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from fixtures_storage import on_postgres, on_sqlite
@@ -23,9 +23,9 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
 from undisturbed import assert_undisturbed, digits_spec, freeze, opened
 
-from hpsearch.data.prepared import cache_folder, find_prepared
+from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.errors import StudyMismatchError
-from hpsearch.search import control, local_workers, worker_list
+from hpsearch.search import control, local_workers, worker, worker_list
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import STOPPED
 from hpsearch.search.local_workers import LocalWorkers
@@ -188,16 +188,15 @@ def test_a_worker_process_that_gives_no_sign_of_life_is_replaced(
     assert_undisturbed(storage, "frozen", prepared)
 
 
-def spoilt_data(monkeypatch: pytest.MonkeyPatch, place: Path, fingerprint: str) -> None:
-    """Give this process prepared data whose labels no network has an output for."""
-    good = find_prepared(fingerprint)
-    assert good is not None
-    shutil.copytree(cache_folder() / "prepared", place / "cache" / "prepared")
-    monkeypatch.setenv("HPSEARCH_CACHE", str(place / "cache"))
-    spoilt = find_prepared(fingerprint)
-    assert spoilt is not None and spoilt != good
-    targets = np.load(spoilt / "search" / "targets.npy")
-    np.save(spoilt / "search" / "targets.npy", targets + 1000)
+def spoil_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process data whose labels no network has an output for."""
+
+    def spoilt(folder: Path) -> SearchData:
+        data = load_search_data(folder)
+        train = dataclasses.replace(data.train, targets=data.train.targets + 1000)
+        return dataclasses.replace(data, train=train)
+
+    monkeypatch.setattr(worker, "load_search_data", spoilt)
 
 
 @on_sqlite
@@ -206,9 +205,7 @@ def test_three_failures_from_one_cause_stop_the_study_with_that_cause(
 ) -> None:
     spec = digits_spec("broken", trials=50)
     opened(storage, spec)
-    row = storage.ledger.study("broken")
-    assert row is not None
-    spoilt_data(monkeypatch, tmp_path, row.fingerprint)
+    spoil_data(monkeypatch)
     work_here(storage, "broken", tmp_path)
     trials = read_stored_study(storage, "broken").trials
     assert [t.state for t in trials] == [TrialState.FAIL] * 3

@@ -98,7 +98,8 @@ def test_a_ledger_of_version_2_is_brought_up_to_date_with_its_openings(empty_url
     rows(empty_url, "DROP INDEX hpsearch_openings_key")
     for column in ("config", "key", "examples"):
         rows(empty_url, f"ALTER TABLE hpsearch_openings DROP COLUMN {column}")
-    for column in ("confirm_s", "confirm_due", "searched_examples", "sealed_examples", "version"):
+    parts = ("searched_examples", "sealed_examples", "version")
+    for column in ("confirm_s", "confirm_due", *parts, "continues", "open_again"):
         rows(empty_url, f"ALTER TABLE hpsearch_studies DROP COLUMN {column}")
     rows(empty_url, "DROP TABLE hpsearch_confirmations")
     rows(empty_url, "DROP TABLE hpsearch_examples")

@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
-from hpsearch.search.leases import LostLease
+from hpsearch.search.leases import LeaseLostError
 from hpsearch.search.patience import DATABASE_ERRORS
 from hpsearch.search.storage import Storage, open_storage
 from hpsearch.search.tables import leases
@@ -146,7 +146,7 @@ def test_who_lost_the_lease_writes_nothing(storage: Storage) -> None:
             lambda: note(trial, {"worker": "asleep still"}, steps={3: 0.7}),
             lambda: trial.study.tell(trial, 0.7),
         ):
-            with pytest.raises(LostLease, match="slot 0 of 'made'"):
+            with pytest.raises(LeaseLostError, match="slot 0 of 'made'"):
                 write()
     (read,) = as_optuna_reads(storage, spec.name)
     assert read.state == TrialState.RUNNING
@@ -165,7 +165,7 @@ def test_a_worker_of_a_deleted_study_writes_nothing_to_one_made_anew(storage: St
         new = begin_trial(other, spec, claimed(other, spec, "aware"))
         if storage.url.drivername == "sqlite":
             assert new._trial_id == old._trial_id, "SQLite gives ids again"
-        with pytest.raises(LostLease):
+        with pytest.raises(LeaseLostError):
             note(old, {"worker": "unaware"}, steps={1: 0.5})
         other.close()
     (read,) = as_optuna_reads(storage, spec.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import subprocess
@@ -10,20 +11,33 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from damaged import DAMAGES, damage, newer_key, torn_attribute
 from fixtures_storage import on_sqlite
-from made_studies import begin_trial, claimed, enter, rewind, row_of, run_trial, spec_of, stored
+from made_studies import (
+    PREPARED,
+    begin_trial,
+    claimed,
+    enter,
+    rewind,
+    row_of,
+    run_trial,
+    spec_of,
+    stored,
+)
 from undisturbed import digits_spec, opened
 
 from hpsearch.errors import HpsearchError, UnreadableStudyError
 from hpsearch.results.seal import seal_of
 from hpsearch.results.status import standing_of
-from hpsearch.search import control
+from hpsearch.search import control, worker
 from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.ledger import PAUSED
+from hpsearch.search.local_workers import LocalWorkers
 from hpsearch.search.storage import Storage
 from hpsearch.search.studies import enter_study, read_stored_study
 from hpsearch.search.tables import leases
+from hpsearch.search.worker import Worker
 
 PATIENCE_S = 120
 
@@ -70,8 +84,6 @@ def test_it_takes_orders_all_the_same(how: str, storage: Storage, tmp_path: Path
 
 @on_sqlite
 def test_a_launch_of_its_file_is_told_so_and_changes_nothing(storage: Storage) -> None:
-    from made_studies import PREPARED
-
     spec = enter(storage, spec_of("spoilt"))
     damage(storage, "spoilt", newer_key)
     before = row_of(storage, "spoilt")
@@ -108,7 +120,7 @@ def test_a_worker_serves_the_others_and_notes_once_what_it_passes_over(
             assert serving.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         time.sleep(12)  # two more looks, in which nothing new is to be said
-        notes = [worker.note for worker in storage.workers.present() if worker.note]
+        notes = [w.note for w in storage.workers.present() if w.note]
     finally:
         serving.terminate()
         _, said = serving.communicate(timeout=30)
@@ -118,3 +130,47 @@ def test_a_worker_serves_the_others_and_notes_once_what_it_passes_over(
     told = [line for line in said.splitlines() if "passed over" in line]
     assert len(told) == 2, said
     assert "hpsearch 99.1" in said and "starting another" not in said
+
+
+@on_sqlite
+def test_a_study_that_can_be_read_again_is_served_again_and_no_longer_noted(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "TRY_AGAIN_S", 0.0)
+    monkeypatch.setattr(worker, "IDLE_POLL_S", 0.1)
+    monkeypatch.setattr(worker, "SEEN_EVERY_S", 0.0)
+    spec = digits_spec("mended", trials=1, epochs=1)
+    opened(storage, spec)
+    sound = row_of(storage, "mended").spec_json
+    damage(storage, "mended", newer_key)
+    notes: list[str] = []
+
+    def stopped() -> bool:
+        notes.extend(w.note for w in storage.workers.present())
+        if notes and notes[-1] and row_of(storage, "mended").spec_json != sound:
+            storage.ledger.set_spec("mended", sound)
+        ended = any(t.values for t in storage.load("mended").get_trials(deepcopy=False))
+        return ended and not notes[-1]
+
+    place = Checkpoints(str(tmp_path / "checkpoints"))
+    device = torch.device("cpu")
+    Worker("here", storage, device, 1, place, stopped, waits=True).work()
+    assert any(note.startswith("mended: study 'mended' cannot be read") for note in notes)
+
+
+@on_sqlite
+def test_a_trial_that_cannot_be_ended_keeps_no_supervisor_from_the_others(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = enter(storage, spec_of("torn"))
+    begin_trial(storage, spec, claimed(storage, spec, "hung"))
+    (held,) = storage.leases.held_by(["hung"])
+    damage(storage, "torn", torn_attribute)
+    crew = LocalWorkers(storage, None, str(tmp_path))
+    crew._fail(held.lease, "it hung")
+    assert "the trial of slot 0 of 'torn' is not ended" in caplog.text
+    damage(storage, "torn", newer_key)
+    assert crew._hangs(held) is None
+    assert crew._hangs(dataclasses.replace(held, idle_s=1e9)) is not None
+    control.delete(storage, "torn", Checkpoints(str(tmp_path)))
+    crew._fail(held.lease, "it hung")

@@ -4,10 +4,11 @@ import os
 
 import pytest
 from fixtures_storage import on_sqlite
-from made_studies import claimed, enter
+from made_studies import claimed, enter, rewind
 
 from hpsearch.search import worker_list
 from hpsearch.search.storage import Storage
+from hpsearch.search.tables import workers
 
 
 def test_a_worker_is_listed_from_when_it_enters_until_it_leaves(storage: Storage) -> None:
@@ -27,15 +28,26 @@ def test_what_a_worker_cannot_do_is_on_the_list(storage: Storage) -> None:
 
 
 @on_sqlite
-def test_who_was_not_heard_of_is_not_there_and_a_newcomer_clears_the_list(
+def test_who_was_not_heard_of_is_not_there_and_after_a_week_a_newcomer_clears_the_list(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.workers.enter("dead", "cpu", "hpsearch 1")
-    monkeypatch.setattr(worker_list, "GONE_AFTER_S", -1.0)
+    rewind(storage, workers, "seen_at", 8 * 86400)
     assert storage.workers.present() == []
     storage.workers.enter("fresh", "cpu", "hpsearch 1")
-    monkeypatch.setattr(worker_list, "GONE_AFTER_S", 120.0)
+    monkeypatch.setattr(worker_list, "GONE_AFTER_S", 30 * 86400.0)
     assert [w.name for w in storage.workers.present()] == ["fresh"]
+
+
+def test_a_worker_that_slept_for_a_day_is_there_again_though_others_came(storage: Storage) -> None:
+    spec = enter(storage)
+    storage.workers.enter("asleep", "cpu", "hpsearch 1")
+    lease = claimed(storage, spec, "asleep")
+    rewind(storage, workers, "seen_at", 86400)
+    storage.workers.enter("newcomer", "cpu", "hpsearch 1")
+    assert [w.name for w in storage.workers.present()] == ["newcomer"]
+    storage.leases.renew(lease)  # all that it does while it trains
+    assert {w.name for w in storage.workers.present()} == {"asleep", "newcomer"}
 
 
 def test_renewing_a_lease_is_a_sign_of_life(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.sources.columns import Columns
+from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
 from hpsearch.data.sources.files import file_stamp
 from hpsearch.data.sources.resize import resized
@@ -108,7 +109,9 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
             part = np.rint((part.astype(np.float64) - low) * (255 / (high - low))).clip(0, 255)
         out[start : start + CHUNK] = part
         progress(min(start + CHUNK, len(images)), len(images))
-    return Decoded(resized(out, data.image_size), targets, outputs, task=data.task, groups=groups)
+    contents = hashes_of_rows(columns.values[data.input_name()])  # whatever their axes are
+    images = resized(out, data.image_size)
+    return Decoded(images, targets, outputs, contents, task=data.task, groups=groups)
 
 
 SOURCE = Source(stamp, decode)

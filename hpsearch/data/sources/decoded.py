@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.sources.content import Hashes
 from hpsearch.study.data import Data, Task
 
 Progress = Callable[[int, int], None]
@@ -32,6 +33,7 @@ def allocated(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.
 class Decoded:
     """Every image of a source: `(N, height, width, channels)` in uint8, and its targets.
 
+    `contents` `(N,)` are the hashes of what the examples are at their source, by `content`.
     `names` tells a person which image is which, such as its file; without, its number has to do.
     Targets, `outputs` and `symbols` are those of `Labelled` and `SearchData`. `groups` names the
     group `(N,)` of every image; the images of one group must not straddle two splits.
@@ -40,6 +42,7 @@ class Decoded:
     images: NDArray[np.uint8]
     targets: NDArray[Any]
     outputs: tuple[str, ...]
+    contents: Hashes
     official_test: NDArray[np.bool_] | None = None
     skipped: tuple[str, ...] = ()
     task: Task = "single-label"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.resize import resized
 from hpsearch.study.data import Data
@@ -25,7 +26,12 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     classes = tuple(str(name) for name in digits.target_names)
-    return Decoded(resized(images, data.image_size), digits.target.astype(np.int64), classes)
+    return Decoded(
+        resized(images, data.image_size),
+        digits.target.astype(np.int64),
+        classes,
+        hashes_of_rows(digits.images),
+    )
 
 
 SOURCE = Source(stamp, decode)

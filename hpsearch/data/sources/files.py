@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.sources.columns import Columns, matched, read_table
+from hpsearch.data.sources.content import hash_of
 from hpsearch.data.sources.decoded import Decoded, Progress
 from hpsearch.data.sources.targets import groups_of, targets_of
 from hpsearch.errors import DataError
@@ -155,23 +157,28 @@ def decode_files(
     listing: Listing,
     data: Data,
     images: NDArray[np.uint8],
-    read: Callable[[Path], NDArray[np.uint8]],
+    read: Callable[[BytesIO], NDArray[np.uint8]],
     broken_as: tuple[type[Exception], ...],
     noun: str,
     progress: Progress,
 ) -> Decoded:
     """Return all files of a listing, read into `images` by as many threads as there are cores.
 
-    A file is broken where `read` raises one of `broken_as`: an error, or left out and named.
+    A file is read once, for its picture and its hash. It is broken where `read` raises one of
+    `broken_as`: an error, or left out and named.
     """
     targets, outputs = targets_of(listing.columns, data)
     groups = groups_of(listing.columns, data)
+    contents = np.zeros(len(images), np.uint64)
 
     def fill(i: int) -> str | None:
+        path, file = listing.paths[i], BytesIO()
         try:
-            images[i] = read(listing.paths[i])
+            file = BytesIO(path.read_bytes())
+            contents[i] = hash_of(file.getbuffer())
+            images[i] = read(file)
         except broken_as as error:
-            return f"{listing.paths[i]}: {error}"
+            return f"{path}: {str(error).replace(repr(file), repr(str(path)))}"
         return None
 
     broken: list[tuple[int, str]] = []
@@ -181,7 +188,9 @@ def decode_files(
                 broken.append((i, problem))
             progress(i + 1, len(images))
     names = listing.columns.examples
-    decoded = Decoded(images, targets, outputs, task=data.task, groups=groups, names=names)
+    decoded = Decoded(
+        images, targets, outputs, contents, task=data.task, groups=groups, names=names
+    )
     return without_broken(decoded, broken, data, noun)
 
 
@@ -210,6 +219,7 @@ def without_broken(
         decoded,
         images=decoded.images[: len(kept)],
         targets=decoded.targets[kept],
+        contents=decoded.contents[kept],
         groups=None if decoded.groups is None else decoded.groups[kept],
         names=[decoded.names[i] for i in kept] if len(decoded.names) else (),
         skipped=tuple(problem for _, problem in broken),

@@ -6,6 +6,7 @@ import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -52,14 +53,14 @@ def _is_grey(path: Path) -> bool:
 
 
 def decode_image(
-    path: Path, size: int, grey: bool
+    file: Path | BinaryIO, size: int, grey: bool
 ) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
     """Return one image file as `(size, size, 1 or 3)` in uint8; raises OSError where it is broken.
 
     Turned as its EXIF orientation says; transparency lies on white; 16-bit grey loses its lower
     8 bits; the centre square is kept.
     """
-    with Image.open(path) as opened:
+    with Image.open(file) as opened:
         # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the wanted size keeps quality.
         opened.draft(None, (2 * size, 2 * size))
         picture = ImageOps.exif_transpose(opened)
@@ -86,7 +87,7 @@ def decode_images(listing: Listing, data: Data, scratch: Path, progress: Progres
         listing,
         data,
         images,
-        lambda path: decode_image(path, size, grey),
+        lambda file: decode_image(file, size, grey),
         BROKEN,
         "image",
         progress,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from math import gcd
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def _spectrogram(listing: Listing, options: Sound) -> Spectrogram:
     return Spectrogram(rate, options.mels, columns, hop, options.dynamic_range_db)
 
 
-def read_sound(path: Path, rate: int) -> Floats:
+def read_sound(file: Path | BinaryIO, rate: int) -> Floats:
     """Return a recording as one channel `(samples,)` at so many samples a second.
 
     Several channels are averaged. Raises ValueError or what soundfile raises where it is broken.
@@ -79,7 +80,8 @@ def read_sound(path: Path, rate: int) -> Floats:
     import soundfile
     from scipy.signal import resample_poly
 
-    samples, its_rate = soundfile.read(str(path), dtype="float64", always_2d=True)
+    opened = str(file) if isinstance(file, Path) else file
+    samples, its_rate = soundfile.read(opened, dtype="float64", always_2d=True)
     sound = samples.mean(axis=1)
     if not len(sound):
         raise ValueError("holds no sound")
@@ -101,7 +103,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         listing,
         data,
         images,
-        lambda path: log_mel(read_sound(path, shape.rate), shape, filters),
+        lambda file: log_mel(read_sound(file, shape.rate), shape, filters),
         BROKEN,
         KIND.noun,
         progress,

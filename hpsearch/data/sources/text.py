@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.sources.columns import read_table
+from hpsearch.data.sources.content import hashes_of_texts
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.files import file_stamp, without_broken
 from hpsearch.data.sources.targets import groups_of, targets_of
@@ -67,6 +68,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         images,
         targets,
         outputs,
+        hashes_of_texts(texts.tolist()),
         task=data.task,
         groups=groups,
         symbols=symbols,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.resize import resized
 from hpsearch.errors import DataError
@@ -153,6 +154,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         parts = [_arrays(part) for part in sets]
         classes = published.classes or tuple(sets[0].classes)
     images = np.concatenate([part[0] for part in parts])
+    contents = hashes_of_rows(images)
     images = images[..., None] if images.ndim == 3 else images
     if published.transposed:
         images = images.transpose(0, 2, 1, 3)
@@ -160,7 +162,8 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     official = np.arange(len(targets)) >= len(parts[0][1])
     if len(images) != len(targets) or (targets >= len(classes)).any():
         raise DataError(f"{files[0].parent}: images and labels do not belong together")
-    return Decoded(resized(images, data.image_size), targets, classes, official)
+    images = resized(images, data.image_size)
+    return Decoded(images, targets, classes, contents, official)
 
 
 def _arrays(part: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
