@@ -21,14 +21,22 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import ColumnElement, Connection, Engine, exists
+from sqlalchemy import Connection, Engine, bindparam, exists
 
 from hpsearch.search import optuna_private as private
-from hpsearch.search.leases import Lease, LeaseLostError, is_held
+from hpsearch.search.leases import Lease, LeaseLostError
 from hpsearch.search.optuna_private import Attrs, Changes
 from hpsearch.search.patience import PatientStorage
-from hpsearch.search.tables import reading
+from hpsearch.search.tables import leases, reading
 from hpsearch.search.trial_cache import StudyRead, TrialCache
+
+UNDER_LEASE = exists().where(
+    leases.c.study == bindparam("study_"),
+    leases.c.slot == bindparam("slot_"),
+    leases.c.worker == bindparam("worker_"),
+    ~leases.c.done,
+)
+TAKING = {False: private.Taking(), True: private.Taking(UNDER_LEASE)}  # by whether under a lease
 
 
 class TrialStore(BaseStorage):
@@ -180,8 +188,10 @@ class TrialStore(BaseStorage):
     ) -> None:
         """Take the trial's row; a trial that another has ended meanwhile stays as it is."""
         lease = self._leases.get(trial_id)
-        only: list[ColumnElement[bool]] = [] if lease is None else [exists().where(is_held(lease))]
-        if private.lock_trial(connection, trial_id, ends_as, only):
+        given: dict[str, Any] = {}
+        if lease is not None:
+            given = {"study_": lease.study, "slot_": lease.slot, "worker_": lease.worker}
+        if TAKING[lease is not None].take(connection, trial_id, ends_as, given):
             return
         self._forget(trial_id)
         state = private.state_of(connection, trial_id)
