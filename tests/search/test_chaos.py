@@ -106,12 +106,15 @@ def test_workers_that_sleep_longer_than_a_lease_lose_it_and_nothing_else(
             time.sleep(0.05)
             held = [h.lease for h in storage.leases.held_by(list(crew._alive))]
             if len(asleep) + len(woken) < 2 and len(held) == 3:
-                victim = held[len(asleep)].worker
-                pid = crew._alive[victim].pid
+                awake = [h.worker for h in held if crew._alive[h.worker].pid not in asleep]
+                pid = crew._alive[awake[0]].pid
                 assert pid is not None
                 freeze(pid, storage)
-                for lease in (h.lease for h in storage.leases.held_by([victim])):
-                    asleep[pid] = (lease, time.monotonic() + LEASE_S + 15)
+                now_held = storage.leases.held_by([awake[0]])
+                if now_held:
+                    asleep[pid] = (now_held[0].lease, time.monotonic() + LEASE_S + 15)
+                else:  # it was between two trials
+                    os.kill(pid, signal.SIGCONT)
             for pid in [p for p, (_, wakes) in asleep.items() if time.monotonic() > wakes]:
                 os.kill(pid, signal.SIGCONT)
                 woken.append(asleep.pop(pid)[0])
