@@ -106,8 +106,9 @@ def save_model(
     write_whole(path, save(weights, metadata))
 
 
-def load_model(path: Path) -> TrainedModel:
+def load_model(path: str | Path) -> TrainedModel:
     """Return the model that `save_model` wrote."""
+    path = Path(path)
     if not path.is_file():
         raise HpsearchError(f"{path}: there is no such file; a launch writes it when it ends")
     with safe_open(path, framework="pt") as file:
