@@ -1,7 +1,6 @@
 """The commands and Python blocks of README and docs are run, page by page, in order.
 
-Every page has a folder of its own, as a user has who follows it. Made small, so that all of it takes
-less than two minutes on two busy cores:
+Every page has a folder of its own, as a user has who follows it. Made small, to take few minutes:
 
 - the shipped studies, and those that a page shows, have two trials of one epoch and no baseline;
 - Fashion-MNIST is 300 images of noise, and `my-pictures` three classes (the README writes its own).
