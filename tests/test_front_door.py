@@ -39,7 +39,9 @@ def test_a_study_is_launched_and_read_back_as_frames(tmp_path: Path) -> None:
         "search: {trials: 2, epochs: 2, pruner: none}\nfinal: {baseline: false}\n"
     )
     url = f"sqlite:///{tmp_path}/studies.db"
-    outcome = hpsearch.launch(hpsearch.read_study(file), url, runs=tmp_path / "runs", workers=1)
+    outcome = hpsearch.launch(
+        hpsearch.read_study(file), url, runs=str(tmp_path / "runs"), workers=1
+    )
     study = hpsearch.open_study("small", url)
     assert study.name == "small"
     assert list(study.trials["trial"]) == [0, 1]
@@ -47,7 +49,7 @@ def test_a_study_is_launched_and_read_back_as_frames(tmp_path: Path) -> None:
     assert study.epochs.groupby("trial")["epoch"].max().to_dict() == {0: 2, 1: 2}
     last = study.epochs[study.epochs["epoch"] == 2].set_index("trial")["test_metric"]
     assert last.to_dict() == study.trials.set_index("trial")["test_accuracy"].to_dict()
-    model = hpsearch.load_model(tmp_path / "runs" / "small" / "model.safetensors")
+    model = hpsearch.load_model(f"{tmp_path}/runs/small/model.safetensors")
     assert model.outputs == tuple("0123456789")
     assert outcome.report.final is not None
     with pytest.raises(hpsearch.HpsearchError, match="no study 'smal'; studies here: small"):

@@ -126,7 +126,8 @@ def export(
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8080,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; others than this machine's: see README.")
+        str,
+        typer.Option(help="The address to listen on; only this machine's names are answered."),
     ] = "127.0.0.1",
     storage: StorageUrl = DEFAULT_STORAGE,
 ) -> None:

@@ -72,7 +72,7 @@ def launch(
     storage_url: str = DEFAULT_STORAGE,
     *,
     data_root: str | Path | None = None,
-    runs: Path = Path(DEFAULT_RUNS),
+    runs: str | Path = DEFAULT_RUNS,
     checkpoints: str | None = None,
     workers: int | StartWorkers | None = None,
     device: str = "auto",
@@ -90,6 +90,7 @@ def launch(
     """
     check_device_name(device)
     watcher = watcher or Watcher()
+    runs = Path(runs)
     folder = runs / spec.name
     place = checkpoints or str((runs / CHECKPOINTS).absolute())
     _check_writable(folder)
