@@ -29,7 +29,7 @@ from hpsearch.study.tasks import WORDS, Metric, key_of, shown
 if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
     from hpsearch.results.check import Checked
-    from hpsearch.results.export import Exported
+    from hpsearch.results.exported import Exported
     from hpsearch.results.locality import Locality
     from hpsearch.results.status import Stand, Standing
     from hpsearch.search.ledger import StudyRow

@@ -129,7 +129,7 @@ def train(
     """Train from an exported file alone, and compare with the score recorded in it."""
     from hpsearch.cli.display import training_display
     from hpsearch.cli.printed import print_training
-    from hpsearch.results.export import read_exported
+    from hpsearch.results.exported import read_exported
     from hpsearch.results.train import DIFFERS, train_exported
 
     exported = read_exported(config_file)

@@ -96,7 +96,8 @@ def export(
     The choice is the trial that the final has measured, once it has.
     """
     from hpsearch.results.decision import instead_words
-    from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
+    from hpsearch.results.export import chosen_trial, exported_yaml
+    from hpsearch.results.files import write_whole
     from hpsearch.results.formats import trial_json
     from hpsearch.results.report import make_report
     from hpsearch.search.storage import open_storage, storage_errors

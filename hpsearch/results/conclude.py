@@ -18,7 +18,8 @@ from hpsearch.errors import (
     StorageError,
     WorkerError,
 )
-from hpsearch.results.export import chosen_trial, exported_yaml, write_whole
+from hpsearch.results.export import chosen_trial, exported_yaml
+from hpsearch.results.files import write_whole
 from hpsearch.results.final_order import INTERRUPTED, LOST, MEASURED, MODEL, UNFINISHED, Order
 from hpsearch.results.formats import markdown, trials_csv
 from hpsearch.results.places import PLOT, SHEET, sha256_of, take_place

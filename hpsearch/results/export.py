@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import platform
-import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from hpsearch.errors import NothingToChooseError, RunsFolderError, StudyNotFoundError
+from hpsearch.errors import NothingToChooseError, StudyNotFoundError
+from hpsearch.results.exported import package_versions
 from hpsearch.search.confirm import choice
 from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.studies import OpenStudy
-from hpsearch.study.config import TrialConfig
-from hpsearch.study.file import read_yaml, validated
-from hpsearch.study.tasks import WORDS, Metric, key_of, shown
-
-PACKAGES = ("hpsearch", "torch", "torchvision", "optuna", "numpy", "pillow", "scikit-learn")
-
-
-class Recorded(BaseModel):
-    """What the exported training scored, and where.
-
-    `seed_sd` is the standard deviation of the test score between `seeds` trainings that differed in
-    nothing but their seed, where there were any.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    study: str
-    trial: int
-    state: str = "complete"
-    epochs: int
-    device: str = "cpu"
-    seeds: int | None = None
-    seed_sd: float | None = None
-
-    def test_score(self, metric: Metric) -> float | None:
-        """Return the score on **test**, which stands as `test_accuracy`, `test_mse` or the like."""
-        found: float | None = (self.model_extra or {}).get(f"test_{key_of(metric)}")
-        return found
-
-
-class Exported(BaseModel):
-    """The content of an exported file. `train_on` is what the exported weights were taught with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    config: TrialConfig
-    train_on: Literal["train", "train+test"] = "train"
-    recorded: Recorded
-    versions: dict[str, str] = {}
+from hpsearch.study.tasks import WORDS, key_of, shown
 
 
 def chosen_trial(study: OpenStudy, number: int | None = None) -> FrozenTrial:
@@ -195,53 +151,3 @@ def cost_line(trial: FrozenTrial) -> str:
         f"{attrs.get('parameters', 0):,} parameters, "
         f"{attrs.get('forward_flops', 0) / 1e6:,.1f} MFLOP per image"
     )
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions that a training depends on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def read_exported(path: str | Path) -> Exported:
-    """Return what `export` wrote; StudyFileError says where a file is wrong."""
-    return validated(Exported, read_yaml(path), str(path))
-
-
-def check_writable(path: Path) -> None:
-    """Raise RunsFolderError where a file could not be written; nothing is left of the trial."""
-    if path.is_dir():
-        raise RunsFolderError(f"{path}: is a folder; name a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise RunsFolderError(
-            f"{path}: cannot be written: {error.strerror}; free space or choose another folder"
-        ) from None
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all; RunsFolderError where it cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())  # or a crash of the machine may leave it empty
-            unfinished.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunsFolderError(
-            f"{path}: cannot be written: {error.strerror}; free space or choose another folder"
-        ) from None

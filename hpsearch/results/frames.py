@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class StudyFrames:
     """A study as it stood in the storage when it was read.
 
-    `trials` has a row for each trial whose configuration is complete: number, state, kind, test score
-    (in the metric's own unit), epochs run, seconds, parameters, FLOPs of one image forward, device,
-    why it ended early, and every hyperparameter. `epochs` has a row for each epoch of each: losses
-    and metrics on train and test, and seconds.
+    `trials` has a row for each trial whose configuration is complete: number, state, kind (how it
+    ended), test score (in the metric's own unit), epochs run, seconds, parameters, FLOPs of one
+    image forward, device, why it ended early, and every hyperparameter. `epochs` has a row for each
+    epoch of each: losses and metrics on train and test, and seconds.
     """
 
     spec: StudySpec

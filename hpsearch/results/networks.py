@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.errors import HpsearchError
-from hpsearch.results.export import package_versions
+from hpsearch.results.exported import package_versions
 from hpsearch.results.final_order import Order, stop_signals
 from hpsearch.results.measured import interval, sizes
 from hpsearch.results.weights import load_model, save_model

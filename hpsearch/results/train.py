@@ -15,7 +15,8 @@ from hpsearch.errors import DataError, StudyFileError
 from hpsearch.models.cost import cost
 from hpsearch.models.head import ImageShape
 from hpsearch.models.limits import infeasible, machine_memory_bytes
-from hpsearch.results.export import Exported, check_writable
+from hpsearch.results.exported import Exported
+from hpsearch.results.files import check_writable
 from hpsearch.results.networks import train_again
 from hpsearch.search.processes import check_device_name, in_child, is_processor
 from hpsearch.study.tasks import key_of

@@ -21,7 +21,7 @@ from hpsearch.data.prepared import SearchData
 from hpsearch.errors import HpsearchError
 from hpsearch.models.families import build_model
 from hpsearch.models.head import ImageShape
-from hpsearch.results.export import write_whole
+from hpsearch.results.files import write_whole
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Task
 from hpsearch.study.limits import STORED

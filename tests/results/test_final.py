@@ -18,7 +18,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import StudyFileError
 from hpsearch.results.conclude import conclude, write_results
-from hpsearch.results.export import Exported, Recorded, read_exported
+from hpsearch.results.exported import Exported, Recorded, read_exported
 from hpsearch.results.formats import markdown
 from hpsearch.results.judged import digest
 from hpsearch.results.report import make_report

@@ -14,7 +14,8 @@ from made_mutations import mutated
 from ruamel.yaml import YAML
 
 from hpsearch.errors import RunsFolderError, StudyFileError
-from hpsearch.results.export import check_writable, read_exported
+from hpsearch.results.exported import read_exported
+from hpsearch.results.files import check_writable
 from hpsearch.results.formats import _row
 from hpsearch.results.train import train_exported
 

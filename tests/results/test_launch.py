@@ -28,7 +28,7 @@ from hpsearch.errors import (
     StudyMismatchError,
     StudyNotFoundError,
 )
-from hpsearch.results.export import read_exported
+from hpsearch.results.exported import read_exported
 from hpsearch.results.formats import as_json, markdown
 from hpsearch.results.launch import Outcome, Watcher, launch
 from hpsearch.results.report import make_report

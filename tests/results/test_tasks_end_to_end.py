@@ -17,7 +17,7 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import HpsearchError
 from hpsearch.results.conclude import conclude, write_results
-from hpsearch.results.export import read_exported
+from hpsearch.results.exported import read_exported
 from hpsearch.results.formats import as_json, markdown
 from hpsearch.results.judged import digest
 from hpsearch.results.networks import train_again
