@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpsearch.errors import HpsearchError
-    from hpsearch.results.frames import StudyFrames, open_study
-    from hpsearch.results.launch import Outcome, launch
-    from hpsearch.results.weights import TrainedModel, load_model
+    from hpsearch.evaluation.model_file import TrainedModel, load_model
+    from hpsearch.reports.frames import StudyFrames, open_study
+    from hpsearch.service.launch import Outcome, launch
     from hpsearch.study.file import read_study
     from hpsearch.study.spec import StudySpec
 
@@ -34,13 +34,13 @@ __all__ = [
 
 _HOMES = {
     "HpsearchError": "hpsearch.errors",
-    "Outcome": "hpsearch.results.launch",
-    "StudyFrames": "hpsearch.results.frames",
+    "Outcome": "hpsearch.service.launch",
+    "StudyFrames": "hpsearch.reports.frames",
     "StudySpec": "hpsearch.study.spec",
-    "TrainedModel": "hpsearch.results.weights",
-    "launch": "hpsearch.results.launch",
-    "load_model": "hpsearch.results.weights",
-    "open_study": "hpsearch.results.frames",
+    "TrainedModel": "hpsearch.evaluation.model_file",
+    "launch": "hpsearch.service.launch",
+    "load_model": "hpsearch.evaluation.model_file",
+    "open_study": "hpsearch.reports.frames",
     "read_study": "hpsearch.study.file",
 }
 

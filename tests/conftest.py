@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from child_processes import CREW, Crew, stand_by
 from hypothesis import settings
 
 # As workers do: small trainings are fastest in one thread, and with two on busy cores they crawl.
@@ -40,3 +41,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; say where it lies with HPSEARCH_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def crew() -> Iterator[Crew]:
+    """Eight processes that can do something at the same moment."""
+    crew = Crew()
+    assert crew.together(stand_by) == list(range(CREW))
+    yield crew
+    crew.close()

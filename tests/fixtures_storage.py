@@ -20,8 +20,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hpsearch.search import storage as storage_module
-from hpsearch.search.storage import Storage, open_storage
+from hpsearch.storage import storage as storage_module
+from hpsearch.storage.storage import Storage, open_storage
 
 POSTGRES_SETTINGS = """
 fsync = off

@@ -34,7 +34,7 @@ from fixtures_storage import GUARDED_PASSWORD, GUARDED_ROLE, PostgresServer
 from ruamel.yaml import YAML
 from sqlalchemy import make_url
 
-from hpsearch.search.local_workers import STOP_GRACE_S
+from hpsearch.machine.children import STOP_GRACE_S
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"

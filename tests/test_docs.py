@@ -22,7 +22,7 @@ from hpsearch.cli.main import app
 from hpsearch.data import prepare as preparing
 from hpsearch.models.cost import cost
 from hpsearch.models.families import FAMILIES, build_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.study.data import Arrays, Data, Sound, Split, Text
 from hpsearch.study.file import validated
 from hpsearch.study.space import Space

@@ -21,7 +21,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text()
     for path in (ROOT / "hpsearch").rglob("*.py")
 }
-ONE = "hpsearch.search.optuna_private"
+ONE = "hpsearch.storage.optuna_private"
 USED = {  # by that one; what is added here has to be tried with each minor release
     "optuna.storages._rdb",  # the tables
     "_trial_id",
@@ -30,7 +30,7 @@ USED = {  # by that one; what is added here has to be tried with each minor rele
 }
 NAMESAKES = {
     ("hpsearch.study.axes", "_number"),  # of our own `Kind`
-    ("hpsearch.search.openings", "_asdict"),  # of a row of SQLAlchemy's
+    ("hpsearch.storage.openings", "_asdict"),  # of a row of SQLAlchemy's
 }
 OPTUNA = Path(inspect.getfile(optuna)).parent
 NAMED = re.compile(r"def (\w+)\(|self\.(\w+)(?:: [^=\n]+)? = ")
@@ -130,7 +130,7 @@ def test_the_walk_finds_what_is_private(source: str) -> None:
 
 
 def test_the_walk_finds_what_a_storage_of_ours_has_from_optunas() -> None:
-    names = inherited("hpsearch.search.patience")
+    names = inherited("hpsearch.storage.retry")
     assert "_get_trials" in names & PRIVATE
     assert list(private_uses("self._get_trials(1)", names))
     assert not list(private_uses("self._get_trials(1)")), "a namesake in a class of our own"

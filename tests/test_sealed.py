@@ -22,8 +22,8 @@ from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.study.data import Data
 
-ROOMS = ("study", "models", "training", "search")
-NEEDS_MORE = {"hpsearch.search.cluster"}  # Ray, which is not always there
+ROOMS = ("study", "storage", "models", "training", "machine", "search", "workers")
+NEEDS_MORE = {"hpsearch.workers.ray"}  # Ray, which is not always there
 opened: list[str] = []  # every file that this process opened since the hook was set
 
 

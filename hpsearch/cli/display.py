@@ -20,14 +20,14 @@ from rich.text import Text
 
 from hpsearch.cli.options import command, safe
 from hpsearch.data.findings import read_audit
-from hpsearch.results.report import hours
-from hpsearch.results.seal import opened_words
-from hpsearch.search.defaults import DEFAULT_STORAGE
+from hpsearch.evaluation.seal import opened_words
+from hpsearch.reports.report import hours
 from hpsearch.search.kinds import counted, kind_of
-from hpsearch.search.ledger import DONE, OPEN, PAUSED
 from hpsearch.search.progress import Progress, epochs_of
-from hpsearch.search.studies import ended_at
-from hpsearch.search.url import shown_url
+from hpsearch.search.stored_study import ended_at
+from hpsearch.storage.defaults import DEFAULT_STORAGE
+from hpsearch.storage.studies import DONE, OPEN, PAUSED
+from hpsearch.storage.url import shown_url
 from hpsearch.study.data import OUTPUTS
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import WORDS, Metric, shown
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpsearch.data.prepared import Prepared
-    from hpsearch.results.estimate import Estimate
-    from hpsearch.results.launch import Outcome, Watcher
-    from hpsearch.results.seal import Seal
+    from hpsearch.evaluation.seal import Seal
+    from hpsearch.preflight.estimate import Estimate
+    from hpsearch.service.launch import Outcome, Watcher
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -82,7 +82,7 @@ class Display:
 
     def watcher(self) -> Watcher:
         """Return what a launch tells this display."""
-        from hpsearch.results.launch import Watcher
+        from hpsearch.service.launch import Watcher
 
         return Watcher(
             self.decoding, self.prepared, say_estimate, self.opened_before, self._searching,

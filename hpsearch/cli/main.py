@@ -55,7 +55,7 @@ for _command, _example in COMMANDS:
 def root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    from hpsearch.search.logs import set_up_logging
+    from hpsearch.machine.logs import set_up_logging
 
     set_up_logging(logging.WARNING)
     if show_version:

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from hpsearch.errors import StudyFileError
-from hpsearch.search.defaults import DEFAULT_STORAGE
+from hpsearch.storage.defaults import DEFAULT_STORAGE
 from hpsearch.study.names import plain
 
 if TYPE_CHECKING:

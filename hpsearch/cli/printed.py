@@ -15,11 +15,11 @@ from rich.text import Text
 
 from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
 from hpsearch.cli.options import command, safe
-from hpsearch.results.report import SHOWN, Report, failure_lines, saved_line, sections
-from hpsearch.results.seal import Seal, opened_words
-from hpsearch.results.seal_words import config_words, result_words, seal_lines
-from hpsearch.results.sections import Table
-from hpsearch.results.worth import bounds_text
+from hpsearch.evaluation.seal import Seal, opened_words
+from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
+from hpsearch.reports.seal import config_words, result_words, seal_lines
+from hpsearch.reports.sections import Table
+from hpsearch.reports.trust import bounds_text
 from hpsearch.search.kinds import counted, why_none_completes
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.names import plain
@@ -28,12 +28,12 @@ from hpsearch.study.tasks import WORDS, Metric, key_of, shown
 
 if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
-    from hpsearch.results.check import Checked
-    from hpsearch.results.exported import Exported
-    from hpsearch.results.locality import Locality
-    from hpsearch.results.status import Stand, Standing
-    from hpsearch.search.ledger import StudyRow
-    from hpsearch.search.worker_list import ListedWorker
+    from hpsearch.evaluation.exported import Exported
+    from hpsearch.preflight.check import Checked
+    from hpsearch.preflight.locality import Locality
+    from hpsearch.reports.status import Stand, Standing
+    from hpsearch.storage.studies import StudyRow
+    from hpsearch.storage.worker_registry import ListedWorker
 
 out = Console(highlight=False)
 

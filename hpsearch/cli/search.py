@@ -11,10 +11,10 @@ import typer
 from hpsearch.cli import options
 from hpsearch.cli.options import AsJson, Checkpoints, DataRoot, Device, Runs, StorageUrl, StudyFile
 from hpsearch.errors import StudyFileError
-from hpsearch.search.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from hpsearch.storage.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 
 if TYPE_CHECKING:
-    from hpsearch.results.launch import StartWorkers
+    from hpsearch.service.launch import StartWorkers
 
 
 def launch(
@@ -57,8 +57,8 @@ def launch(
     """Create or resume a study: search, choose, open validation once, report, export."""
     from hpsearch.cli.display import Display
     from hpsearch.cli.printed import print_report
-    from hpsearch.results.formats import as_json as report_json
-    from hpsearch.results.queue import queue
+    from hpsearch.reports.formats import as_json as report_json
+    from hpsearch.service.queue import queue
 
     spec = options.spec_of(study_file, trials, timeout)
     count = options.worker_count(workers)
@@ -72,7 +72,7 @@ def launch(
             )  # fmt: skip
             display.queued(storage, opened)
             return
-        from hpsearch.results.launch import launch as launch_study
+        from hpsearch.service.launch import launch as launch_study
 
         outcome = launch_study(
             spec,
@@ -109,7 +109,7 @@ def _on(
         return None
     if where != "ray":
         raise StudyFileError(f"--on: unknown place '{where}'; use local or ray")
-    from hpsearch.search.cluster import ray_workers
+    from hpsearch.workers.ray import ray_workers
 
     return ray_workers(address, workers, cpus, gpus, data and str(Path(data).absolute()), device)
 
@@ -129,8 +129,8 @@ def train(
     """Train from an exported file alone, and compare with the score recorded in it."""
     from hpsearch.cli.display import training_display
     from hpsearch.cli.printed import print_training
-    from hpsearch.results.exported import read_exported
-    from hpsearch.results.train import DIFFERS, train_exported
+    from hpsearch.evaluation.exported import read_exported
+    from hpsearch.evaluation.retrain_exported import DIFFERS, train_exported
 
     exported = read_exported(config_file)
     with training_display(exported.config.epochs, exported.config.metric) as (decoding, epoch):
@@ -159,8 +159,8 @@ def check(
     spec = options.spec_of(study_file)  # what is wrong with it is said before torch is loaded
     from hpsearch.cli.display import decoding_display
     from hpsearch.cli.printed import print_check
-    from hpsearch.results.check import check as check_study
-    from hpsearch.results.seal_words import seal_json
+    from hpsearch.preflight.check import check as check_study
+    from hpsearch.reports.seal import seal_json
 
     with decoding_display() as decoding:
         count = options.worker_count(workers)

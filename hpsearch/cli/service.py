@@ -9,7 +9,7 @@ import typer
 
 from hpsearch.cli import options
 from hpsearch.cli.options import Checkpoints, DataRoot, Device, Runs, StorageUrl, StudyName
-from hpsearch.search.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
+from hpsearch.storage.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
 
 
 def worker(
@@ -34,8 +34,8 @@ def worker(
     import logging
     import os
 
-    from hpsearch.results.pool import serve
-    from hpsearch.search.logs import FORMAT_VARIABLE, set_up_logging
+    from hpsearch.machine.logs import FORMAT_VARIABLE, set_up_logging
+    from hpsearch.service.pool import serve
 
     if log is not None:
         os.environ[FORMAT_VARIABLE] = log  # worker processes inherit it
@@ -60,7 +60,7 @@ def _resume(name: str) -> str:
 def pause(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     """Keep the running trials of a study and let no trial go on, until it is resumed."""
     from hpsearch.search.control import pause as pause_study
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
@@ -72,7 +72,7 @@ def pause(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 def resume(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     """Let a paused or stopped study go on."""
     from hpsearch.search.control import resume as resume_study
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
@@ -92,7 +92,7 @@ def stop(
     """End a search early. Its trials are kept, and validation stays sealed unless --finish."""
     from hpsearch.search.control import finish as finish_study
     from hpsearch.search.control import stop as stop_study
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
@@ -113,9 +113,9 @@ def delete(
     checkpoints: Checkpoints = None,
 ) -> None:
     """Delete a study with its trials and checkpoints. Openings of validation stay on record."""
-    from hpsearch.search.checkpoints import Checkpoints as Place
     from hpsearch.search.control import delete as delete_study
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.storage.checkpoints import Checkpoints as Place
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):

@@ -11,7 +11,7 @@ import typer
 
 from hpsearch.cli import options
 from hpsearch.cli.options import AsJson, Checkpoints, Runs, StorageUrl, StudyName
-from hpsearch.search.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
+from hpsearch.storage.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
 
 
 def status(
@@ -23,9 +23,9 @@ def status(
 ) -> None:
     """Show all studies of a storage, or one: trials by state, best so far, failures, time left."""
     from hpsearch.cli.printed import print_status, print_studies
-    from hpsearch.results.report import make_report
-    from hpsearch.results.status import stand_json, stand_of, standing_of
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.reports.report import make_report
+    from hpsearch.reports.status import stand_json, stand_of, standing_of
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
@@ -49,9 +49,9 @@ def report(
 ) -> None:
     """Print the report of a study again, from storage alone."""
     from hpsearch.cli.printed import print_report
-    from hpsearch.results.formats import as_json as report_json
-    from hpsearch.results.report import make_report
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.reports.formats import as_json as report_json
+    from hpsearch.reports.report import make_report
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
@@ -68,9 +68,9 @@ def audit(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJs
     Openings by other studies of the same data, and by deleted ones, are in it.
     """
     from hpsearch.cli.printed import print_history
-    from hpsearch.results.seal import seal_of
-    from hpsearch.results.seal_words import history_json
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.evaluation.seal import seal_of
+    from hpsearch.reports.seal import history_json
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
@@ -95,12 +95,12 @@ def export(
 
     The choice is the trial that the final has measured, once it has.
     """
-    from hpsearch.results.decision import instead_words
-    from hpsearch.results.export import chosen_trial, exported_yaml
-    from hpsearch.results.files import write_whole
-    from hpsearch.results.formats import trial_json
-    from hpsearch.results.report import make_report
-    from hpsearch.search.storage import open_storage, storage_errors
+    from hpsearch.evaluation.decision import instead_words
+    from hpsearch.machine.files import write_whole
+    from hpsearch.reports.best_yaml import chosen_trial, exported_yaml
+    from hpsearch.reports.formats import trial_json
+    from hpsearch.reports.report import make_report
+    from hpsearch.storage.storage import open_storage, storage_errors
 
     opened = open_storage(storage, create=False)
     with storage_errors(opened):
@@ -133,8 +133,8 @@ def dashboard(
     storage: StorageUrl = DEFAULT_STORAGE,
 ) -> None:
     """Serve optuna-dashboard on the same storage, read-only, on this machine alone."""
-    from hpsearch.results.dashboard import serve
-    from hpsearch.search.storage import open_storage
+    from hpsearch.service.dashboard import serve
+    from hpsearch.storage.storage import open_storage
 
     opened = open_storage(storage, create=False)
     server = serve(opened, port, host)

@@ -1,7 +1,7 @@
 """The sealed **validation** split, in files of its own.
 
 Nothing in `study/`, `models/`, `training/` or `search/` may import this module (a test holds them
-to it). `results/final.py` opens the seal, and writes that it does to the ledger first.
+to it). `evaluation/final.py` opens the seal, and writes that it does to the ledger first.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.models.families import build_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.study.config import TrialConfig
 
 OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1}  # numbers kept for each that learns

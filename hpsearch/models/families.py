@@ -9,7 +9,7 @@ from torch import nn
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.models import alexnet, googlenet, pretrained, resnet, senet, vgg
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.models.randomness import DrawingFrom
 from hpsearch.study.config import Family, TrialConfig
 

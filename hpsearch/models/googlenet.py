@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hpsearch.models.head import (
+from hpsearch.models.layers import (
     ACTIVATIONS,
     Head,
     ImageShape,

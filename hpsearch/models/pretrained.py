@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.errors import WeightsError
-from hpsearch.models.head import Head, ImageShape
+from hpsearch.models.layers import Head, ImageShape
 from hpsearch.models.randomness import take_over_draws
 from hpsearch.models.weights import read_weights, statistics
 from hpsearch.study.config import Backbone, TrialConfig

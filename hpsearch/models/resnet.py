@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from hpsearch.models.head import (
+from hpsearch.models.layers import (
     ACTIVATIONS,
     Head,
     ImageShape,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hpsearch.models.head import ACTIVATIONS, ImageShape
+from hpsearch.models.layers import ACTIVATIONS, ImageShape
 from hpsearch.models.resnet import ResNet
 from hpsearch.study.config import TrialConfig
 

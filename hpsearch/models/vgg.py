@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hpsearch.models.head import (
+from hpsearch.models.layers import (
     ACTIVATIONS,
     Head,
     ImageShape,

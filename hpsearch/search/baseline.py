@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hpsearch.search.processes import cores
+from hpsearch.machine.children import cores
 from hpsearch.study.spec import StudySpec
 
 BASELINE_SLOT = 0  # whose trial has the defaults of the space, wherever it is not a grid

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 from hpsearch.errors import StudyStateError
-from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
-from hpsearch.search.processes import user_name
-from hpsearch.search.storage import Storage
+from hpsearch.machine.children import user_name
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED
 
 
 def pause(storage: Storage, name: str) -> None:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
-from hpsearch.search.ledger import StudyRow
-from hpsearch.search.storage import Storage
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import StudyRow
 from hpsearch.study.spec import StudySpec
 
 Hashes = NDArray[np.uint64]

@@ -14,10 +14,10 @@ import torch
 from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
-from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.optuna_private import id_of
 from hpsearch.search.progress import epochs_of
-from hpsearch.search.trial_store import note
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.optuna_trials import note
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import MINIMISED, WORDS, shown
 from hpsearch.training.fitting import check_fits

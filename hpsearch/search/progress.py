@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hpsearch.search.confirm import plan
+from hpsearch.search.finalists import plan
 from hpsearch.search.kinds import kind_of
-from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED, StudyRow
-from hpsearch.search.optuna_private import id_of
-from hpsearch.search.storage import Storage
-from hpsearch.search.studies import OpenStudy, read_stored_study
+from hpsearch.search.stored_study import OpenStudy, read_stored_study
+from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED, StudyRow
 
 SUPERVISOR = "supervisor"  # stands in the list of workers in place of a device
 

@@ -12,19 +12,19 @@ import torch
 
 from hpsearch.data.prepared import find_prepared, load_search_data
 from hpsearch.errors import DataError, HpsearchError, StudyMismatchError, StudyNotFoundError
-from hpsearch.search import confirm
+from hpsearch.machine.memory import MemoryWatch
+from hpsearch.search import finalists as confirm
 from hpsearch.search.attempt import device_name
-from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.leases import Lease, LeaseLostError
-from hpsearch.search.ledger import DONE, STOPPED
-from hpsearch.search.memory import MemoryWatch
-from hpsearch.search.patience import DATABASE_ERRORS
-from hpsearch.search.retrain import retrain
-from hpsearch.search.storage import Storage
-from hpsearch.search.tables import CONFIRM_SLOT
-from hpsearch.search.trials import TrialRunner
-from hpsearch.search.waiting import Waiting
-from hpsearch.search.worker_list import SEEN_EVERY_S
+from hpsearch.search.finalist_training import retrain
+from hpsearch.search.runner import TrialRunner
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.leases import Lease, LeaseLostError
+from hpsearch.storage.retry import DATABASE_ERRORS
+from hpsearch.storage.schema import CONFIRM_SLOT
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import DONE, STOPPED
+from hpsearch.storage.waiting import Waiting
+from hpsearch.storage.worker_registry import SEEN_EVERY_S
 from hpsearch.training.precision import faster_precision
 
 logger = logging.getLogger(__name__)

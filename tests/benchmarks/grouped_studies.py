@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from grouped_images import hits_of, sizes_of
 
-from hpsearch.results.grouped import grouped_interval
-from hpsearch.results.intervals import wilson_interval
+from hpsearch.evaluation.grouped import grouped_interval
+from hpsearch.evaluation.intervals import wilson_interval
 
 GROUPS = (10, 12, 20, 50, 200)
 ACCURACIES, LIKENESS = (0.5, 0.8, 0.95, 0.99, 0.998, 1.0), (0.0, 0.05, 0.2, 0.5, 0.9)

@@ -27,13 +27,13 @@ from typing import Any
 import torch
 
 from hpsearch.data.prepare import prepare
-from hpsearch.search import trials
-from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.leases import Lease, Leases
-from hpsearch.search.storage import open_storage
-from hpsearch.search.studies import enter_study
-from hpsearch.search.trial_store import note
+from hpsearch.search import runner as trials
+from hpsearch.search.stored_study import enter_study
 from hpsearch.search.worker import Worker
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.leases import Lease, Leases
+from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.storage import open_storage
 from hpsearch.study.spec import StudySpec
 
 CHECKPOINTS = (0, 100, 1000, 5000)  # trials, between which times are compared

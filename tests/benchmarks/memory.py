@@ -17,7 +17,7 @@ import numpy as np
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
-from hpsearch.search.processes import SPAWN, child_environment
+from hpsearch.machine.children import SPAWN, child_environment
 from hpsearch.study.data import Data, DataReference
 
 SETTLED = 20
@@ -27,8 +27,8 @@ def work(first: int, count: int, tell: Any) -> None:
     """Train from the `first` architecture on, until all are done or the process should end."""
     import torch
 
-    from hpsearch.results.probing import sampled
-    from hpsearch.search.memory import MemoryWatch, memory_bytes
+    from hpsearch.machine.memory import MemoryWatch, memory_bytes
+    from hpsearch.preflight.probing import sampled
     from hpsearch.study.spec import StudySpec
     from hpsearch.training.loop import train
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from simulated import (
     Studies,
     equal,
@@ -28,9 +28,9 @@ from simulated import (
     tailed,
 )
 
-from hpsearch.results.intervals import wilson_interval
-from hpsearch.results.optimism import accuracy_optimism, expected_optimism
-from hpsearch.search.ties import seed_variance
+from hpsearch.evaluation.intervals import wilson_interval
+from hpsearch.evaluation.selection_bias import accuracy_optimism, expected_optimism
+from hpsearch.search.finalist_statistics import seed_variance
 
 SEED_SD = 0.003
 

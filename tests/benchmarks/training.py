@@ -34,9 +34,9 @@ from torchvision import datasets, transforms
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import SearchData, load_search_data
 from hpsearch.data.split import assign
+from hpsearch.machine.children import SPAWN, child_environment, cores
 from hpsearch.models.families import build_model
-from hpsearch.models.head import ImageShape
-from hpsearch.search.processes import SPAWN, child_environment, cores
+from hpsearch.models.layers import ImageShape
 from hpsearch.study.config import TrialConfig, has
 from hpsearch.study.data import Data
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from many_workers import postgres
 
-from hpsearch.search.local_workers import LocalWorkers
-from hpsearch.search.storage import open_storage
+from hpsearch.storage.storage import open_storage
+from hpsearch.workers.local import LocalWorkers
 
 EPOCHS = 10
 

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpsearch.models.cost import cost
 from hpsearch.models.families import build_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.study.axes import FAMILY_NAMES
 from hpsearch.study.config import Backbone, TrialConfig, has
 
@@ -234,7 +234,7 @@ def test_the_compiler_of_torch_is_not_loaded_for_it() -> None:
 import sys
 from made_configs import config_with
 from hpsearch.models.cost import cost
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 for family in ("alexnet", "vgg", "googlenet", "resnet", "senet"):
     cost(config_with(family=family), ImageShape(1, 28, 28), 10)
 assert not {"torch._dynamo", "torchvision"} & sys.modules.keys()

@@ -13,7 +13,7 @@ from torch import nn
 
 from hpsearch.models.families import FAMILIES, build_model
 from hpsearch.models.googlenet import Inception
-from hpsearch.models.head import (
+from hpsearch.models.layers import (
     ACTIVATIONS,
     POOLINGS,
     ImageShape,

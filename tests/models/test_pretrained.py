@@ -17,7 +17,7 @@ from torchvision.models import get_model, get_model_weights
 from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.errors import WeightsError
 from hpsearch.models.families import build_model, initial_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.models.pretrained import LAST_STAGE, PretrainedNet
 from hpsearch.models.weights import check_weights, find_weights
 from hpsearch.study.config import Backbone, Pretrained, TrialConfig

@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.ops import StochasticDepth as Theirs
 
 from hpsearch.models.families import FAMILIES, build_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.models.randomness import DrawingFrom, Dropout, StochasticDepth, draw_from
 from hpsearch.study.config import Backbone, Family
 

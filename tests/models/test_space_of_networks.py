@@ -14,11 +14,11 @@ from made_configs import PLAIN
 from torch import nn
 
 from hpsearch.data.prepared import Labelled, SearchData
+from hpsearch.evaluation.model_file import load_model, save_model
 from hpsearch.models.cost import cost
 from hpsearch.models.families import build_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.models.limits import infeasible
-from hpsearch.results.weights import load_model, save_model
 from hpsearch.study.axes import FAMILY_NAMES
 from hpsearch.study.config import (
     Activation,

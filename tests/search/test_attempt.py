@@ -10,7 +10,7 @@ import pytest
 from made_trainings import CPU, config, scores_of, striped
 
 from hpsearch.search.attempt import Attempt, Watch
-from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.training.loop import train
 
 

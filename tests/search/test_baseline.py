@@ -12,10 +12,10 @@ from made_trainings import CPU
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
 from hpsearch.search.baseline import baseline_of, trained_at_once, whole_training_s
-from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.storage import Storage
-from hpsearch.search.studies import enter_study
-from hpsearch.search.trials import TrialRunner
+from hpsearch.search.runner import TrialRunner
+from hpsearch.search.stored_study import enter_study
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
 
 

@@ -11,12 +11,12 @@ from fixtures_storage import on_sqlite
 from made_studies import claimed, enter, open_leases, run_trial, stored
 from sqlalchemy import func, select, update
 
-from hpsearch.search import confirm
-from hpsearch.search.confirm import Plan, candidates, choice, plan, verdict
-from hpsearch.search.confirmations import MOST_SEEDS, confirm_slot, confirmed_by
-from hpsearch.search.storage import Storage
-from hpsearch.search.tables import FINAL_SLOT, confirmations, leases, studies
-from hpsearch.search.waiting import Waiting
+from hpsearch.search import finalists as confirm
+from hpsearch.search.finalists import Plan, candidates, choice, plan, verdict
+from hpsearch.storage.confirmations import MOST_SEEDS, confirm_slot, confirmed_by
+from hpsearch.storage.schema import FINAL_SLOT, confirmations, leases, studies
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.waiting import Waiting
 from hpsearch.study.spec import StudySpec
 
 IMAGES = 1000

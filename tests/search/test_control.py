@@ -11,13 +11,13 @@ from made_trainings import config
 
 from hpsearch.errors import StudyNotFoundError, StudyStateError, UnreadableStudyError
 from hpsearch.search import control
-from hpsearch.search.checkpoints import Checkpoints
-from hpsearch.search.held_lease import HeldLease
-from hpsearch.search.ledger import DONE, OPEN, PAUSED, STOPPED
-from hpsearch.search.optuna_private import STUDIES
-from hpsearch.search.storage import Storage
-from hpsearch.search.studies import read_stored_study
-from hpsearch.search.tables import studies
+from hpsearch.search.stored_study import read_stored_study
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.heartbeat import HeldLease
+from hpsearch.storage.optuna_private import STUDIES
+from hpsearch.storage.schema import studies
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED
 
 
 def test_a_paused_study_gives_no_trial_away_until_it_is_resumed(storage: Storage) -> None:

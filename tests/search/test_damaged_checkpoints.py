@@ -14,7 +14,7 @@ import torch
 from made_trainings import CPU, after, config, scores_of, striped
 from test_attempt import Hand, attempt
 
-from hpsearch.search.checkpoints import Checkpoints
+from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.loop import Interrupted, train
 from hpsearch.training.state import State, from_bytes, to_bytes

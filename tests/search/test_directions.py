@@ -17,11 +17,11 @@ from optuna.trial import TrialState
 
 from hpsearch.data.prepare import prepare
 from hpsearch.errors import StudyMismatchError
-from hpsearch.search.checkpoints import Checkpoints
 from hpsearch.search.progress import epochs_of, progress_of
-from hpsearch.search.storage import Storage
-from hpsearch.search.studies import enter_study
-from hpsearch.search.trials import TrialRunner
+from hpsearch.search.runner import TrialRunner
+from hpsearch.search.stored_study import enter_study
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
 
 MEDIAN = {"name": "median", "startup_trials": 2, "warmup_epochs": 1, "min_trials": 2}

@@ -6,9 +6,9 @@ from fixtures_storage import on_sqlite
 from made_studies import begin_trial, claimed, enter, open_leases, run_trial, stored
 from optuna.trial import TrialState
 
-from hpsearch.search import endings
-from hpsearch.search.ledger import OPEN, STOPPED
-from hpsearch.search.storage import Storage
+from hpsearch.search import outcomes as endings
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import OPEN, STOPPED
 from hpsearch.study.spec import StudySpec
 
 

@@ -6,11 +6,11 @@ from fixtures_storage import on_sqlite
 from made_studies import begin_trial, claimed, enter, run_trial, stored
 from optuna.trial import TrialState
 
-from hpsearch.results.export import _nothing_to_choose
-from hpsearch.search import endings
+from hpsearch.reports.best_yaml import _nothing_to_choose
+from hpsearch.search import outcomes as endings
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import progress_of
-from hpsearch.search.storage import Storage
+from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
 
 pytestmark = on_sqlite

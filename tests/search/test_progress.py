@@ -8,10 +8,10 @@ from made_studies import begin_trial, claimed, enter, run_trial, spec_of
 from optuna.trial import TrialState
 
 from hpsearch.errors import StudyNotFoundError
-from hpsearch.search.ledger import DONE, PAUSED, STOPPED
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of, progress_of, why_waiting
-from hpsearch.search.storage import Storage
-from hpsearch.search.tables import studies
+from hpsearch.storage.schema import studies
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import DONE, PAUSED, STOPPED
 
 EPOCHS = 5
 

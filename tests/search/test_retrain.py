@@ -11,24 +11,25 @@ from typing import Any
 import pytest
 import torch
 from fixtures_storage import on_sqlite
+from made_workers import PATIENCE_S, crew_of, run, work_here
 from sqlalchemy import select, update
-from test_service import PATIENCE_S, crew_of, run, work_here
 from undisturbed import digits_spec
 
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
-from hpsearch.search import control, local_workers
+from hpsearch.search import control
 from hpsearch.search.attempt import MICRO_BATCHES
-from hpsearch.search.confirm import choice, hits, plan
-from hpsearch.search.leases import MAX_ATTEMPTS, Lease
+from hpsearch.search.finalists import choice, hits, plan
 from hpsearch.search.progress import progress_of
 from hpsearch.search.samplers import seed_of
-from hpsearch.search.storage import Storage
-from hpsearch.search.studies import enter_study, read_stored_study
-from hpsearch.search.tables import FINAL_SLOT, leases, studies
+from hpsearch.search.stored_study import enter_study, read_stored_study
+from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
+from hpsearch.storage.schema import FINAL_SLOT, leases, studies
+from hpsearch.storage.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
 from hpsearch.training.loop import train
+from hpsearch.workers import local as local_workers
 
 
 def opened(storage: Storage, confirm: Any, **search: Any) -> Path:

@@ -14,7 +14,7 @@ from optuna.trial import Trial, TrialState
 from pydantic import ValidationError
 
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
-from hpsearch.search.storage import Storage, open_storage
+from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.config import Optimizer
 from hpsearch.study.space import Space
 from hpsearch.study.spec import Pruner, Sampler, StudySpec

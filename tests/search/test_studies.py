@@ -15,8 +15,8 @@ from optuna.trial import TrialState, create_trial
 
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.samplers import seed_of
-from hpsearch.search.storage import Storage
-from hpsearch.search.studies import enter_study, read_stored_study
+from hpsearch.search.stored_study import enter_study, read_stored_study
+from hpsearch.storage.storage import Storage
 from hpsearch.study.data import DataReference
 from hpsearch.study.space import Space
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpsearch.search.ties import (
+from hpsearch.search.finalist_statistics import (
     differences,
     image_variance_of_hits,
     out_of_the_race,

@@ -17,7 +17,7 @@ from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.errors import DataError, HpsearchError
 from hpsearch.models.families import build_model
-from hpsearch.models.head import ImageShape
+from hpsearch.models.layers import ImageShape
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Loss, Metric, default_loss, default_metric, rank

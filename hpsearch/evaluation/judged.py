@@ -1,0 +1,97 @@
+"""What validation says of networks, once it is opened: scores, calibration, mistakes, gain."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.trial import FrozenTrial
+from torch import Tensor
+
+from hpsearch.data.batches import resident
+from hpsearch.data.prepared import Labelled, SearchData
+from hpsearch.evaluation.calibration import calibration
+from hpsearch.evaluation.measures import gained, measured
+from hpsearch.evaluation.mistakes import worst_mistakes, write_mistakes
+from hpsearch.evaluation.model_file import probabilities_of
+from hpsearch.evaluation.networks import Trained
+from hpsearch.evaluation.places import PLOT, SHEET
+from hpsearch.evaluation.residuals import write_residuals
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.tasks import key_of
+from hpsearch.training.loop import outputs_of
+
+
+def _validation_told(trained: Trained, sealed: Labelled, data: SearchData) -> tuple[Tensor, Tensor]:
+    split = resident(sealed, data, trained.device)
+    return outputs_of(trained.model, split, trained.config), split.targets
+
+
+def judged(
+    choice: Trained, sealed: Labelled, data: SearchData, heat: float | None, folder: Path
+) -> dict[str, Any]:
+    """Return what validation says of the choice; pictures of its errors go into `folder`."""
+    config, task = choice.config, choice.task
+    outputs, targets = _validation_told(choice, sealed, data)
+    found = measured(task, config, outputs, targets, sealed.groups)
+    found["outputs_sha256"] = digest(outputs)
+    told = task.told(outputs).cpu().numpy()
+    result: dict[str, Any] = {"validation": found}
+    if config.task == "regression":
+        write_residuals(folder / PLOT, data.outputs, told, np.asarray(sealed.targets))
+    else:
+        result["calibration"] = _calibration(config, told, sealed, heat)
+    result["mistakes"] = worst_mistakes(config, told, sealed, data, heat or 1.0)
+    if not data.symbols:
+        write_mistakes(folder / SHEET, sealed, result["mistakes"])
+    return result
+
+
+def digest(outputs: Tensor) -> str:
+    """Return what tells outputs from others that differ in a single bit."""
+    return hashlib.sha256(outputs.cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+def _calibration(
+    config: TrialConfig, logits: np.ndarray[Any, Any], sealed: Labelled, heat: float | None
+) -> dict[str, Any]:
+    targets, groups = np.asarray(sealed.targets), sealed.groups
+    plain = calibration(probabilities_of(config.task, logits, 1.0), targets, groups=groups)
+    found = dataclasses.asdict(plain) | {"temperature": heat}
+    if heat is not None:
+        mended = calibration(probabilities_of(config.task, logits, heat), targets, groups=groups)
+        found["mended"] = {"error": mended.error, "by_chance": mended.by_chance}
+    return found
+
+
+def compared(
+    baseline: Trained | str | None,
+    trial: FrozenTrial | None,
+    choice: Trained,
+    sealed: Labelled,
+    data: SearchData,
+) -> dict[str, Any] | None:
+    """Return what validation says of the baseline, and what the choice gained over it."""
+    if baseline is None or trial is None:
+        return None
+    if isinstance(baseline, str):
+        return {"trial": trial.number, "failed": baseline}
+    config, task = baseline.config, baseline.task
+    outputs, targets = _validation_told(baseline, sealed, data)
+    found = measured(task, config, outputs, targets, sealed.groups)
+    mine = choice.task.told(_validation_told(choice, sealed, data)[0])
+    gain, bounds = gained(
+        task.name, config.metric, mine, task.told(outputs), targets, sealed.groups
+    )
+    kept = {"images", "groups", "loss", key_of(config.metric), "interval"}
+    return {
+        "trial": trial.number,
+        "test": baseline.scores["test"],
+        "validation": {name: value for name, value in found.items() if name in kept},
+        "gain": gain,
+        "gain_interval": bounds,
+        "curve": baseline.scores["curve"],
+    }

@@ -1,0 +1,90 @@
+"""Everything that can be wrong with a study, found without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpsearch.data.findings import Audit, read_audit
+from hpsearch.data.prepare import no_progress, prepare
+from hpsearch.data.prepared import Prepared
+from hpsearch.data.sources.decoded import Progress
+from hpsearch.errors import NoStorageError, StudyNotFoundError
+from hpsearch.evaluation.seal import Seal, seal_before
+from hpsearch.models.cost import Cost, cost
+from hpsearch.models.layers import ImageShape
+from hpsearch.models.limits import infeasible, machine_memory_bytes
+from hpsearch.models.weights import check_weights
+from hpsearch.preflight.estimate import Estimate, estimate
+from hpsearch.preflight.locality import Locality, locality
+from hpsearch.preflight.probing import sampled
+from hpsearch.search.lineage import check_continues
+from hpsearch.storage.storage import open_storage, storage_errors
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.spec import StudySpec
+
+SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A study that can be launched: its data, what is odd in it, what some of its trials would be,
+    what it costs.
+
+    `refused` says which of those would not be trained, and why.
+    """
+
+    prepared: Prepared
+    audit: Audit
+    samples: list[tuple[TrialConfig, Cost]]
+    refused: list[str]
+    estimate: Estimate
+    locality: Locality | None  # where it was asked for
+    seal: Seal | None = None  # where there is a storage
+
+
+def check(
+    spec: StudySpec,
+    data_root: str | Path | None = None,
+    progress: Progress = no_progress,
+    workers: int | None = None,
+    device: str = "auto",
+    with_locality: bool = False,
+    storage_url: str | None = None,
+) -> Checked:
+    """Prepare the data, build the networks of the first trials, time some; raises what a launch
+    would.
+
+    A storage is read where there is one, for who has opened this validation; none is made.
+    """
+    prepared = prepare(spec.data, data_root, progress)
+    seal = None if storage_url is None else _seal(spec, prepared, storage_url)
+    check_weights(spec)
+    shape, outputs = ImageShape(*prepared.image_shape), len(prepared.outputs)
+    count = min(SAMPLES, spec.trial_budget())
+    configs = sampled(spec, prepared.fingerprint, "fp32", count)
+    samples = [(config, cost(config, shape, outputs)) for config in configs]
+    refused = []
+    for i, (config, price) in enumerate(samples):
+        found = infeasible(price, config, spec.search.max_parameters, machine_memory_bytes())
+        if found is not None:
+            refused.append(f"configuration {i} would not be trained: {found.reason}")
+    audit, cost_of_all = read_audit(prepared.folder), estimate(spec, prepared, workers, device)
+    local = locality(spec, prepared, device) if with_locality else None
+    return Checked(prepared, audit, samples, refused, cost_of_all, local, seal)
+
+
+def _seal(spec: StudySpec, prepared: Prepared, storage_url: str) -> Seal | None:
+    """Return who has seen what this study would seal, None where there is no storage yet."""
+    try:
+        storage = open_storage(storage_url, create=False)
+    except NoStorageError as error:
+        if spec.continues is not None:
+            raise StudyNotFoundError(f"continues: no study '{spec.continues}': {error}") from None
+        return None
+    try:
+        with storage_errors(storage):
+            check_continues(storage, spec, prepared)
+            return seal_before(storage, spec, prepared)
+    finally:
+        storage.close()

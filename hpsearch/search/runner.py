@@ -1,0 +1,281 @@
+"""Running the trials of one study: each from its lease to its end, whatever happens to it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import optuna
+import torch
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial, TrialState, create_trial
+
+from hpsearch.data.prepared import SearchData
+from hpsearch.models.cost import Cost, cost
+from hpsearch.models.layers import ImageShape
+from hpsearch.models.limits import device_memory_bytes, infeasible
+from hpsearch.search import outcomes as endings
+from hpsearch.search.attempt import (
+    TOO_LONG,
+    Watch,
+    device_name,
+    free_memory,
+    in_parts,
+    is_out_of_memory,
+    no_memory,
+    took_too_long,
+)
+from hpsearch.search.baseline import (
+    BASELINE_SLOT,
+    baseline_of,
+    trained_at_once,
+    whole_training_s,
+)
+from hpsearch.search.finalists import CONFIRM_SHARE
+from hpsearch.search.objective import SavedTraining, objective
+from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.heartbeat import HeldLease
+from hpsearch.storage.leases import MAX_ATTEMPTS, Lease, LeaseLostError
+from hpsearch.storage.optuna_private import id_of, study_id_of
+from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.retry import DATABASE_ERRORS
+from hpsearch.storage.storage import Storage
+from hpsearch.study.config import TrialConfig
+from hpsearch.study.spec import StudySpec, config_from
+from hpsearch.training.loop import Interrupted
+
+logger = logging.getLogger(__name__)
+
+FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
+BASELINE_MOST = 2.0  # times that is kept for the baseline beside it, at most
+FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
+LONGEST_REASON, LONGEST_TRACEBACK = 1000, 4000  # characters
+
+
+@dataclass(frozen=True)
+class TrialRunner:
+    """Runs trials of one study on one device, as the worker of a name."""
+
+    worker: str
+    storage: Storage
+    spec: StudySpec
+    data: SearchData
+    device: torch.device
+    precision: str
+    threads: int
+    checkpoints: Checkpoints
+    stopped: Callable[[], bool]
+    epoch_over: Callable[[], None] = lambda: None
+
+    def run(self, lease: Lease) -> TrialState:
+        """Run the trial of a lease to its end, or give the lease back; return the trial's state."""
+        search = self.spec.search
+        study = self.storage.known(
+            self.spec.name, sampler_for(search, lease.slot), pruner_for(search)
+        )
+        trial_id = self._trial_id(study, lease)
+        with self.storage.optuna.held(trial_id, lease):
+            return self._run(study, trial_id, lease)
+
+    def _run(self, study: optuna.Study, trial_id: int, lease: Lease) -> TrialState:
+        state = self.storage.optuna.get_trial(trial_id).state
+        if state.is_finished():  # the worker before died between its last two words
+            self.storage.leases.finish(lease)
+            return state
+        trial = Trial(study, trial_id)
+        if lease.attempts > MAX_ATTEMPTS:
+            reason = f"{MAX_ATTEMPTS} workers died on this trial, one after the other"
+            return endings.fail(self.storage, trial, lease, reason)
+        logger.info(
+            "trial %d of '%s' begins",
+            trial.number,
+            self.spec.name,
+            extra=endings.event("trial begins", lease, trial),
+        )
+        self._note_worker(trial)
+        with HeldLease(self.storage.leases, lease) as held:
+            return self._train(trial, held)
+
+    def _train(self, trial: Trial, held: HeldLease) -> TrialState:
+        saved: SavedTraining | None = None
+        try:
+            config = config_from(self.spec, self.data.fingerprint, trial)
+            price = self._note_cost(trial, config)
+            room = device_memory_bytes(self.device, config.threads)
+            found = infeasible(price, config, self.spec.search.max_parameters, room)
+            if found is not None and found.in_parts:
+                return self._without_memory(trial, held, config)
+            if found is not None:
+                return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+            saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
+            saved.load(self.data, self.device)
+            watch = Watch(held, self.stopped, self.spec.search.trial_timeout, saved.trained_s)
+
+            def epoch_over() -> None:
+                held.epoch_over()
+                self.epoch_over()
+
+            torch.set_num_threads(config.threads)
+            value = objective(
+                trial,
+                config,
+                self.data,
+                self.device,
+                saved,
+                watch.must_stop,
+                epoch_over,
+            )
+        except Interrupted as asked:
+            assert saved is not None
+            return self._interrupted(trial, held, saved, asked, watch.why)
+        except optuna.TrialPruned as pruned:
+            state = endings.prune(self.storage, trial, held.lease, str(pruned))
+        except UpdateFinishedTrialError:  # the lease ran out in an outage, and another was quicker
+            logger.info(
+                "trial %d of '%s' was ended by another worker", trial.number, self.spec.name
+            )
+            return self.storage.optuna.get_trial(id_of(trial)).state
+        except (*DATABASE_ERRORS, LeaseLostError):
+            raise  # not the trial's fault: another worker takes it over, or has
+        except Exception as error:  # whatever it was, it is recorded, and the worker goes on
+            if not is_out_of_memory(error):
+                reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+                trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
+                state = endings.fail(self.storage, trial, held.lease, reason, trace)
+            else:
+                state = None
+        else:
+            self._note_memory(trial)
+            state = endings.complete(self.storage, trial, held.lease, value)
+            self._keep_time(trial)
+        if state is None:  # out of memory; outside of `except`, whose traceback holds tensors
+            state = self._without_memory(trial, held, config)
+        if state.is_finished() and saved is not None:
+            saved.drop()
+        return state
+
+    def _interrupted(
+        self, trial: Trial, held: HeldLease, saved: SavedTraining, asked: Interrupted, why: str
+    ) -> TrialState:
+        """Keep what there is of a trial and give it back; end it where it took too long."""
+        if why == TOO_LONG:
+            saved.drop()
+            assert self.spec.search.trial_timeout is not None
+            reason = took_too_long(self.spec.search.trial_timeout)
+            return endings.prune(self.storage, trial, held.lease, reason, "trial_timeout")
+        if not held.lost:
+            saved.keep(asked.training, now=True)
+            logger.info(
+                "trial %d of '%s' given back: %s",
+                trial.number,
+                self.spec.name,
+                why,
+                extra=endings.event("trial given back", held.lease, trial),
+            )
+        self.storage.leases.give_back(held.lease)  # does nothing where the lease was lost
+        return TrialState.RUNNING
+
+    def _without_memory(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState:
+        """Try once more with smaller parts of a batch; then the trial is infeasible here."""
+        free_memory(self.device)
+        smaller = in_parts(config)
+        if smaller is not None:
+            logger.warning(
+                "trial %d of '%s' ran out of memory; again, a batch in %d parts",
+                trial.number,
+                self.spec.name,
+                smaller.micro_batches,
+            )
+            note(trial, {"micro_batches": smaller.micro_batches})
+            return self._train(trial, held)
+        reason = no_memory(config, self.device)
+        return endings.prune(self.storage, trial, held.lease, reason, "memory")
+
+    def _note_worker(self, trial: Trial) -> None:
+        """Record who runs a trial that another worker began."""
+        ours = self._about_worker()
+        if trial.user_attrs["torch"] != ours["torch"]:
+            ours["torch_later"] = ours["torch"]
+        del ours["torch"]
+        if any(trial.user_attrs.get(key) != value for key, value in ours.items()):
+            note(trial, ours)
+
+    def _about_worker(self) -> dict[str, str]:
+        return {
+            "worker": self.worker,
+            "device": device_name(self.device),
+            "torch": version("torch"),
+        }
+
+    def _note_cost(self, trial: Trial, config: TrialConfig) -> Cost:
+        price = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
+        note(trial, {"parameters": price.parameters, "forward_flops": price.forward_flops})
+        return price
+
+    def _note_memory(self, trial: Trial) -> None:
+        """Record what a trial took of a GPU, for whoever decides how many workers it holds."""
+        if self.device.type == "cuda":
+            peak = torch.cuda.max_memory_reserved(self.device)
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            note(trial, {"peak_memory_bytes": peak, "device_memory_bytes": total})
+
+    def _keep_time(self, trial: Trial) -> None:
+        """Keep of the study's time what follows the search: the best trial's training once more,
+        the baseline's beside it, and all trainings of finalists, as many at a time as trials are
+        at work now."""
+        study, spec = trial.study, self.spec
+        best = study.best_trial
+        if trial.number != best.number and trial.user_attrs["slot"] != BASELINE_SLOT:
+            return
+        took_s, confirm_s = best.user_attrs["duration_s"], 0.0
+        if spec.search.timeout is not None and spec.candidates():
+            held, _ = self.storage.leases.unfinished(spec.name)
+            trainings = spec.candidates() * spec.confirm.seeds
+            rounds = math.ceil(trainings / (1 + len(held - {id_of(trial)})))
+            most_s = CONFIRM_SHARE * spec.search.timeout
+            confirm_s = min(rounds * took_s * FINAL_MARGIN, most_s)
+        final_s = took_s
+        baseline = baseline_of(spec, study.get_trials(deepcopy=False))
+        if spec.final.baseline and baseline is not None and baseline.number != best.number:
+            beside_s = min(whole_training_s(spec, baseline), BASELINE_MOST * took_s)
+            at_once = trained_at_once(self.device.type)
+            final_s = max(took_s, beside_s) if at_once else took_s + beside_s
+        final_s = final_s * FINAL_MARGIN + FINAL_START_S
+        self.storage.ledger.set_final_s(spec.name, final_s, confirm_s)
+
+    def _trial_id(self, study: optuna.Study, lease: Lease) -> int:
+        """Return Optuna's trial of a lease; it is made knowing its slot, so no slot has two."""
+        if lease.trial_id is not None:
+            study.get_trials(deepcopy=False)  # Optuna's cache knows no trial that it has not read
+            return lease.trial_id
+
+        def find_or_make() -> int:  # as a whole, for the first try may have made it unheard
+            if lease.attempts > 1 or tries:
+                for trial in study.get_trials(deepcopy=False):
+                    if trial.user_attrs.get("slot") == lease.slot:
+                        return id_of(trial)
+            tries.append(True)
+            return self.storage.optuna.create_new_trial(study_id_of(study), self._template(lease))
+
+        tries: list[bool] = []
+        trial_id = self.storage.patience.call(find_or_make)
+        self.storage.leases.set_trial(lease, trial_id)
+        return trial_id
+
+    def _template(self, lease: Lease) -> optuna.trial.FrozenTrial:
+        return create_trial(
+            state=TrialState.RUNNING,
+            user_attrs={
+                "slot": lease.slot,
+                "seed": seed_of(self.spec.search.seed, lease.slot, stream=1),
+                "precision": self.precision,
+                "threads": self.threads,
+            }
+            | self._about_worker(),
+            system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
+        )

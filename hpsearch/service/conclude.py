@@ -1,0 +1,216 @@
+"""The end of a study: choose, open validation once, and write down what came of it."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+import socket
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hpsearch.errors import (
+    HpsearchError,
+    ProcessDiedError,
+    RunsFolderError,
+    StorageError,
+    WorkerError,
+)
+from hpsearch.evaluation.final_order import INTERRUPTED, LOST, MEASURED, MODEL, UNFINISHED, Order
+from hpsearch.evaluation.places import PLOT, SHEET, sha256_of, take_place
+from hpsearch.evaluation.seal import seal_of
+from hpsearch.evaluation.supervised import train_and_measure
+from hpsearch.machine.files import write_whole
+from hpsearch.reports.best_yaml import chosen_trial, exported_yaml
+from hpsearch.reports.formats import markdown, trials_csv
+from hpsearch.reports.report import Report
+from hpsearch.search.stored_study import OpenStudy, read_stored_study
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
+from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import DONE
+
+logger = logging.getLogger(__name__)
+
+Finishing = Callable[[int, dict[str, Any]], None]  # told the trial's number and every epoch
+
+
+def conclude(
+    storage: Storage,
+    name: str,
+    who: str,
+    prepared: Path,
+    device: str,
+    folder: Path,
+    checkpoints: Checkpoints,
+    *,
+    open_again: bool = False,
+    finishing: Finishing = lambda trial, epoch: None,
+    interrupted: Callable[[], bool] = lambda: False,
+    begins: Callable[[], None] = lambda: None,
+) -> bool | None:
+    """Measure the choice on validation where that is due, and call the study done.
+
+    Returns whether it was measured now; None where another is at it, or where the study does not go
+    on. Any number may ask at once: a lease lets one in, and calls `begins()`. A process that dies
+    of it is another attempt. Raises NothingToChooseError, SealError, and WorkerError after
+    MAX_ATTEMPTS of those.
+    """
+    deaths, furthest = 0, -1
+    heard: dict[bool, int] = {}
+
+    def hear(trial: int, epoch: dict[str, Any]) -> None:
+        of, number = bool(epoch.get("baseline")), epoch["epoch"]
+        if number > heard.get(of, 0):  # later attempts tell of what earlier ones trained, too
+            heard[of] = number
+            finishing(trial, epoch)
+
+    while True:
+        token = uuid.uuid4().hex[:8]  # no other claim is called the same: see `claim_final`
+        lease = storage.leases.claim_final(name, f"{who}-final-{token}")
+        if lease is None:
+            return None
+        try:
+            if max(lease.attempts - 1, deaths) >= MAX_ATTEMPTS:
+                raise WorkerError(
+                    f"{MAX_ATTEMPTS} processes died on the final of study '{name}', one after the "
+                    "other; the log above says how"
+                )
+            if lease.attempts == 1 and not deaths:
+                begins()
+            place = folder / f"{UNFINISHED}{token}"
+            ended = _measure(storage, lease, prepared, device, place, checkpoints, open_again, hear,
+                             interrupted)  # fmt: skip
+        except KeyboardInterrupt:
+            storage.leases.give_back(lease)  # does nothing where its process has done so
+            raise
+        except ProcessDiedError as error:
+            logger.warning("study '%s', its final: %s; it is begun again", name, error)
+            storage.leases.expire_worker(lease.worker)
+            reached = sum(heard.values())
+            deaths = 1 if reached > furthest else deaths + 1
+            furthest = max(furthest, reached)
+            continue
+        except (StorageError, RunsFolderError):
+            storage.leases.expire_worker(lease.worker)  # of this machine, perhaps: others may try
+            raise
+        except HpsearchError:
+            storage.leases.finish(lease)
+            raise
+        if ended in (LOST, INTERRUPTED):
+            shutil.rmtree(place, ignore_errors=True)
+            if interrupted():
+                raise KeyboardInterrupt
+            return None
+        if not storage.leases.conclude(lease, DONE):
+            return None
+        checkpoints.drop_study(name)  # of trials that their time cut short
+        _remove_unfinished(folder)
+        return ended == MEASURED
+
+
+def _measure(
+    storage: Storage,
+    lease: Lease,
+    prepared: Path,
+    device: str,
+    place: Path,
+    checkpoints: Checkpoints,
+    open_again: bool,
+    hear: Finishing,
+    interrupted: Callable[[], bool],
+) -> str | None:
+    """Return how the final ended, None where it had been measured before."""
+    study = read_stored_study(storage, lease.study)
+    trial = chosen_trial(study)
+    seal = seal_of(storage, lease.study)
+    result, folder = seal.result, place.parent
+    if result is not None and (result["trial"] == trial.number or not open_again):
+        recover(result, folder)
+        return None  # a better trial since is named by the report
+    seal.to_go_on_with(trial.number, open_again)  # found now, not after the training
+    order = Order(
+        storage_url=storage.url.render_as_string(hide_password=False),
+        lease=lease,
+        trial=trial.number,
+        config=study.config(trial),
+        asked=study.spec.final,
+        prepared=prepared,
+        device=device,
+        folder=folder,
+        place=place,
+        checkpoints=checkpoints.url,
+        checkpoint_every_s=checkpoints.every_s,
+        timeout_s=study.spec.search.trial_timeout,
+        open_again=open_again,
+    )
+    return train_and_measure(
+        storage, study, order, lambda epoch: hear(trial.number, epoch), interrupted
+    )
+
+
+def recover(result: dict[str, Any], folder: Path) -> None:
+    """Give what a final measured its place, where its process died between the two."""
+    known = result.get("weights_sha256")
+    for place in folder.glob(f"{UNFINISHED}*"):
+        model = place / MODEL
+        if known and model.is_file() and sha256_of(model) == known:
+            take_place(place, folder)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for place in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def missing_results(report: Report, folder: Path) -> list[str]:
+    """Return what a final wrote here that is not there any more, and the command that makes it."""
+    final = report.final
+    host, _, path = str((final or {}).get("weights", "")).partition(":")
+    if final is None or host != socket.gethostname():
+        return []
+    weights, best = Path(path), folder / "best.yaml"
+    name = shlex.quote(report.study.spec.name)
+    found = []
+    if not weights.exists():
+        train = f"hpsearch train {shlex.quote(str(best))} -o {shlex.quote(str(weights))}"
+        found.append(f"{weights} is missing; {train} trains them again")
+    for picture in (SHEET, PLOT):
+        drawn = picture == PLOT if final["config"]["task"] == "regression" else picture == SHEET
+        drawn = drawn and (picture == PLOT or bool(final.get("mistakes")))
+        drawn = drawn and not (picture == SHEET and final["config"]["data"]["source"] == "text")
+        if drawn and not weights.with_name(picture).exists():
+            found.append(
+                f"{weights.with_name(picture)} is missing; what it shows stands in "
+                f"hpsearch report {name} --json"
+            )
+    return found
+
+
+def write_results(report: Report, folder: Path) -> None:
+    """Write report, configuration and table of trials, where they are not there as they should be.
+
+    What else is missing is named.
+    """
+    study: OpenStudy = report.study
+    _write(folder / "report.md", markdown(report))
+    trial = report.decision.trial
+    if trial is None:
+        return
+    exported = exported_yaml(study, trial, report.final, report.seal.is_honest)
+    _write(folder / "best.yaml", exported)
+    _write(folder / "trials.csv", trials_csv(report))
+    for line in missing_results(report, folder):
+        logger.warning("%s", line)
+
+
+def _write(path: Path, content: str) -> None:
+    """Write a file whose content is not that already."""
+    try:
+        if path.read_bytes() == content.encode():
+            return
+    except OSError:
+        pass
+    write_whole(path, content)

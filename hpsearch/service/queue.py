@@ -1,0 +1,79 @@
+"""Entering a study with its budget, for workers that are there or come later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hpsearch.data.prepare import no_progress, prepare
+from hpsearch.data.prepared import Prepared
+from hpsearch.data.sources.decoded import Progress
+from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
+from hpsearch.search.stored_study import enter_study
+from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.studies import DONE, StudyRow
+from hpsearch.study.spec import StudySpec
+
+
+def queue(
+    spec: StudySpec,
+    storage_url: str,
+    *,
+    data_root: str | Path | None = None,
+    final: bool = True,
+    open_again: bool = False,
+    priority: int | None = None,
+    decoding: Progress = no_progress,
+    told: Callable[[Prepared], None] = lambda prepared: None,
+    opened_before: OpenedBefore = as_asked,
+) -> bool:
+    """Enter a study for the workers of a storage to serve; False where it was finished before.
+
+    The data is prepared here, once, so that what cannot work is known now and not tomorrow. Torch
+    is not loaded for it. Whoever serves the study opens validation again only where that was asked
+    for here; `opened_before` is asked where others have opened it.
+    """
+    prepared = prepare(spec.data, data_root, decoding)
+    told(prepared)
+    storage = open_storage(storage_url)
+    try:
+        with storage_errors(storage):
+            enter_study(storage, spec, prepared)
+            seal = seal_of(storage, spec.name)
+            if final and seal.needs_asking:
+                open_again = opened_before(seal, open_again)
+            storage.ledger.set_open_again(spec.name, open_again)
+            row = storage.ledger.study(spec.name)
+            if row is not None and is_finished(row, spec):
+                return False
+            open_study(storage, spec, final, priority)
+            return True
+    finally:
+        storage.close()
+
+
+def is_finished(row: StudyRow, spec: StudySpec) -> bool:
+    """Whether a study is done, and neither the budget nor `confirm` asks for anything more."""
+    if row.state != DONE or spec.trial_budget() > row.trials:
+        return False
+    before = row.spec
+    more = spec.candidates() > before.candidates() or spec.confirm.seeds > before.confirm.seeds
+    if spec.candidates() and more:
+        return False
+    if row.claimed >= row.trials:
+        return True
+    was_s, now_s = row.timeout_s, spec.search.timeout
+    return was_s is not None and now_s is not None and now_s <= was_s
+
+
+def open_study(storage: Storage, spec: StudySpec, final: bool, priority: int | None) -> None:
+    """Open an entered study with the budget of its file."""
+    storage.ledger.begin_launch(
+        spec.name,
+        spec.model_dump_json(),
+        spec.trial_budget(),
+        spec.search.timeout,
+        wants_final=final,
+        priority=priority,
+        confirm=spec.candidates() > 0,
+    )

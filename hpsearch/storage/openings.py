@@ -1,0 +1,176 @@
+"""The openings of sealed validation splits, as the ledger keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+
+from hpsearch.storage.leases import Lease, keep
+from hpsearch.storage.retry import Patience, patient
+from hpsearch.storage.schema import now_s, openings, reading, studies, versions
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opening of the validation split."""
+
+    id: int
+    study: str
+    fingerprint: str
+    trial_number: int
+    config: dict[str, Any] | None  # of that trial; None where it was not recorded
+    who: str
+    why: str
+    opened_at: float  # seconds since 1970, by the database's clock
+    result: dict[str, Any] | None  # None where the measurement did not end
+    key: str | None = None
+    examples: str | None = None  # digest of those it showed; None where they were not recorded
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What an opening was of: data, by its fingerprint, and examples, by their digest."""
+
+    id: int
+    study: str
+    fingerprint: str
+    examples: str | None
+
+
+@dataclass(frozen=True)
+class Openings:
+    """Reads and writes the openings; they outlive their study."""
+
+    engine: Engine
+    patience: Patience
+
+    @patient
+    def of(self, fingerprint: str) -> list[Opening]:
+        """Return every opening of this data's validation split, oldest first."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                select(openings)
+                .where(openings.c.fingerprint == fingerprint)
+                .order_by(openings.c.id)
+            ).all()
+        return [_opening(row) for row in rows]
+
+    @patient
+    def marks(self) -> list[Mark]:
+        """Return what every opening in the storage was of, oldest first."""
+        of = (openings.c.id, openings.c.study, openings.c.fingerprint, openings.c.examples)
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(*of).order_by(openings.c.id)).all()
+        return [Mark(**row._asdict()) for row in rows]
+
+    @patient
+    def numbered(self, ids: Collection[int]) -> list[Opening]:
+        """Return openings by their id, oldest first."""
+        with reading(self.engine) as connection:
+            query = select(openings).where(openings.c.id.in_(ids)).order_by(openings.c.id)
+            return [_opening(row) for row in connection.execute(query)]
+
+    @patient
+    def newest(self) -> int:
+        """Return the id of the newest opening in this storage, 0 where there is none."""
+        with reading(self.engine) as connection:
+            return int(connection.execute(select(func.max(openings.c.id))).scalar() or 0)
+
+    @patient
+    def open(
+        self,
+        lease: Lease,
+        key: str,
+        newest: int,
+        fingerprint: str,
+        trial_number: int,
+        who: str,
+        why: str,
+        config: Mapping[str, Any],
+    ) -> int | None:
+        """Write that whoever has this lease is about to open the seal; returns the entry's id.
+
+        One transaction that no other opening runs beside. `key` says what the opening is for: what
+        was written with it already is found, not written again. None where validation was opened
+        since `newest` was the newest opening: whether it may be is to be decided again. Raises
+        LeaseLostError.
+        """
+        with self.engine.begin() as connection:
+            keep(connection, lease)
+            connection.execute(update(versions).values(version=versions.c.version))  # one at a time
+            mine = select(openings.c.id).where(openings.c.key == key)
+            found = connection.execute(mine).scalar()
+            if found is not None:
+                return int(found)
+            if (connection.execute(select(func.max(openings.c.id))).scalar() or 0) > newest:
+                return None
+            return _inserted(
+                connection,
+                study=lease.study,
+                fingerprint=fingerprint,
+                trial_number=trial_number,
+                config=json.dumps(config),
+                who=who,
+                why=why,
+                key=key,
+            )
+
+    @patient
+    def go_on(self, lease: Lease) -> None:
+        """Make sure that an opening may be measured to its end; LeaseLostError where it may not."""
+        with self.engine.begin() as connection:
+            keep(connection, lease)
+
+    def write(
+        self,
+        study: str,
+        fingerprint: str,
+        trial_number: int,
+        who: str,
+        why: str,
+        config: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Write an opening that no lease stands behind; returns the id of the entry.
+
+        Not tried again by itself: a second row would be a second opening.
+        """
+        with self.engine.begin() as connection:
+            return _inserted(
+                connection,
+                study=study,
+                fingerprint=fingerprint,
+                trial_number=trial_number,
+                config=None if config is None else json.dumps(config),
+                who=who,
+                why=why,
+            )
+
+    @patient
+    def write_result(
+        self, opening_id: int, result: Mapping[str, Any], lease: Lease | None = None
+    ) -> None:
+        """Write what an opening showed; LeaseLostError where that is another worker's to say."""
+        with self.engine.begin() as connection:
+            if lease is not None:
+                keep(connection, lease)
+            connection.execute(
+                update(openings)
+                .where(openings.c.id == opening_id)
+                .values(result=json.dumps(result))
+            )
+
+
+def _inserted(connection: Connection, study: str, **values: Any) -> int:
+    shown = select(studies.c.sealed_examples).where(studies.c.name == study).scalar_subquery()
+    row = {"study": study, "opened_at": now_s(), "examples": shown} | values
+    made = connection.execute(insert(openings).values(row).returning(openings.c.id))
+    return int(made.scalar_one())
+
+
+def _opening(row: Row[Any]) -> Opening:
+    config, result = row.config and json.loads(row.config), row.result and json.loads(row.result)
+    return Opening(**row._asdict() | {"config": config, "result": result})

@@ -1,0 +1,112 @@
+"""What a process has read of studies and their trials, so that it reads each thing once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, Row
+
+from hpsearch.storage import optuna_private as private
+
+
+@dataclass
+class StudyRead:
+    """What has been read of one study."""
+
+    name: str | None = None
+    directions: list[StudyDirection] | None = None
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)  # one a parameter
+    ended: dict[int, FrozenTrial] = field(default_factory=dict)  # by their ids
+    unfinished: set[int] = field(default_factory=set)  # the ids of those seen so far
+    last_ended: tuple[int, datetime | None] = (-1, None)  # the highest id in `ended`, and its end
+
+
+class TrialCache:
+    """Trials that have ended, which never change, and what studies never change, by their ids.
+
+    SQLite gives the ids of what was deleted out again, so another study may stand under an id by
+    now, and so may another trial. Not safe for several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._studies: dict[int, StudyRead] = {}
+
+    def study(self, study_id: int) -> StudyRead:
+        """Return what has been read of a study, to be added to."""
+        return self._studies.setdefault(study_id, StudyRead())
+
+    def study_of(self, trial_id: int) -> StudyRead | None:
+        """Return what has been read of the study of an unfinished trial, None if nothing."""
+        return next((s for s in self._studies.values() if trial_id in s.unfinished), None)
+
+    def put(self, study_id: int, read: StudyRead) -> None:
+        """Replace what has been read of a study."""
+        self._studies[study_id] = read
+
+    def forget(self, study_id: int) -> None:
+        """Forget a study, if it was read at all."""
+        self._studies.pop(study_id, None)
+
+    def ended_trial(self, trial_id: int) -> FrozenTrial | None:
+        """Return a trial that has ended, None where it was not read since."""
+        read = (s.ended[trial_id] for s in self._studies.values() if trial_id in s.ended)
+        return next(read, None)
+
+    def read_trials(
+        self,
+        connection: Connection,
+        study_id: int,
+        wants_unfinished: bool,
+        held: Mapping[int, FrozenTrial],
+    ) -> list[FrozenTrial]:
+        """Return a study's trials, reading those that are new or may have changed.
+
+        Unfinished ones are among them on demand, those in `held` as they stand there. Raises
+        KeyError where there is no such study any more.
+        """
+        rows = self._new_rows(connection, study_id)
+        study = self.study(study_id)
+        ended = [r for r in rows if r.state.is_finished() and r.trial_id not in study.ended]
+        unfinished = [r for r in rows if not r.state.is_finished()]
+        going = unfinished if wants_unfinished else []
+        others = [row for row in going if row.trial_id not in held]
+        loaded = private.trials_of(connection, ended + others)
+        self._keep(study, loaded[: len(ended)], ended)
+        study.unfinished.update(row.trial_id for row in unfinished)
+        ours = [held[row.trial_id] for row in going if row.trial_id in held]
+        return [*study.ended.values(), *loaded[len(ended) :], *ours]
+
+    def _new_rows(self, connection: Connection, study_id: int) -> Sequence[Row[Any]]:
+        """Return the rows of trials that may be new or have changed, and that of the last ended.
+
+        The last one tells when this is not the study that was read, which is then forgotten.
+        """
+        study = self.study(study_id)
+        rows = private.rows_from(connection, study_id, study.last_ended[0], study.unfinished)
+        same = any((r.trial_id, r.datetime_complete) == study.last_ended for r in rows)
+        if study.ended and not same:
+            self.forget(study_id)
+            return self._new_rows(connection, study_id)
+        if not rows and not private.study_exists(connection, study_id):
+            self.forget(study_id)
+            raise KeyError(f"there is no study with id {study_id} any more")
+        return rows
+
+    def _keep(
+        self, study: StudyRead, trials: Sequence[FrozenTrial], rows: Sequence[Row[Any]]
+    ) -> None:
+        """Keep trials that have ended, and what they draw their parameters from."""
+        for trial, row in zip(trials, rows, strict=True):
+            for other in self._studies.values():
+                other.ended.pop(row.trial_id, None)
+            study.ended[row.trial_id] = trial
+            study.unfinished.discard(row.trial_id)
+            study.last_ended = max(study.last_ended, (row.trial_id, row.datetime_complete))
+            for param, distribution in trial.distributions.items():
+                study.distributions.setdefault(param, distribution)

@@ -1,0 +1,242 @@
+"""A final that is disturbed: killed, asleep, cut off, beside others. It opens once all the same."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures_storage import Server, on_postgres, on_sqlite
+from made_studies import enter, rewind
+from undisturbed import digits_spec
+
+from hpsearch.data.prepare import prepare
+from hpsearch.errors import WorkerError
+from hpsearch.reports.report import make_report
+from hpsearch.search.stored_study import enter_study
+from hpsearch.service.conclude import conclude, write_results
+from hpsearch.storage import schema as tables
+from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
+from hpsearch.storage.storage import Storage, open_storage
+from hpsearch.storage.studies import DONE, OPEN, PAUSED
+from hpsearch.workers.local import LocalWorkers
+
+# The first trial takes the first values, and a rate of 1e-5 learns next to nothing.
+SPACE = {"learning_rate": [1e-5, 1e-2], "filters": 8, "layers": 1, "dropout": 0.3}
+
+
+def searched(storage: Storage, place: Path, epochs: int = 3) -> Path:
+    """Search a study to its end; return the folder of its data."""
+    spec = digits_spec("small", SPACE, trials=3, epochs=epochs, seed=1)
+    prepared = prepare(spec.data)
+    enter_study(storage, spec, prepared)
+    storage.ledger.begin_launch("small", spec.model_dump_json(), 3, None)
+    crew = LocalWorkers(storage, "small", str(place / "checkpoints"), 2)
+    crew.start()
+    while crew.look():
+        time.sleep(0.05)
+    crew.stop()
+    return prepared.folder
+
+
+def measure(storage: Storage, place: Path, prepared: Path, **options: Any) -> bool | None:
+    found = conclude(storage, "small", "me", prepared, "cpu", place / "runs",
+                     Checkpoints(str(place / "checkpoints"), 0.0), **options)  # fmt: skip
+    if found is not None:
+        write_results(make_report(storage, "small"), place / "runs")
+    return found
+
+
+def assert_concluded_once(storage: Storage, place: Path) -> dict[str, Any]:
+    """One opening, measured to its end; every file there, and no other; done. Return the final."""
+    report = make_report(storage, "small")
+    row = storage.ledger.study("small")
+    assert row is not None and row.state == DONE
+    (opening,) = report.seal.mine
+    final = opening.result
+    assert final is not None and final["test"]["accuracy"] == report.study.best().value  # type: ignore[union-attr]
+    assert final["baseline"]["curve"] == without_times(final, report)
+    files = {path.name for path in (place / "runs").iterdir()}
+    assert files == {"best.yaml", "mistakes.png", "model.safetensors", "report.md", "trials.csv"}
+    assert not list((place / "checkpoints").rglob("*.ckpt"))
+    return final
+
+
+def without_times(final: dict[str, Any], report: Any) -> list[dict[str, Any]]:
+    """The baseline's curve as the search had it, in the final's own times."""
+    trial = next(t for t in report.study.trials if t.number == final["baseline"]["trial"])
+    told = final["baseline"]["curve"]
+    return [
+        searched | {"duration_s": again["duration_s"]}
+        for searched, again in zip(trial.user_attrs["curve"], told, strict=True)
+    ]
+
+
+def disturb(at_epoch: int, with_pids: Callable[[list[int]], None]) -> Callable[[int, Any], None]:
+    """Return what does something to the processes of a final once, when an epoch is over."""
+    done: list[bool] = []
+
+    def finishing(_trial: int, epoch: dict[str, Any]) -> None:
+        if not done and epoch["epoch"] >= at_epoch:
+            done.append(True)
+            with_pids([p.pid for p in multiprocessing.active_children() if p.pid is not None])
+
+    return finishing
+
+
+def killed(pids: list[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_processes_that_are_killed_are_another_attempt_at_the_final(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = searched(storage, tmp_path, epochs=12)
+    assert measure(storage, tmp_path, prepared, finishing=disturb(2, killed))
+    assert_concluded_once(storage, tmp_path)
+
+
+@on_sqlite
+def test_a_baseline_that_is_killed_is_trained_all_the_same(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = searched(storage, tmp_path, epochs=12)
+    begun: list[bool] = []
+    finishing = disturb(1, lambda pids: (begun.append(True), killed([max(pids)]))[0])
+    assert measure(storage, tmp_path, prepared, finishing=finishing)
+    assert begun
+    assert_concluded_once(storage, tmp_path)
+
+
+@on_sqlite
+def test_a_final_that_lost_its_lease_opens_nothing_and_writes_nothing(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = searched(storage, tmp_path, epochs=40)
+    other = open_storage(storage.url.render_as_string(False))
+    won: list[Any] = []
+
+    def take_over(_pids: list[int]) -> None:
+        rewind(storage, tables.leases, "expires_at", 1000)
+        won.append(other.leases.claim_final("small", "the winner"))
+
+    assert measure(storage, tmp_path, prepared, finishing=disturb(1, take_over)) is None
+    assert won[0] is not None and won[0].attempts == 2
+    assert make_report(storage, "small").seal.times == 0
+    assert not list((tmp_path / "runs").rglob("*"))
+    other.leases.give_back(won[0])
+    assert measure(other, tmp_path, prepared)
+    assert_concluded_once(storage, tmp_path)
+    other.close()
+
+
+@on_postgres
+@pytest.mark.parametrize("begins", [0, 3])
+def test_an_outage_of_twelve_seconds_in_the_final_is_waited_out(
+    server: Server, tmp_path: Path, backend: str, begins: int
+) -> None:
+    storage = open_storage(server.url, gives_up=lambda: False)
+    prepared = searched(storage, tmp_path)
+
+    def away() -> None:
+        server.stop()
+        time.sleep(12)
+        server.start()
+
+    outage = threading.Thread(target=away)
+    if begins == 0:
+        assert measure(storage, tmp_path, prepared, begins=outage.start)
+    else:  # its last epoch is over: opening, result and state find nobody
+        finishing = disturb(begins, lambda _pids: outage.start())
+        assert measure(storage, tmp_path, prepared, finishing=finishing)
+    outage.join()
+    assert_concluded_once(storage, tmp_path)
+    storage.close()
+
+
+@on_sqlite
+def test_missing_results_are_written_again_or_named(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = searched(storage, tmp_path)
+    assert measure(storage, tmp_path, prepared)
+    written = {p.name: p.read_bytes() for p in (tmp_path / "runs").iterdir()}
+    for name in ("best.yaml", "report.md", "trials.csv"):
+        (tmp_path / "runs" / name).unlink()
+    assert measure(storage, tmp_path, prepared) is False
+    assert {p.name: p.read_bytes() for p in (tmp_path / "runs").iterdir()} == written
+    assert not caplog.records
+    place = tmp_path / "runs/.final-dead"  # its process died before they took their place
+    place.mkdir()
+    for name in ("model.safetensors", "mistakes.png"):
+        (tmp_path / "runs" / name).rename(place / name)
+    assert measure(storage, tmp_path, prepared) is False
+    assert {p.name: p.read_bytes() for p in (tmp_path / "runs").iterdir()} == written
+    (tmp_path / "runs/model.safetensors").unlink()
+    measure(storage, tmp_path, prepared)
+    assert "hpsearch train" in caplog.text and "model.safetensors is missing" in caplog.text
+
+
+# What the storage lets a final do
+
+
+def test_a_final_is_taken_over_and_an_epoch_further_sets_its_attempts_back(
+    storage: Storage,
+) -> None:
+    enter(storage)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        lease = storage.leases.claim_final("made", f"worker {attempt}")
+        assert lease is not None and lease.attempts == attempt
+        rewind(storage, tables.leases, "expires_at", 1000)
+    storage.leases.renew(lease, epochs=True)
+    rewind(storage, tables.leases, "expires_at", 1000)
+    again = storage.leases.claim_final("made", "another")
+    assert again is not None and again.attempts == 2
+    assert not storage.leases.conclude(lease, DONE)
+    storage.leases.give_back(again)
+    storage.ledger.set_state("made", PAUSED)
+    assert storage.leases.claim_final("made", "third") is None
+    storage.ledger.set_state("made", OPEN)
+    assert storage.leases.claim_final("made", "third") is not None
+
+
+@on_sqlite
+def test_a_final_on_which_processes_keep_dying_stops_with_that_reason(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = searched(storage, tmp_path)
+    for n in range(MAX_ATTEMPTS):
+        assert storage.leases.claim_final("small", f"dead {n}") is not None
+        storage.leases.expire_worker(f"dead {n}")
+    with pytest.raises(WorkerError, match="5 processes died on the final of study 'small'"):
+        measure(storage, tmp_path, prepared)
+
+
+def test_an_opening_is_written_once_by_whoever_has_the_lease(storage: Storage) -> None:
+    enter(storage)
+    lost = storage.leases.claim_final("made", "first")
+    assert lost is not None
+    about: tuple[Any, ...] = ("a" * 64, 0, "me", "final choice", {})
+    opening = storage.openings.open(lost, "key", 0, *about)
+    assert opening is not None
+    assert storage.openings.open(lost, "key", 0, *about) == opening, "tried again after an outage"
+    assert storage.openings.open(lost, "other", 0, *about) is None, "somebody opened meanwhile"
+    storage.leases.expire_worker("first")
+    assert storage.leases.claim_final("made", "second") is not None
+    for write in (
+        lambda: storage.openings.open(lost, "key", opening, *about),
+        lambda: storage.openings.write_result(opening, {"trial": 0}, lost),
+        lambda: storage.openings.go_on(lost),
+    ):
+        with pytest.raises(LeaseLostError):
+            write()
+    (kept,) = storage.openings.of("a" * 64)
+    assert kept.key == "key" and kept.result is None
