@@ -8,7 +8,8 @@ PACKAGE = Path(__file__).parent.parent / "hpsearch"
 # A module may use rooms of floors below its own, and of its own floor its own room alone.
 FLOORS = (
     ("errors", "writing"), ("study",), ("data", "storage"), ("models",), ("training",),
-    ("machine",), ("search",), ("workers", "evaluation"), ("reports", "preflight"), ("service",), ("cli",),
+    ("machine",), ("search",), ("workers", "evaluation"), ("reports", "preflight"), ("service",),
+    ("cli",),
 )  # fmt: skip
 CHILDREN = ("hpsearch.machine.children", "hpsearch.workers.local")
 SEALED_OFF = ("study", "storage", "models", "training", "machine", "search", "workers")

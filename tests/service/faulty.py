@@ -95,9 +95,9 @@ def files(place: Path) -> set[str]:
     return {name for name in names if not name.endswith(("-wal", "-shm", ".lock"))}
 
 
-def told(place: Path) -> dict[str, Any]:
+def told(place: Path, url: str | None = None) -> dict[str, Any]:
     """Return what a study came to, without times: trials, trainings of finalists, final, files."""
-    storage = open_storage(f"sqlite:///{place}/runs/hpsearch.db", create=False)
+    storage = open_storage(url or f"sqlite:///{place}/runs/hpsearch.db", create=False)
     try:
         row = storage.ledger.study("small")
         assert row is not None
