@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ space: {filters: 4, layers: 1, learning_rate: [1.0e-5, 1.0e-2]}
 search: {trials: 2, epochs: 2, pruner: none, sampler: random, precision: fp32, seed: 1}
 confirm: {candidates: 1, seeds: 1}
 """
-LAUNCH = [sys.executable, "-m", "launched", "launch", "small.yaml"]
-LAUNCH += ["--workers", "1", "--device", "cpu"]
-PATIENCE_S = 300.0
+ALONE = ("--workers", "1", "--device", "cpu")
+LAUNCH = [sys.executable, "-m", "launched", "launch", "small.yaml", *ALONE]
 # A file of weights lists what is known of them in any order; what they answer has a digest, too.
 INCIDENTAL = ("duration_s", "weights", "weights_sha256")
 
@@ -38,32 +37,45 @@ class Fault:
     kind: str = "broken"
 
 
-def launched(
-    place: Path, fault: Fault | None = None, *options: str
-) -> subprocess.CompletedProcess[str]:
-    """Launch the study of a folder while a write fails, if any; return how that ended."""
-    place.mkdir(exist_ok=True)
-    log_of(place).unlink(missing_ok=True)
-    (place / "small.yaml").write_text(STUDY)
-    told = {"process": "none", "at": 0, "kind": "broken"}
-    if fault is not None:
-        told = {"process": fault.process, "at": fault.at, "kind": fault.kind}
-    told |= {"place": str(place), "log": str(log_of(place))}
-    environment = os.environ | {
-        "PYTHONPATH": f"{HERE / 'faults'}:{HERE.parent.parent}",
-        "HPSEARCH_CACHE": str(place / "cache"),
-        "HPSEARCH_FAULT": json.dumps(told),
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        [*LAUNCH, *options],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+class Launcher:
+    """Runs launches in processes forked from one that has loaded everything: that takes seconds."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {
+            "PYTHONPATH": f"{HERE / 'faults'}:{HERE.parent.parent}",
+            "OMP_NUM_THREADS": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "forked"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def launched(self, place: Path, fault: Fault | None = None, *options: str) -> tuple[int, str]:
+        """Launch the study of a folder while a write fails; return its exit code and words."""
+        place.mkdir(exist_ok=True)
+        log_of(place).unlink(missing_ok=True)
+        (place / "small.yaml").write_text(STUDY)
+        fault = fault or Fault("none", 0)
+        order = {
+            "folder": str(place),
+            "arguments": ["launch", "small.yaml", *ALONE, *options],
+            "fault": asdict(fault) | {"place": str(place), "log": str(log_of(place))},
+        }
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        code, said = json.loads(self._process.stdout.readline())
+        return code, said
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
 
 def log_of(place: Path) -> Path:

@@ -1,15 +1,13 @@
-"""Makes one write of a process fail: loaded by every Python that has this folder on its path.
+"""Makes one write of a process, or of those that it forks, fail.
 
-HPSEARCH_FAULT says which, as JSON: `place`, the folder below which files count; `log`, a file that
-names every write so far, a line each; `process`, `at` and `kind`, which write fails and how. Writes
-are counted for each kind of process by itself, as those of several run at once.
+Writes are counted for each kind of process by itself, in a file that names every one so far, a line
+each: several processes write at once, and their order is no two times the same.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import multiprocessing
 import os
 import sqlite3
@@ -34,7 +32,11 @@ def role() -> str:
 
 
 class Faults:
-    """Counts the writes of all processes in a file, and tells the one that is to fail."""
+    """Counts writes below a place in a log, and tells the one that is to fail.
+
+    That is number `at` of a kind of process. Of the database a write fails for good (`broken`), for
+    now (`locked`), or after it was carried out (`unheard`); of a file, as on a full disk.
+    """
 
     def __init__(self, place: str, log: str, process: str, at: int, kind: str) -> None:
         self.place = place + os.sep
@@ -116,7 +118,3 @@ def fail(faults: Faults) -> None:
     sqlite3.connect = sqlite3.dbapi2.connect = connected
     os.fsync = synced
     sys.addaudithook(faults.heard)
-
-
-if "HPSEARCH_FAULT" in os.environ:
-    fail(Faults(**json.loads(os.environ["HPSEARCH_FAULT"])))
