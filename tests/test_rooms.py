@@ -7,8 +7,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "hpsearch"
 # A module may use rooms of floors below its own, and of its own floor its own room alone.
 FLOORS = (
-    ("errors",), ("study",), ("data", "storage"), ("models",), ("training",), ("machine",),
-    ("search",), ("workers", "evaluation"), ("reports", "preflight"), ("service",), ("cli",),
+    ("errors", "writing"), ("study",), ("data", "storage"), ("models",), ("training",),
+    ("machine",), ("search",), ("workers", "evaluation"), ("reports", "preflight"), ("service",),
+    ("cli",),
 )  # fmt: skip
 CHILDREN = ("hpsearch.machine.children", "hpsearch.workers.local")
 SEALED_OFF = ("study", "storage", "models", "training", "machine", "search", "workers")

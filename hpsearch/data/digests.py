@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import DataError
+from hpsearch.writing import write_bytes_whole
 
 FORMAT = 5  # of the files of prepared data; another number leaves older caches alone
 META, MARK = "meta.json", "damaged.txt"
@@ -92,9 +92,7 @@ def _mark(folder: Path, why: str) -> None:
     So nobody finds this data any more, and whoever prepares it next makes it anew.
     """
     with contextlib.suppress(OSError):
-        unfinished = folder / f".{MARK}.{os.getpid()}"
-        unfinished.write_text(why, encoding="utf-8")
-        unfinished.replace(folder / MARK)
+        write_bytes_whole(folder / MARK, why.encode())
 
 
 def damaged(folder: Path, what: str) -> DataError:

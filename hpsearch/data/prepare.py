@@ -33,6 +33,7 @@ from hpsearch.data.sources.targets import natural
 from hpsearch.data.split import Assignment, Indices, assign
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, SourceName
+from hpsearch.writing import write_bytes_whole
 
 # To add a source, write its module and name it here and in `study/data.py`.
 SOURCES: dict[SourceName, Source] = {
@@ -125,9 +126,7 @@ def _readable(folder: Path) -> tuple[Prepared | None, str | None]:
 def _note_place(note: Path, key: str) -> None:
     """Note under a fingerprint in which folder its data lies, for `find_prepared`."""
     if not note.exists() or note.read_text(encoding="utf-8") != key:
-        unfinished = note.with_name(f".{note.name}.{os.getpid()}")
-        unfinished.write_text(key, encoding="utf-8")
-        unfinished.replace(note)
+        write_bytes_whole(note, key.encode())
 
 
 def _explained(error: OSError) -> DataError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 from pathlib import Path
 
 from hpsearch.errors import RunsFolderError
+from hpsearch.writing import write_bytes_whole
 
 
 def check_writable(path: Path) -> None:
@@ -27,17 +26,8 @@ def check_writable(path: Path) -> None:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there whole or not at all; RunsFolderError where it cannot be."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())  # or a crash of the machine may leave it empty
-            unfinished.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+        whole = content.encode() if isinstance(content, str) else content
+        write_bytes_whole(path, whole, synced=True)
     except OSError as error:
         raise RunsFolderError(
             f"{path}: cannot be written: {error.strerror}; free space or choose another folder"

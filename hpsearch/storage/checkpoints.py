@@ -6,7 +6,6 @@ configuration, so that one of a study that was deleted and made anew cannot be m
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import logging
@@ -22,6 +21,7 @@ from hpsearch.errors import StorageError
 from hpsearch.storage.url import without_secrets
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import is_name
+from hpsearch.writing import write_bytes_whole
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Checkpoints:
         try:
             self._check_room(study, len(content), path)
             if self.local:
-                _write_whole(Path(path), content)
+                write_bytes_whole(Path(path), content)
             else:
                 self._fs.pipe_file(path, content)  # object stores replace an object whole
         except Exception as error:  # whatever a remote file system raises
@@ -175,17 +175,6 @@ def _hash(config: TrialConfig) -> str:
     place = {"root", "download", "on_broken"}
     decisive = config.model_dump_json(exclude={"data": place})
     return hashlib.sha256(decisive.encode()).hexdigest()[:16]
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def _said(error: Exception) -> str:

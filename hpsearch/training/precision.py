@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import platform
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.nn import functional
 from hpsearch.data.prepared import SearchData, cache_folder
 from hpsearch.models.randomness import DrawingFrom
 from hpsearch.study.config import Precision
+from hpsearch.writing import write_bytes_whole
 
 PROBE_FILTERS = 32
 PROBE_BATCH = 64
@@ -53,10 +53,7 @@ def faster_precision(wanted: str, data: SearchData, device: torch.device) -> Pre
             return "bf16" if answer == "bf16" else "fp32"
     found = _probed(data, device)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs another probe
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
-        unfinished.write_text(found, encoding="ascii")
-        unfinished.replace(kept)
+        write_bytes_whole(kept, found.encode("ascii"))
     return found
 
 
