@@ -1,7 +1,8 @@
 """Whether prepared data is still what was written: digests of its files, kept beside them.
 
-What is small is checked at every load, as are the sizes of all files. Images are read from end to
-end by `verify` alone. Nothing of what is read here is handed out.
+What is small is checked at every load, as are the sizes of files, of the part that is loaded: a
+search needs nothing of what is sealed, not even that it is there. Images are read from end to end
+by `verify` alone. Nothing of what is read here is handed out.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ def write_meta(folder: Path, meta: dict[str, Any]) -> None:
     (folder / META).write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Return what is known of prepared data, by which every file has the size it was written with.
+def read_meta(folder: Path, below: str = "") -> dict[str, Any]:
+    """Return what is known of prepared data, by which files have the sizes they were written with.
 
-    Raises DataError where it is not what was written.
+    That is looked at of all files, or of those `below`. Raises DataError where it is not so.
     """
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
@@ -54,6 +55,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if (folder / MARK).exists():
         raise DataError((folder / MARK).read_text(encoding="utf-8"))
     for name, kept in meta["files"].items():
+        if not name.startswith(below):
+            continue
         try:
             size = (folder / name).stat().st_size
         except FileNotFoundError:
@@ -70,10 +73,13 @@ def check_quickly(folder: Path, meta: dict[str, Any], below: str = "") -> None:
             _check(folder, meta, name)
 
 
-def looks_whole(folder: Path) -> bool:
-    """Whether prepared data of this version lies in a folder, as far as that is seen at once."""
+def looks_whole(folder: Path, below: str = "") -> bool:
+    """Whether prepared data of this version lies in a folder, as far as that is seen at once.
+
+    All of it, or what is `below`.
+    """
     try:
-        read_meta(folder)
+        read_meta(folder, below)
     except DataError:
         return False
     return True

@@ -17,6 +17,7 @@ from hpsearch.study.data import Task
 
 FINGERPRINT, KEY = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{8,64}")
 CONTENTS = "contents.npz"
+SEARCH = "search/"  # train and test: all that a search reads
 
 
 def cache_folder() -> Path:
@@ -135,10 +136,11 @@ def read_prepared(folder: Path) -> Prepared:
     )
 
 
-def find_prepared(fingerprint: str) -> Path | None:
+def find_prepared(fingerprint: str, whole: bool = False) -> Path | None:
     """Return the folder on this machine of the data with a fingerprint.
 
-    None where it is not, or is damaged, or was written by another version.
+    None where it is not, or is damaged, or was written by another version. Looks at what a search
+    reads, or at the `whole`, which a final needs.
     """
     prepared = cache_folder() / "prepared"
     if not FINGERPRINT.fullmatch(fingerprint):  # as databases tell it; a path is made of it
@@ -148,7 +150,8 @@ def find_prepared(fingerprint: str) -> Path | None:
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     folder = prepared / key
-    return folder if KEY.fullmatch(key) and looks_whole(folder) else None
+    below = "" if whole else SEARCH
+    return folder if KEY.fullmatch(key) and looks_whole(folder, below) else None
 
 
 def load_search_data(folder: Path) -> SearchData:
@@ -157,8 +160,8 @@ def load_search_data(folder: Path) -> SearchData:
     Raises DataError where targets, groups or what is known of the data are not as they were
     written, or a file has another size; `digests.verify` reads the images, too.
     """
-    meta = read_meta(folder)
-    check_quickly(folder, meta, "search/")
+    meta = read_meta(folder, SEARCH)
+    check_quickly(folder, meta, SEARCH)
     images = np.load(folder / "search" / "images.npy", mmap_mode="r")
     targets = np.load(folder / "search" / "targets.npy")
     groups = groups_in(folder / "search")

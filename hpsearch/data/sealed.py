@@ -18,7 +18,8 @@ FOLDER = "validation"
 
 def open_sealed(prepared: Path) -> Labelled:
     """Return the validation split of prepared data; DataError where it is not as written."""
-    check_quickly(prepared, read_meta(prepared), f"{FOLDER}/")
+    below = f"{FOLDER}/"
+    check_quickly(prepared, read_meta(prepared, below), below)
     folder = prepared / FOLDER
     images = np.load(folder / "images.npy", mmap_mode="r")
     return Labelled(images, np.load(folder / "targets.npy"), groups_in(folder))

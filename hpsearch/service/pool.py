@@ -116,7 +116,7 @@ class Pool:
 
     def _look_at(self, study: Waiting) -> None:
         """Do for one study what workers cannot."""
-        folder = find_prepared(study.fingerprint)
+        folder = find_prepared(study.fingerprint, whole=True)
         if folder is None:
             self._prepare(study)
         elif study.is_over and not self.search_only:

@@ -80,6 +80,16 @@ def test_a_search_does_not_load_damaged_data(pets: Data, name: str) -> None:
         load_search_data(folder)
 
 
+def test_a_search_does_not_need_the_sealed_files_and_a_final_does(pets: Data) -> None:
+    first = prepare(pets)
+    (first.folder / "validation").rename(first.folder / "away")
+    assert find_prepared(first.fingerprint) == first.folder
+    load_search_data(first.folder)
+    assert find_prepared(first.fingerprint, whole=True) is None
+    with pytest.raises(DataError, match=r"validation/\w+\.npy is gone"):
+        verify(first.folder)
+
+
 def test_the_seal_is_not_opened_on_damaged_targets(pets: Data) -> None:
     folder = prepare(pets).folder
     SEEN_AT_ONCE["validation/targets.npy"](folder)
