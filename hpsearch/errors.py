@@ -21,6 +21,10 @@ class StorageError(HpsearchError):
     """The storage does not answer, or is not what it should be."""
 
 
+class SchemaError(StorageError):
+    """The storage's tables are of another version than this hpsearch knows."""
+
+
 class NoStorageError(StorageError):
     """There is no storage at that place yet."""
 

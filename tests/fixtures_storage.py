@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hpsearch.storage import storage as storage_module
+from hpsearch.storage import database as database_module
 from hpsearch.storage.storage import Storage, open_storage
 
 POSTGRES_SETTINGS = """
@@ -189,7 +189,7 @@ def outage(
 ) -> Outage:
     """Return what makes a storage fail while a block runs; to be asked for before `storage`."""
     if backend == "sqlite":
-        monkeypatch.setattr(storage_module, "BUSY_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(database_module, "BUSY_TIMEOUT_S", 0.1)
         return locked
     server: PostgresServer = request.getfixturevalue("postgres_server")
     return lambda storage: server.outage(str(storage.url.database))

@@ -50,6 +50,19 @@ COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
 for _command, _example in COMMANDS:
     app.command(epilog=f"Example: hpsearch {_example}")(_command)
 
+storage = typer.Typer(
+    help="Look after the storage itself.", no_args_is_help=True, rich_markup_mode="rich"
+)
+storage.command(epilog="Example: hpsearch storage upgrade --dry-run", help=service.upgrade.__doc__)(
+    service.upgrade
+)
+app.add_typer(storage, name="storage", epilog="Example: hpsearch storage upgrade --dry-run")
+
+
+@storage.callback()
+def _storage() -> None:
+    """Look after the storage itself."""
+
 
 @app.callback(invoke_without_command=True)
 def root(

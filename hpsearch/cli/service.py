@@ -1,4 +1,4 @@
-"""Commands of the service: worker, pause, resume, stop, delete."""
+"""Commands of the service: worker, pause, resume, stop, delete, storage upgrade."""
 
 from __future__ import annotations
 
@@ -126,3 +126,15 @@ def delete(
         place = Place(checkpoints or str((runs / CHECKPOINTS).absolute()))
         delete_study(opened, name, place)
     options.say(f"study '{name}' is deleted; its results in {runs / name}/ are left alone")
+
+
+def upgrade(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+    ] = False,
+    storage: StorageUrl = DEFAULT_STORAGE,
+) -> None:
+    """Bring a storage of an older hpsearch up to date, after a copy of a SQLite file."""
+    from hpsearch.storage.upgrade import upgrade_storage
+
+    upgrade_storage(storage, dry_run, print)

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from hpsearch.storage.leases import LEASE_S, Lease, Leases, Pulse
 from hpsearch.storage.retry import DATABASE_ERRORS, Patience, first_cause
-from hpsearch.storage.schema import FINAL_SLOT
+from hpsearch.storage.schema import FINAL_SLOT, SCHEMA_VERSION
 from hpsearch.storage.studies import OPEN, PAUSED, STOPPED
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class HeldLease:
         self.lost = False
         self._leases = Leases(leases.engine, Patience(leases.patience.shown))  # none: it may end
         self._state = OPEN
+        self._schema = SCHEMA_VERSION
         self._ends_at = float("inf")  # on this process's monotonic clock
         self._batch_over = True
         self._epoch_over = False
@@ -66,6 +67,8 @@ class HeldLease:
         """Return why the trial cannot go on at this worker, None while it can."""
         if self.lost:
             return "another worker has it"
+        if self._schema != SCHEMA_VERSION:
+            return f"the storage was upgraded to schema version {self._schema}"
         if self.lease.slot == FINAL_SLOT:  # it has the rest of the time, and a done study may be
             return f"the study is {self._state}" if self._state in (PAUSED, STOPPED) else None
         if self._state != OPEN:
@@ -98,6 +101,7 @@ class HeldLease:
             logger.info("%s is held no longer", self._name)
         else:
             self._state, self._ends_at = pulse.state, _ends_at(pulse)
+            self._schema = pulse.schema
         return True
 
     @property

@@ -14,7 +14,17 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.storage.retry import Patience, patient
-from hpsearch.storage.schema import FINAL_SLOT, leases, now_s, reading, studies, workers
+from hpsearch.storage.schema import (
+    FINAL_SLOT,
+    SCHEMA_VERSION,
+    check_same,
+    leases,
+    now_s,
+    reading,
+    stored_version,
+    studies,
+    workers,
+)
 from hpsearch.storage.studies import OPEN, PAUSED, STOPPED, tick, time_left_s
 
 LEASE_S = 60.0  # without renewal for so long, a trial may be taken over
@@ -46,6 +56,7 @@ class Pulse:
     state: str
     time_left_s: float | None  # None without a timeout
     kept_s: float  # of it, for what comes after what is leased
+    schema: int = SCHEMA_VERSION  # of the storage now
 
 
 @dataclass(frozen=True)
@@ -119,13 +130,15 @@ class Leases:
         """
         mine = and_(leases.c.study == study, leases.c.slot == FINAL_SLOT)
         free = and_(mine, ~leases.c.done, leases.c.expires_at < now_s())
-        goes_on = select(studies.c.name).where(
+        goes_on = select(stored_version()).where(
             studies.c.name == study, studies.c.state.not_in((PAUSED, STOPPED))
         )
         try:
             with self.engine.begin() as connection:
-                if connection.execute(goes_on).first() is None:
+                schema = connection.execute(goes_on).scalar()
+                if schema is None:
                     return None
+                check_same(schema, self.patience.shown)
                 taken = update(leases).where(free).values(taken_over(worker))
                 attempts = connection.execute(taken.returning(leases.c.attempts)).scalar()
                 lease = Lease(study, FINAL_SLOT, None, worker, attempts or 1)
@@ -180,12 +193,13 @@ class Leases:
                     time_left_s().label("left"),
                     studies.c.final_s,
                     studies.c.confirm_s,
+                    stored_version().label("schema"),
                 ).where(studies.c.name == lease.study)
             ).first()
         if row is None:
             return None
         kept_s = row.final_s + (row.confirm_s if lease.slot >= 0 else 0.0)
-        return Pulse(row.state, row.left, kept_s)
+        return Pulse(row.state, row.left, kept_s, row.schema)
 
     @patient
     def finish(self, lease: Lease) -> None:

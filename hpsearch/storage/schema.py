@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -13,20 +15,22 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    ScalarSelect,
     String,
     Table,
     Text,
+    func,
     insert,
+    inspect,
     select,
-    text,
-    update,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from hpsearch.errors import StorageError
+from hpsearch.errors import SchemaError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 4  # how it came about: `migrations.py`
+OLDEST_VERSION = 2  # from which on it can be upgraded
 
 _tables = MetaData()
 
@@ -156,45 +160,71 @@ def _now_postgres(element: object, compiler: object, **options: object) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
-CHANGES = {  # by the version that they start from
-    2: (
-        "ALTER TABLE hpsearch_openings ADD COLUMN config TEXT",
-        "ALTER TABLE hpsearch_studies ADD COLUMN confirm_s FLOAT NOT NULL DEFAULT 0",
-        "ALTER TABLE hpsearch_studies ADD COLUMN confirm_due BOOLEAN NOT NULL DEFAULT FALSE",
-    ),
-    3: (
-        "ALTER TABLE hpsearch_studies ADD COLUMN searched_examples VARCHAR(64)",
-        "ALTER TABLE hpsearch_studies ADD COLUMN sealed_examples VARCHAR(64)",
-        "ALTER TABLE hpsearch_studies ADD COLUMN version VARCHAR(100)",
-        "ALTER TABLE hpsearch_studies ADD COLUMN continues VARCHAR(100)",
-        "ALTER TABLE hpsearch_studies ADD COLUMN open_again BOOLEAN NOT NULL DEFAULT FALSE",
-        "ALTER TABLE hpsearch_openings ADD COLUMN key VARCHAR(64)",
-        "ALTER TABLE hpsearch_openings ADD COLUMN examples VARCHAR(64)",
-        "CREATE UNIQUE INDEX hpsearch_openings_key ON hpsearch_openings (key)",
-    ),
-}
+def schema_version(engine: Engine, shown: str) -> int | None:
+    """Return the version of a ledger's schema, None where there is no ledger.
+
+    Raises SchemaError where the ledger of the storage, `shown` by this name, does not say.
+    """
+    with reading(engine) as connection:
+        if not inspect(connection).has_table(versions.name):
+            return None
+        found = connection.execute(select(versions.c.version)).scalars().all()
+    if len(found) != 1:
+        raise SchemaError(
+            f"{shown} does not say which version of hpsearch's tables it holds, as where creating "
+            "them was cut off; remove it if it holds no study, or use another storage"
+        )
+    return int(found[0])
+
+
+def check_version(version: int, shown: str) -> None:
+    """Raise SchemaError, with what to do, where a storage's schema is not of our version."""
+    if version == SCHEMA_VERSION:
+        return
+    held = f"{shown} has schema version {version}, this hpsearch knows {SCHEMA_VERSION}"
+    if not OLDEST_VERSION <= version < SCHEMA_VERSION:
+        raise SchemaError(f"{held}; use the hpsearch that wrote it, or another storage")
+    where = "URL" if "***" in shown else shlex.quote(shown)
+    raise SchemaError(
+        f"{held}; upgrade it, once nobody is at work on it, with: "
+        f"hpsearch storage upgrade --storage {where}"
+    )
+
+
+def stored_version() -> ScalarSelect[int]:
+    """Return a column with the schema's version as it is now, to be read beside others."""
+    return select(func.max(versions.c.version)).scalar_subquery()
+
+
+is_ours = versions.c.version == SCHEMA_VERSION
+
+
+def check_same(version: int, shown: str) -> None:
+    """Raise SchemaError where the schema of a storage was changed since it was opened."""
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"{shown} was upgraded to schema version {version} meanwhile, this hpsearch knows "
+            f"{SCHEMA_VERSION}; install the newer hpsearch here and start again"
+        )
+
+
+def check_unchanged(connection: Connection, shown: str) -> None:
+    """Raise SchemaError where the schema of a storage was changed since it was opened."""
+    check_same(connection.execute(select(stored_version())).scalar_one(), shown)
+
+
+def begin_writing(connection: Connection) -> None:
+    """Begin the transaction of a connection where SQLite would begin it at the first row.
+
+    Without it, tables are created and changed one by one, with nothing that takes them back.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def create_ledger(engine: Engine) -> None:
-    """Create the tables where they are missing; bring older ones up to date.
-
-    Openings must not be lost, so an older ledger is changed, not replaced.
-    """
-    _tables.create_all(engine)
+    """Create our tables, all or none, where there are none yet."""
     with engine.begin() as connection:
-        version = connection.execute(select(versions.c.version)).scalar()
-        if version is None:
-            connection.execute(insert(versions).values(version=SCHEMA_VERSION))
-            return
-        before = version
-        while version in CHANGES:
-            for statement in CHANGES[version]:
-                connection.execute(text(statement))
-            version += 1
-        if version != before:
-            connection.execute(update(versions).values(version=version))
-        if version != SCHEMA_VERSION:
-            raise StorageError(
-                f"the ledger has schema version {version}, this hpsearch knows {SCHEMA_VERSION}; "
-                "use the hpsearch that wrote it, or another storage"
-            )
+        begin_writing(connection)
+        _tables.create_all(connection)
+        connection.execute(insert(versions).values(version=SCHEMA_VERSION))

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import optuna
-import sqlalchemy
-from filelock import FileLock
 from filelock import Timeout as LockTimeout
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from sqlalchemy import URL, Engine, event, inspect, text
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import NoSuchModuleError
 
-from hpsearch.errors import NoStorageError, StorageError, StudyNotFoundError
+from hpsearch.errors import NoStorageError, SchemaError, StorageError, StudyNotFoundError
 from hpsearch.storage.confirmations import Confirmations
+from hpsearch.storage.database import (
+    check_file,
+    creation_lock,
+    database_engine,
+    engine_options,
+    explained,
+    sync_at_checkpoints,
+    write_ahead,
+)
 from hpsearch.storage.examples import Examples
 from hpsearch.storage.leases import Leases
 from hpsearch.storage.openings import Openings
 from hpsearch.storage.optuna_trials import TrialStore
-from hpsearch.storage.retry import DATABASE_ERRORS, Patience, PatientStorage, first_cause, refuses
-from hpsearch.storage.schema import create_ledger
+from hpsearch.storage.retry import DATABASE_ERRORS, Patience, PatientStorage, passes, refuses
+from hpsearch.storage.schema import (
+    check_unchanged,
+    check_version,
+    create_ledger,
+    reading,
+    schema_version,
+)
 from hpsearch.storage.studies import Ledger, StudyRow
 from hpsearch.storage.url import parse_url, shown_url
 from hpsearch.storage.worker_registry import WorkerList
-
-BUSY_TIMEOUT_S = 60  # how long a writer waits for another one on SQLite
-CONNECT_TIMEOUT_S = 10  # how long an unreachable Postgres may take to say so
-CREATE_LOCK = zlib.crc32(b"hpsearch schema")  # Postgres advisory lock while tables are created
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,9 @@ def open_storage(
 ) -> Storage:
     """Return the storage at a URL, its tables created where `create` allows it.
 
+    Tables of another version are refused, never changed: that is `upgrade`'s alone. Without
+    `create`, opening writes nothing.
+
     Many processes may do so at once: one creates, the others wait. Once it is open, an outage of
     the database is waited out until `gives_up()` turns true, and `patiently` waits for it to open
     too, unless the server is there and turns us away; without `gives_up`, every error is raised at
@@ -120,7 +127,7 @@ def open_storage(
     logging.getLogger("optuna").setLevel(logging.WARNING)
     parsed = parse_url(url)
     if parsed.drivername.startswith("sqlite"):
-        _check_file(parsed, create)
+        check_file(parsed, create)
     try:
         with ExitStack() as opened:
             shown = shown_url(parsed)
@@ -130,7 +137,7 @@ def open_storage(
             opened.pop_all()  # now it is for whoever has the storage to close it
             return storage
     except (*DATABASE_ERRORS, LockTimeout) as error:
-        raise StorageError(_explained(parsed, error)) from None
+        raise StorageError(explained(parsed, error)) from None
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StorageError(f"the driver of {shown_url(parsed)} is not installed: {error}") from None
 
@@ -141,25 +148,31 @@ def _open_unless_refused(url: URL, create: bool, patience: Patience, opened: Exi
         return _open(url, create, patience, opened)
     except DATABASE_ERRORS as error:
         if refuses(error):
-            raise StorageError(_explained(url, error)) from None
+            raise StorageError(explained(url, error)) from None
         raise
 
 
 def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Storage:
-    engine = _engine(url)
+    engine = database_engine(url)
     opened.callback(engine.dispose)
-    with _creation_lock(url, engine):
-        if not create and not inspect(engine).has_table("hpsearch_schema"):
+    with creation_lock(url, engine) if create else nullcontext():
+        version = schema_version(engine, shown_url(url))
+        if version is not None:
+            check_version(version, shown_url(url))
+        elif not create:
             raise NoStorageError(
                 f"{shown_url(url)} holds no studies of hpsearch; 'hpsearch launch STUDY.yaml' "
                 "makes the first, or name another storage with --storage or HPSEARCH_STORAGE"
             )
+        if create:
+            write_ahead(engine)
         # The check of versions is ours: Optuna's raises out of the constructor, connections open.
         backend = PatientStorage(
             url.render_as_string(False),
             patience,
-            engine_kwargs=_options(url),
+            engine_kwargs=engine_options(url),
             skip_compatibility_check=True,
+            skip_table_creation=version is not None,  # ours are created last
         )
         opened.callback(backend.engine.dispose)
         opened.callback(backend.remove_session)
@@ -168,9 +181,10 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
                 f"{shown_url(url)} was made by another version of Optuna; try "
                 "'optuna storage upgrade', or another storage"
             )
-        create_ledger(engine)
+        if version is None:
+            create_ledger(engine)
     if url.drivername.startswith("sqlite"):
-        event.listen(backend.engine, "connect", _tune_sqlite)
+        event.listen(backend.engine, "connect", sync_at_checkpoints)
         backend.engine.dispose()  # what it has in its pool was connected untuned
     return Storage(
         url=url,
@@ -192,77 +206,18 @@ def storage_errors(storage: Storage) -> Iterator[None]:
     try:
         yield
     except DATABASE_ERRORS as error:
-        raise StorageError(_explained(storage.url, error)) from None
+        raise _schema_error(storage, error) or StorageError(explained(storage.url, error)) from None
 
 
-def _explained(url: URL, error: BaseException) -> str:
-    reason = first_cause(error)
-    if url.password:
-        reason = reason.replace(str(url.password), "***")
-    if url.drivername.startswith("sqlite"):
-        return f"{shown_url(url)}: {reason}"
-    return f"{shown_url(url)} does not answer: {reason}. Is the server up, and the URL right?"
-
-
-def _options(url: URL) -> dict[str, Any]:
-    if url.drivername.startswith("sqlite"):
-        return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
-    return {
-        "pool_pre_ping": True,
-        "pool_recycle": 1800,
-        "pool_size": 2,
-        "max_overflow": 2,
-        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S},
-    }
-
-
-def _engine(url: URL) -> Engine:
-    engine = sqlalchemy.create_engine(url, **_options(url))
-    if url.drivername.startswith("sqlite"):
-        event.listen(engine, "connect", _tune_sqlite)
-    return engine
-
-
-def _tune_sqlite(connection: Any, _record: object) -> None:
-    """WAL lets readers read while one writes; with it, NORMAL is safe against process crashes."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _check_file(url: URL, create: bool) -> None:
-    path = Path(str(url.database))
+def _schema_error(storage: Storage, error: BaseException) -> SchemaError | None:
+    """Return that the schema was changed under us, where an error may come from that."""
+    if passes(error):
+        return None
     try:
-        if not path.exists():
-            if not create:
-                raise NoStorageError(
-                    f"there is no database {path} yet; 'hpsearch launch STUDY.yaml' makes one, or "
-                    "name another with --storage or HPSEARCH_STORAGE"
-                )
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise PermissionError(errno.EACCES, "permission denied", str(path))
-        if path.is_dir():
-            raise StorageError(
-                f"{path} is a folder; SQLite needs a file, such as {path}/hpsearch.db"
-            )
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written: {error.strerror}; choose another place with --storage"
-        ) from None
-
-
-@contextmanager
-def _creation_lock(url: URL, engine: Engine) -> Iterator[None]:
-    """Hold the right to create tables: Optuna's creation fails when two processes try at once."""
-    if url.drivername.startswith("sqlite"):
-        with FileLock(f"{url.database}.lock", timeout=BUSY_TIMEOUT_S):
-            yield
-        return
-    with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": CREATE_LOCK})
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": CREATE_LOCK})
+        with reading(storage.ledger.engine) as connection:
+            check_unchanged(connection, storage.shown)
+    except SchemaError as changed:
+        return changed
+    except DATABASE_ERRORS:
+        pass
+    return None

@@ -86,8 +86,17 @@ def stored_summary(study: str, version: str | None, text: str) -> dict[str, Any]
     """Return what is stored of a study's data for reports."""
     written = stored_object(study, version, "what is known of its data", text)
     with readable(study, version):
+        if "task" not in written and "classes" in written:
+            written = _with_task(written)
         validated(_Summary, written, "what is known of its data")
         return written
+
+
+def _with_task(written: dict[str, Any]) -> dict[str, Any]:
+    """Return what schema version 2 kept of a study's data, single-label, as it is kept since."""
+    totals = [sum(part) for part in zip(*written["counts"], strict=True)]
+    outputs = {"task": "single-label", "outputs": written["classes"]}
+    return outputs | {"counts": written["counts"], "totals": totals, "groups": []}
 
 
 def check_trials(trials: list[FrozenTrial]) -> None:

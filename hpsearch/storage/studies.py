@@ -20,10 +20,12 @@ from hpsearch.storage.retry import Patience, patient
 from hpsearch.storage.schema import (
     CONFIRM_SLOT,
     FINAL_SLOT,
+    check_same,
     confirmations,
     leases,
     now_s,
     reading,
+    stored_version,
     studies,
 )
 from hpsearch.storage.stored_records import stored_spec, stored_summary
@@ -155,7 +157,7 @@ class Ledger:
         """Return the open studies in the order in which they should be served.
 
         Those of the highest priority first; of equals the one with the fewest trials at work, then
-        the oldest.
+        the oldest. Raises SchemaError where the schema was changed since the storage was opened.
         """
         open_lease = and_(
             leases.c.study == studies.c.name, ~leases.c.done, leases.c.slot != FINAL_SLOT
@@ -176,6 +178,7 @@ class Ledger:
                 studies.c.confirm_s,
                 studies.c.confirm_due,
                 studies.c.wants_final,
+                stored_version().label("schema"),
             )
             .join(leases, open_lease, isouter=True)
             .where(studies.c.state == OPEN)
@@ -183,22 +186,25 @@ class Ledger:
             .order_by(studies.c.priority.desc(), held + confirming, studies.c.created_at)
         )
         with reading(self.engine) as connection:
-            return [
-                Waiting(
-                    name=row.name,
-                    edition=row.edition,
-                    fingerprint=row.fingerprint,
-                    unclaimed=max(0, row.unclaimed),
-                    interrupted=row.begun - row.held,
-                    held=row.held,
-                    time_is_up=row.left is not None and row.left <= row.confirm_s,
-                    wants_final=row.wants_final,
-                    confirm_due=row.confirm_due,
-                    confirming=row.confirming,
-                    confirm_time_is_up=row.left is not None and row.left <= 0,
-                )
-                for row in connection.execute(query)
-            ]
+            rows = connection.execute(query).all()
+        for row in rows[:1]:
+            check_same(row.schema, self.patience.shown)
+        return [
+            Waiting(
+                name=row.name,
+                edition=row.edition,
+                fingerprint=row.fingerprint,
+                unclaimed=max(0, row.unclaimed),
+                interrupted=row.begun - row.held,
+                held=row.held,
+                time_is_up=row.left is not None and row.left <= row.confirm_s,
+                wants_final=row.wants_final,
+                confirm_due=row.confirm_due,
+                confirming=row.confirming,
+                confirm_time_is_up=row.left is not None and row.left <= 0,
+            )
+            for row in rows
+        ]
 
     @patient
     def begin_launch(

@@ -6,10 +6,10 @@ import os
 import socket
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, exists, insert, select, update
 
 from hpsearch.storage.retry import Patience, patient
-from hpsearch.storage.schema import now_s, reading, workers
+from hpsearch.storage.schema import check_unchanged, is_ours, now_s, reading, workers
 
 SEEN_EVERY_S = 45.0
 GONE_AFTER_S = 120.0  # without a sign of life
@@ -59,11 +59,14 @@ class WorkerList:
 
     @patient
     def see(self, name: str, note: str = "") -> None:
-        """Say that a worker is there, and what it cannot do, if anything."""
+        """Say that a worker is there, and what it cannot do, if anything.
+
+        Raises SchemaError where the schema was changed since the storage was opened.
+        """
+        mine = update(workers).where(workers.c.name == name, exists().where(is_ours))
         with self.engine.begin() as connection:
-            connection.execute(
-                update(workers).where(workers.c.name == name).values(seen_at=now_s(), note=note)
-            )
+            if connection.execute(mine.values(seen_at=now_s(), note=note)).rowcount != 1:
+                check_unchanged(connection, self.patience.shown)
 
     @patient
     def leave(self, name: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from hpsearch.errors import HpsearchError, StorageError, UnreadableStudyError
+from hpsearch.errors import HpsearchError, SchemaError, StorageError, UnreadableStudyError
 from hpsearch.machine.children import (
     SPAWN,
     STOP_GRACE_S,
@@ -97,7 +97,8 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
             storage.close()
     except HpsearchError as error:
         logger.error("worker %s: %s", order.worker, error)
-        sys.exit(1 if isinstance(error, StorageError) else REFUSED)
+        may_pass = isinstance(error, StorageError) and not isinstance(error, SchemaError)
+        sys.exit(1 if may_pass else REFUSED)
     leave(RECYCLED if goes_on else 0)
 
 

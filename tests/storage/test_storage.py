@@ -91,28 +91,6 @@ def test_opening_creates_optunas_tables_and_ours_once(empty_url: str) -> None:
     assert rows(empty_url, "SELECT version FROM hpsearch_schema") == [(SCHEMA_VERSION,)]
 
 
-def test_a_ledger_of_version_2_is_brought_up_to_date_with_its_openings(empty_url: str) -> None:
-    storage = open_storage(empty_url)
-    storage.openings.write("old", "a" * 64, 0, "me", "final choice", {"family": "vgg"})
-    storage.close()
-    rows(empty_url, "DROP INDEX hpsearch_openings_key")
-    for column in ("config", "key", "examples"):
-        rows(empty_url, f"ALTER TABLE hpsearch_openings DROP COLUMN {column}")
-    parts = ("searched_examples", "sealed_examples", "version")
-    for column in ("confirm_s", "confirm_due", *parts, "continues", "open_again"):
-        rows(empty_url, f"ALTER TABLE hpsearch_studies DROP COLUMN {column}")
-    rows(empty_url, "DROP TABLE hpsearch_confirmations")
-    rows(empty_url, "DROP TABLE hpsearch_examples")
-    rows(empty_url, "UPDATE hpsearch_schema SET version = 2")
-    storage = open_storage(empty_url)
-    (kept,) = storage.openings.of("a" * 64)
-    assert (kept.study, kept.config) == ("old", None)
-    storage.openings.write("new", "a" * 64, 0, "me", "final choice", {"family": "vgg"})
-    assert storage.openings.of("a" * 64)[1].config == {"family": "vgg"}
-    storage.close()
-    assert rows(empty_url, "SELECT version FROM hpsearch_schema") == [(SCHEMA_VERSION,)]
-
-
 def test_eight_processes_open_a_fresh_storage_at_once(empty_url: str, crew: Crew) -> None:
     assert crew.together(open_it, empty_url) == [[]] * CREW
     assert rows(empty_url, "SELECT version FROM hpsearch_schema") == [(SCHEMA_VERSION,)]
