@@ -33,6 +33,7 @@ from hpsearch.storage.schema import create_ledger
 from hpsearch.storage.studies import Ledger, StudyRow
 from hpsearch.storage.url import parse_url, shown_url
 from hpsearch.storage.worker_registry import WorkerList
+from hpsearch.study.names import shortened
 
 BUSY_TIMEOUT_S = 60  # how long a writer waits for another one on SQLite
 CONNECT_TIMEOUT_S = 10  # how long an unreachable Postgres may take to say so
@@ -76,7 +77,9 @@ class Storage:
         row = self.ledger.study(name)
         if row is None:
             known = ", ".join(self.study_names()) or "none yet"
-            raise StudyNotFoundError(f"{self.shown} holds no study '{name}'; studies here: {known}")
+            raise StudyNotFoundError(
+                f"{self.shown} holds no study '{shortened(name)}'; studies here: {known}"
+            )
         return row
 
     def known(
