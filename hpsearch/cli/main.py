@@ -81,10 +81,18 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of ours end with one line and exit code 1, Ctrl-C with 130."""
+    """Run the command line as a program: a stop is asked for as by Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
+    run()
+
+
+def run(words: list[str] | None = None) -> None:
+    """Run a command line, that of this process without `words`, and leave with its exit code.
+
+    Errors of ours end with one line and 1, arguments that are none with 2, Ctrl-C with 130.
+    """
     try:
-        app(standalone_mode=True)
+        app(words, standalone_mode=True)
     except HpsearchError as error:
         say(f"hpsearch: {error}")
         sys.exit(1)

@@ -11,10 +11,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hpsearch.errors import RunsFolderError
+from hpsearch.study.names import plain
 
 COLUMNS = 3
 MOST = 12  # numbers that are drawn
 INCHES = 3.6  # the side of a panel
+LONGEST_NAME = 40  # signs above a panel; a longer title would leave no room for it
+
+
+def _shown(name: str) -> str:
+    name = plain(name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
 
 
 def write_residuals(
@@ -33,7 +40,8 @@ def write_residuals(
     for i, (panel, name) in enumerate(zip(panels, shown, strict=False)):
         panel.axhline(0, color="0.5", linewidth=1)
         panel.scatter(true[:, i], told[:, i] - true[:, i], s=12, alpha=0.5, linewidths=0)
-        panel.set(title=name, xlabel="true", ylabel="told less true")
+        panel.set(xlabel="true", ylabel="told less true")
+        panel.set_title(_shown(name), parse_math=False)  # `$` is a sign like any other
     for panel in panels:  # what is left of the last row
         panel.set_axis_off()
     try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hpsearch.errors import HpsearchError, ProcessDiedError, WorkerError
+from hpsearch.study.names import shortened
 
 # glibc gives each large buffer back to the kernel and faults it in again at the next step; kept,
 # training is 1.1 to 2 times as fast.
@@ -127,7 +128,9 @@ DEVICE_NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 def check_device_name(name: str) -> None:
     """Raise WorkerError where no device can have this name; torch is not loaded for it."""
     if not DEVICE_NAMES.fullmatch(name):
-        raise WorkerError(f"--device: unknown device '{name}'; use auto, cpu, cuda, cuda:1 or mps")
+        raise WorkerError(
+            f"--device: unknown device '{shortened(name)}'; use auto, cpu, cuda, cuda:1 or mps"
+        )
 
 
 def is_processor(device: str) -> bool:

@@ -10,6 +10,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from hpsearch.errors import HpsearchError
 from hpsearch.storage.url import without_secrets
+from hpsearch.study.names import plain
 
 FORMATS = ("text", "json")
 FORMAT_VARIABLE = "HPSEARCH_LOG"
@@ -24,6 +25,16 @@ class _Redacted(logging.Filter):
             trace = logging.Formatter().formatException(record.exc_info)
             record.exc_text, record.exc_info = without_secrets(trace), None
         return True
+
+
+class _Lines(logging.Formatter):
+    """A line for each event: no name in it begins another, or is obeyed by a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the name it has there
+        return plain(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record), lines=True)
 
 
 def set_up_logging(level: int, dated: bool = False) -> None:
@@ -46,7 +57,7 @@ def set_up_logging(level: int, dated: bool = False) -> None:
         )
     else:
         handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s" if dated else "%(message)s")
+            _Lines("%(asctime)s %(levelname)-7s %(message)s" if dated else "%(message)s")
         )
     ours = logging.getLogger("hpsearch")
     ours.handlers[:] = [handler]

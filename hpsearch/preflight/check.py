@@ -11,6 +11,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.errors import NoStorageError, StudyNotFoundError
 from hpsearch.evaluation.seal import Seal, seal_before
+from hpsearch.machine.children import check_device_name
 from hpsearch.models.cost import Cost, cost
 from hpsearch.models.layers import ImageShape
 from hpsearch.models.limits import infeasible, machine_memory_bytes
@@ -57,6 +58,7 @@ def check(
 
     A storage is read where there is one, for who has opened this validation; none is made.
     """
+    check_device_name(device)
     prepared = prepare(spec.data, data_root, progress)
     seal = None if storage_url is None else _seal(spec, prepared, storage_url)
     check_weights(spec)

@@ -13,7 +13,7 @@ from hpsearch.reports.seal import seal_json
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress
 from hpsearch.search.stored_study import OpenStudy
-from hpsearch.study.names import in_markdown, in_markdown_cell
+from hpsearch.study.names import in_markdown, in_markdown_cell, in_spreadsheet
 from hpsearch.study.tasks import key_of
 
 
@@ -85,5 +85,11 @@ def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def trials_csv(report: Report) -> str:
-    """Return every trial as a row: state, scores, hyperparameters, cost."""
-    return str(trials_frame(report.study).to_csv(index=False))
+    """Return every trial as a row: state, scores, hyperparameters, cost.
+
+    Text is safe to open in a spreadsheet; `open_study` gives it as it is.
+    """
+    frame = trials_frame(report.study)
+    for column in frame.select_dtypes(["object", "string"]):
+        frame[column] = frame[column].map(in_spreadsheet, na_action="ignore")
+    return str(frame.to_csv(index=False))

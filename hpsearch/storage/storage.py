@@ -41,6 +41,7 @@ from hpsearch.storage.schema import (
 from hpsearch.storage.studies import Ledger, StudyRow
 from hpsearch.storage.url import parse_url, shown_url
 from hpsearch.storage.worker_registry import WorkerList
+from hpsearch.study.names import shortened
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ class Storage:
         row = self.ledger.study(name)
         if row is None:
             known = ", ".join(self.study_names()) or "none yet"
-            raise StudyNotFoundError(f"{self.shown} holds no study '{name}'; studies here: {known}")
+            raise StudyNotFoundError(
+                f"{self.shown} holds no study '{shortened(name)}'; studies here: {known}"
+            )
         return row
 
     def known(

@@ -30,6 +30,7 @@ from hpsearch.storage.schema import (
 )
 from hpsearch.storage.stored_records import stored_spec, stored_summary
 from hpsearch.storage.waiting import Waiting
+from hpsearch.study.names import can_be_stored
 from hpsearch.study.spec import StudySpec
 
 LONGEST_TICK_S = 30.0  # between two ticks; where it took longer, nobody was at work
@@ -123,6 +124,8 @@ class Ledger:
     @patient
     def study(self, name: str) -> StudyRow | None:
         """Return a study's row, None where there is none."""
+        if not can_be_stored(name):
+            return None
         with reading(self.engine) as connection:
             query = select(studies, time_left_s().label("left")).where(studies.c.name == name)
             row = connection.execute(query).first()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from hpsearch.errors import StorageError
 
 PASSWORD_FILE_VARIABLE = "HPSEARCH_STORAGE_PASSWORD_FILE"
+LONGEST_PASSWORD = 64 * 1024  # bytes; tokens of cloud databases are a few thousand
 
 
 def shown_url(url: URL | str) -> str:
@@ -97,16 +98,33 @@ def _at_home(path: str) -> str:
 
 def _password_in(path: Path) -> str:
     """Return what a file holds but the line ends after it, which the Postgres image drops too."""
+    reason = ""
     try:
-        password = path.read_bytes().decode().rstrip("\n")
+        password = _beginning_of(path).decode().rstrip("\n")
+        if len(password) > LONGEST_PASSWORD:
+            reason = f"it is longer than {LONGEST_PASSWORD:,} bytes"
+        elif "\0" in password:
+            reason = "it is not text"
+        elif not password:
+            reason = "it is empty"
     except OSError as error:
         reason = str(error.strerror)
     except UnicodeDecodeError:
         reason = "it is not text"
-    else:
-        if password:
-            return password
-        reason = "it is empty"
-    raise StorageError(
-        f"{PASSWORD_FILE_VARIABLE}: {path}: {reason}; it has to be a file with the password in it"
-    )
+    if reason:
+        raise StorageError(
+            f"{PASSWORD_FILE_VARIABLE}: {path}: {reason}; it has to be a file with the password in "
+            "it"
+        )
+    return password
+
+
+def _beginning_of(path: Path) -> bytes:
+    """Return as much of a file as may be a password, and a little more; OSError for a device."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(None, "it is a pipe or a device, which may never end")
+    with path.open("rb") as file:
+        content = file.read(LONGEST_PASSWORD + 4)
+    if len(content) <= LONGEST_PASSWORD:
+        return content
+    return b"x" * len(content)  # where it is cut is no fault of its letters

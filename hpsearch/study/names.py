@@ -2,7 +2,7 @@
 
 A name may hold what a terminal obeys (escape sequences), what turns a line around (bidirectional
 marks), half a character (a file name that is not UTF-8), or what Markdown and HTML take for their
-own. Every report, table, note and error goes through one of these two where it leaves.
+own. Every report, table, note and error goes through one of these where it leaves.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import unicodedata
 
 # Controls, formats, halves of characters, and separators of lines and paragraphs.
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # wide ones, too
 _JOINERS = frozenset("\u200c\u200d")  # real words and pictures need them, and they hide nothing
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -34,6 +35,28 @@ def _is_seen(sign: str) -> bool:
 
 def _written_out(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")
+
+
+LONGEST_SHOWN = 200  # signs of a name in an error
+
+
+def shortened(text: str) -> str:
+    """Return text for an error, its end left out where it is too long to be a name."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+def can_be_stored(text: str) -> bool:
+    """Return whether a database holds such a name: Postgres no zero, neither half a character."""
+    return not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def in_spreadsheet(text: str) -> str:
+    """Return text for a cell of a CSV file, on one line, that a spreadsheet takes for no formula.
+
+    An apostrophe stands before what would begin one (OWASP, "CSV Injection").
+    """
+    shown = plain(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
 
 
 def in_markdown(text: str) -> str:

@@ -32,6 +32,16 @@ def test_every_number_has_a_panel_up_to_a_page_of_them(
     assert width == pytest.approx(100 * INCHES * columns, rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["$\\frac{1$", "a $x$ b", "price $", "a\x1b[1m\nb", "x" * 10_000])
+def test_a_name_above_a_panel_is_drawn_as_it_is_read(tmp_path: Path, name: str) -> None:
+    true = np.arange(10.0)[:, None]
+    write_residuals(tmp_path / "named.png", [name], true, true)
+    write_residuals(tmp_path / "plain.png", ["number 0"], true, true)
+    with Image.open(tmp_path / "named.png") as named, Image.open(tmp_path / "plain.png") as other:
+        assert named.size == other.size
+        assert named.convert("L").tobytes() != other.convert("L").tobytes()
+
+
 def test_a_folder_that_is_gone_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(RunsFolderError, match="choose another folder"):
         drawn(tmp_path / "gone", 1)

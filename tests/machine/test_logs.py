@@ -55,6 +55,22 @@ def test_json_is_an_object_a_line_with_the_fields_of_the_event(
     assert second["message"] == "trial 7 ended" and second["trial"] == 7
 
 
+def test_a_name_begins_no_line_and_is_obeyed_by_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPSEARCH_LOG", "text")
+    set_up_logging(logging.INFO)
+    name = "cat\n2026-01-01 INFO trial 7 ended\x1b[2J\u202e"
+    try:
+        raise ValueError(f"{name} again")
+    except ValueError:
+        logging.getLogger("hpsearch.test").exception("class '%s'", name)
+    said = capsys.readouterr().err
+    assert said.splitlines()[0] == f"class '{name.encode('unicode_escape').decode()}'"
+    assert not {"\x1b", "\u202e"} & set(said)
+    assert "Traceback" in said.splitlines()[1], "a traceback keeps its lines"
+
+
 def test_what_is_below_the_level_is_not_said(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(logging.WARNING)
     logging.getLogger("hpsearch.test").info("a detail")

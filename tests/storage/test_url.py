@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def test_without_the_variable_libpq_finds_the_password_by_itself(
         (b"", "it is empty"),
         (b"\n", "it is empty"),
         (b"s\xe9cret\n", "it is not text"),
+        (b"s3cret\0\n", "it is not text"),
+        ("s3cret é".encode() * 10**6, "it is longer than 65,536 bytes"),
     ],
 )
 def test_a_file_without_a_password_is_an_error_that_names_it(
@@ -90,6 +93,21 @@ def test_a_file_without_a_password_is_an_error_that_names_it(
     assert str(password_file) in str(caught.value)
     assert PASSWORD_FILE_VARIABLE in str(caught.value)
     assert caught.value.__context__ is None, "an error of the decoder would quote the file"
+    assert "s3cret" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(password_file: Path) -> None:
+    os.mkfifo(password_file)
+    with pytest.raises(StorageError, match="it is a pipe or a device"):
+        parse_url(URL)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_named(password_file: Path) -> None:
+    password_file.write_text("s3cret")
+    password_file.chmod(0)
+    with pytest.raises(StorageError, match="Permission denied"):
+        parse_url(URL)
 
 
 def test_a_folder_in_the_place_of_the_file_is_named(password_file: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpsearch.study.names import in_markdown, in_markdown_cell, plain
+from hpsearch.study.names import in_markdown, in_markdown_cell, in_spreadsheet, plain
 
 
 @pytest.mark.parametrize("name", ["cat", "Äpfel 3", "猫", "a_b-c.d", "👩\u200d🚀", "50 % <b>"])
@@ -45,3 +45,17 @@ def test_a_cell_of_a_table_cannot_be_ended_by_a_name(name: str) -> None:
         assert escaped or sign != "|"
         escaped = sign == "\\" and not escaped
     assert not escaped
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\t=1", "\n@a", "\uff1d1"]
+)
+def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
+    shown = in_spreadsheet(text)
+    assert shown[0] not in "=+-@\t\r\n\uff1d" and "\n" not in shown
+    assert shown in (f"'{text}", plain(text)), "and nothing else is changed"
+
+
+@pytest.mark.parametrize("text", ["", "a=b", "no score - yet", "3-4", "relu"])
+def test_other_text_of_a_table_stays_as_it_is(text: str) -> None:
+    assert in_spreadsheet(text) == text
