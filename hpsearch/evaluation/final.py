@@ -148,7 +148,7 @@ def _measured(
         "weights_sha256": sha256_of(order.weights),
     }
     storage.openings.write_result(opening_id, result, order.lease)
-    take_place(order.place, order.folder)
+    take_place(order.place, order.folder, result)
     return MEASURED
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hpsearch.errors import RunsFolderError
 from hpsearch.evaluation.final_order import MODEL
@@ -15,8 +17,20 @@ PLOT = "residuals.png"
 PICTURES = (SHEET, PLOT)
 
 
-def take_place(place: Path, folder: Path) -> None:
-    """Move what a final wrote to where it belongs; pictures of an earlier final do not stay."""
+def pictures_of(result: Mapping[str, Any]) -> set[str]:
+    """Return the names of the pictures that a final with this result has drawn."""
+    config = result["config"]
+    if config["task"] == "regression":
+        return {PLOT}
+    return {SHEET} if result.get("mistakes") and config["data"]["source"] != "text" else set()
+
+
+def take_place(place: Path, folder: Path, result: Mapping[str, Any]) -> None:
+    """Move what a final wrote to where it belongs; pictures of an earlier final do not stay.
+
+    The weights come last. Begun again after that failed, it leaves what was moved where it is.
+    """
+    drawn = pictures_of(result)
     try:
         for name in (*PICTURES, MODEL):
             written = place / name
@@ -24,7 +38,7 @@ def take_place(place: Path, folder: Path) -> None:
                 with written.open("rb") as file:
                     os.fsync(file.fileno())
                 written.replace(folder / name)
-            elif name in PICTURES:
+            elif name in PICTURES and name not in drawn:
                 (folder / name).unlink(missing_ok=True)
     except FileNotFoundError:
         return  # whoever took over has moved them

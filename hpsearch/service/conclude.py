@@ -19,7 +19,7 @@ from hpsearch.errors import (
     WorkerError,
 )
 from hpsearch.evaluation.final_order import INTERRUPTED, LOST, MEASURED, MODEL, UNFINISHED, Order
-from hpsearch.evaluation.places import PLOT, SHEET, sha256_of, take_place
+from hpsearch.evaluation.places import pictures_of, sha256_of, take_place
 from hpsearch.evaluation.seal import seal_of
 from hpsearch.evaluation.supervised import train_and_measure
 from hpsearch.machine.files import write_whole
@@ -157,7 +157,7 @@ def recover(result: dict[str, Any], folder: Path) -> None:
     for place in folder.glob(f"{UNFINISHED}*"):
         model = place / MODEL
         if known and model.is_file() and sha256_of(model) == known:
-            take_place(place, folder)
+            take_place(place, folder, result)
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -177,11 +177,8 @@ def missing_results(report: Report, folder: Path) -> list[str]:
     if not weights.exists():
         train = f"hpsearch train {shlex.quote(str(best))} -o {shlex.quote(str(weights))}"
         found.append(f"{weights} is missing; {train} trains them again")
-    for picture in (SHEET, PLOT):
-        drawn = picture == PLOT if final["config"]["task"] == "regression" else picture == SHEET
-        drawn = drawn and (picture == PLOT or bool(final.get("mistakes")))
-        drawn = drawn and not (picture == SHEET and final["config"]["data"]["source"] == "text")
-        if drawn and not weights.with_name(picture).exists():
+    for picture in pictures_of(final):
+        if not weights.with_name(picture).exists():
             found.append(
                 f"{weights.with_name(picture)} is missing; what it shows stands in "
                 f"hpsearch report {name} --json"

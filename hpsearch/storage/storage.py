@@ -141,6 +141,11 @@ def open_storage(
             return storage
     except (*DATABASE_ERRORS, LockTimeout) as error:
         raise StorageError(explained(parsed, error)) from None
+    except OSError as error:  # of the file that keeps two from creating the tables at once
+        raise StorageError(
+            f"{error.filename or shown_url(parsed)}: cannot be written: {error.strerror or error}; "
+            "free space, allow it, or choose another place with --storage"
+        ) from None
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StorageError(f"the driver of {shown_url(parsed)} is not installed: {error}") from None
 

@@ -33,6 +33,7 @@ confirm: {candidates: 1, seeds: 2}
 """
 RESULTS = {"best.yaml", "mistakes.png", "model.safetensors", "report.md", "trials.csv"}
 ASLEEP_S = LEASE_S + 30
+EPOCHS = 30
 
 Disturb = Callable[[Storage, list[int]], None]  # given the processes of a launch, its own first
 
@@ -51,16 +52,22 @@ def start(place: Path, url: str, epochs: int) -> subprocess.Popen[str]:
 
 
 def tree(pid: int) -> list[int]:
-    """Return a process and its children, no others: workers and those of a final."""
-    found = [pid]
+    """Return a launch's process and those it started: workers, or those of a final."""
+    servers = [child for child, command in children(pid) if "forkserver" in command]
+    return [pid, *(child for server in servers for child, _ in children(server))]
+
+
+def children(pid: int) -> list[tuple[int, str]]:
+    """Return the processes that one started and that go on, with their command lines."""
+    found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             after = status.read_text().rpartition(")")[2].split()
             command = (status.parent / "cmdline").read_text()
         except OSError:
             continue  # it has ended
-        if int(after[1]) == pid and after[0] != "Z" and "spawn_main" in command:
-            found.append(int(status.parent.name))
+        if int(after[1]) == pid and after[0] != "Z":
+            found.append((int(status.parent.name), command))
     return found
 
 
@@ -142,8 +149,8 @@ def test_five_kills_in_confirmation_and_final(
     storage_url: str, tmp_path: Path, in_peace: Callable[[int], dict[str, Any]], seed: int
 ) -> None:
     place = tmp_path / str(seed)
-    assert disturbed(place, storage_url, kill(seed), times=5, epochs=100) == 5
-    assert_as_in_peace(place, storage_url, in_peace(100))
+    assert disturbed(place, storage_url, kill(seed), times=5, epochs=EPOCHS) == 5
+    assert_as_in_peace(place, storage_url, in_peace(EPOCHS))
 
 
 @pytest.mark.chaos
@@ -163,8 +170,8 @@ def test_five_outages_in_confirmation_and_final(
         server.start()
 
     place = tmp_path / str(seed)
-    assert disturbed(place, server.url, away, times=5, epochs=100) == 5
-    assert_as_in_peace(place, server.url, in_peace(100))
+    assert disturbed(place, server.url, away, times=5, epochs=EPOCHS) == 5
+    assert_as_in_peace(place, server.url, in_peace(EPOCHS))
 
 
 @pytest.mark.chaos
@@ -179,8 +186,8 @@ def test_five_times_that_nobody_can_write_to_a_file(
             time.sleep(3)
 
     place = tmp_path / str(seed)
-    assert disturbed(place, storage_url, hold, times=5, epochs=100) == 5
-    assert_as_in_peace(place, storage_url, in_peace(100))
+    assert disturbed(place, storage_url, hold, times=5, epochs=EPOCHS) == 5
+    assert_as_in_peace(place, storage_url, in_peace(EPOCHS))
 
 
 @pytest.mark.chaos
@@ -189,7 +196,7 @@ def test_a_final_that_sleeps_for_longer_than_its_lease_beside_another_launch(
     storage_url: str, tmp_path: Path, in_peace: Callable[[int], dict[str, Any]]
 ) -> None:
     storage = open_storage(storage_url)
-    first = start(tmp_path, storage_url, 100)
+    first = start(tmp_path, storage_url, EPOCHS)
     second = None
     asleep: list[int] = []
     try:
@@ -200,7 +207,7 @@ def test_a_final_that_sleeps_for_longer_than_its_lease_beside_another_launch(
         for pid in asleep:
             freeze(pid, storage)
         slept = time.monotonic()
-        second = start(tmp_path, storage_url, 100)
+        second = start(tmp_path, storage_url, EPOCHS)
         assert second.wait(timeout=600) == 0
         time.sleep(max(0.0, slept + ASLEEP_S - time.monotonic()))
         for pid in reversed(asleep):
@@ -215,4 +222,4 @@ def test_a_final_that_sleeps_for_longer_than_its_lease_beside_another_launch(
                 launch.kill()
                 launch.wait()
         storage.close()
-    assert_as_in_peace(tmp_path, storage_url, in_peace(100))
+    assert_as_in_peace(tmp_path, storage_url, in_peace(EPOCHS))

@@ -256,6 +256,12 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}")
 
 
+def test_a_lock_that_cannot_be_taken_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "hp.db.lock").mkdir()
+    with pytest.raises(StorageError, match=r"hp\.db\.lock: cannot be written: .*--storage"):
+        open_storage(f"sqlite:///{tmp_path}/hp.db")
+
+
 def test_a_file_has_no_folders_in_it(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a folder")
     with pytest.raises(StorageError, match="choose another place with --storage"):

@@ -18,7 +18,8 @@ import sklearn.datasets  # noqa: F401  # loaded here, once
 import torch  # noqa: F401
 
 import hpsearch.evaluation.final
-import hpsearch.search.worker  # noqa: F401
+import hpsearch.search.worker
+import hpsearch.service.launch  # noqa: F401
 from hpsearch.evaluation import supervised
 from hpsearch.machine import children
 from hpsearch.workers import local
