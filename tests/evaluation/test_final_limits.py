@@ -93,3 +93,24 @@ def test_a_final_and_a_baseline_that_hang_are_ended_and_go_on(
     assert measure(storage, tmp_path, prepared, finishing=freeze_both)
     assert len(frozen) == 2 and "it hung: no batch was over for 8 s" in caplog.text
     assert_concluded_once(storage, tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds a child of a child")
+def test_a_baseline_that_hangs_after_the_choice_is_ended_and_goes_on(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervised, "trained_at_once", lambda _device: False)  # as on a GPU
+    prepared = searched(storage, tmp_path, stall_timeout=STALL_S, epochs=12)
+    frozen: list[int] = []
+
+    def freeze(_trial: int, epoch: dict[str, Any]) -> None:
+        if not frozen and epoch.get("baseline"):
+            (choice,) = multiprocessing.active_children()
+            children = Path(f"/proc/{choice.pid}/task/{choice.pid}/children").read_text().split()
+            frozen.extend(map(int, children))
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+
+    assert measure(storage, tmp_path, prepared, finishing=freeze)
+    assert frozen
+    assert_concluded_once(storage, tmp_path)

@@ -41,6 +41,9 @@ def killed(pids: list[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.chaos)], indirect=True
+)
 def test_processes_that_are_killed_are_another_attempt_at_the_final(
     storage: Storage, tmp_path: Path
 ) -> None:
@@ -65,7 +68,7 @@ def test_a_baseline_that_is_killed_is_trained_all_the_same(
 def test_a_final_that_lost_its_lease_opens_nothing_and_writes_nothing(
     storage: Storage, tmp_path: Path
 ) -> None:
-    prepared = searched(storage, tmp_path, epochs=40)
+    prepared = searched(storage, tmp_path, epochs=12)
     other = open_storage(storage.url.render_as_string(False))
     won: list[Any] = []
 
@@ -84,7 +87,7 @@ def test_a_final_that_lost_its_lease_opens_nothing_and_writes_nothing(
 
 
 @on_postgres
-@pytest.mark.parametrize("begins", [0, 3])
+@pytest.mark.parametrize("begins", [pytest.param(0, marks=pytest.mark.chaos), 3])
 def test_an_outage_of_twelve_seconds_in_the_final_is_waited_out(
     server: Server, tmp_path: Path, backend: str, begins: int
 ) -> None:
