@@ -33,7 +33,8 @@ from hpsearch.evaluation.networks import Trained, read_baseline, run_baseline, t
 from hpsearch.evaluation.places import sha256_of, take_place
 from hpsearch.evaluation.seal import seal_of
 from hpsearch.evaluation.search_luck import confirmed, search_luck
-from hpsearch.machine.children import LISTEN_S, Tell, in_child, user_name
+from hpsearch.evaluation.stall import Stall
+from hpsearch.machine.children import LISTEN_S, SPAWN, Tell, in_child, user_name
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
@@ -70,7 +71,6 @@ def run_final(
     lease: it waits for the database, and gives the lease back when it is asked to stop.
     """
     stopped = stop_signals()
-    verify(order.prepared)  # all of it, before anything is trained or opened
 
     def alive() -> bool:
         beat.value += 1
@@ -200,7 +200,8 @@ def _baseline(
     """Return what came of the baseline, None where this process has to stop.
 
     It was trained meanwhile in a process beside this one, which `answer` hears of; or, where that
-    died and where networks share a device, it is trained now, in a process of its own as well.
+    died or hung and where networks share a device, it is trained now, in a process of its own as
+    well.
     """
     while answer is not None:
         if final.interrupted():
@@ -216,15 +217,27 @@ def _baseline(
     order = _beside(final.order, final.study, trial)
     for _ in range(MAX_ATTEMPTS):
         try:
-            again: dict[str, Any] | str | None = in_child(
-                run_baseline, order, final.beat, None, threads=order.config.threads,
-                hear=lambda epoch: final.tell(epoch | {"baseline": True}),
-                interrupted=final.interrupted,
-            )  # fmt: skip
+            return _trained_in_child(final, order)
         except KeyboardInterrupt:
             return None
         except ProcessDiedError as error:
             last = str(error)
-        else:
-            return again
     return f"{MAX_ATTEMPTS} processes died on it, one after the other: {last}"
+
+
+def _trained_in_child(final: _Final, order: Order) -> dict[str, Any] | str | None:
+    """Return what came of the baseline; ProcessDiedError where its process died or hung."""
+    beat = SPAWN.Value("L", 0, lock=False)
+    stall = Stall(beat, final.study.spec.search.stall_timeout)
+
+    def interrupted() -> bool:
+        hung = stall.why()
+        if hung is not None:
+            raise ProcessDiedError(hung)
+        return final.interrupted()
+
+    found: dict[str, Any] | str | None = in_child(
+        run_baseline, order, beat, None, threads=order.config.threads,
+        hear=lambda epoch: final.tell(epoch | {"baseline": True}), interrupted=interrupted,
+    )  # fmt: skip
+    return found

@@ -74,7 +74,10 @@ def compared(
     sealed: Labelled,
     data: SearchData,
 ) -> dict[str, Any] | None:
-    """Return what validation says of the baseline, and what the choice gained over it."""
+    """Return what validation says of the baseline, and what the choice gained over it.
+
+    `in_parts` is how many parts a batch had where memory was shorter than in its trial.
+    """
     if baseline is None or trial is None:
         return None
     if isinstance(baseline, str):
@@ -87,7 +90,9 @@ def compared(
         task.name, config.metric, mine, task.told(outputs), targets, sealed.groups
     )
     kept = {"images", "groups", "loss", key_of(config.metric), "interval"}
-    return {
+    parts = config.micro_batches
+    in_parts = {"in_parts": parts} if parts > trial.user_attrs.get("micro_batches", 1) else {}
+    return in_parts | {
         "trial": trial.number,
         "test": baseline.scores["test"],
         "validation": {name: value for name, value in found.items() if name in kept},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import connection
 from typing import Any
 
+from hpsearch.errors import ProcessDiedError
 from hpsearch.evaluation.final_order import Order, beside, has_time
+from hpsearch.evaluation.stall import Stall
 from hpsearch.machine.children import LISTEN_S, SPAWN, STOP_GRACE_S, Child, is_processor
 from hpsearch.search.baseline import trained_at_once
 from hpsearch.search.stored_study import OpenStudy
@@ -16,24 +18,8 @@ from hpsearch.storage.storage import Storage
 
 RUN_FINAL = "hpsearch.evaluation.final:run_final"  # imported by its process alone, with torch
 RUN_BASELINE = "hpsearch.evaluation.networks:run_baseline"
-START_S = 120.0  # that a process may take to its first batch, on a machine that is busy
 
-
-class Stalls:
-    """Tells when a process has given no sign of life for too long."""
-
-    def __init__(self, child: Child, beat: Any, limit_s: float) -> None:
-        self._child, self._beat, self._limit_s = child, beat, limit_s
-        self._seen, self._since = 0, time.monotonic()
-
-    def end_if_hung(self) -> None:
-        """Kill a process of which no batch was over for its limit."""
-        now, seen = time.monotonic(), self._beat.value
-        if seen != self._seen:
-            self._seen, self._since = seen, now
-        limit_s = self._limit_s if seen else max(self._limit_s, START_S)
-        if now - self._since > limit_s and not self._child.over:
-            self._child.process.kill()
+logger = logging.getLogger(__name__)
 
 
 def train_and_measure(
@@ -46,7 +32,7 @@ def train_and_measure(
     """Return how the final of an order ended (see `final_order`), run in processes of its own.
 
     On a CPU with two cores the baseline is trained beside the choice, and both begin at once.
-    Raises the errors of the choice's process, ProcessDiedError where it was killed, and
+    Raises the errors of the choice's process, ProcessDiedError where it was killed or hung, and
     KeyboardInterrupt.
     """
     trial = beside(study, order.trial)
@@ -55,14 +41,14 @@ def train_and_measure(
     beats = [SPAWN.Value("L", 0, lock=False) for _ in range(2)]
     limit_s = study.spec.search.stall_timeout
     watched: list[Child] = []
-    stalls: list[Stalls] = []
+    stalls: list[Stall] = []
     try:
         choice = Child(
             RUN_FINAL, order, beats[0], trial is not None, receiver,
             threads=order.config.threads, deaf=False, hear=hear,
         )  # fmt: skip
         watched.append(choice)
-        stalls.append(Stalls(choice, beats[0], limit_s))
+        stalls.append(Stall(beats[0], limit_s))
         if at_once and trial is not None:
             config = study.config(trial)
             of = replace(order, trial=trial.number, config=config, is_baseline=True)
@@ -71,15 +57,16 @@ def train_and_measure(
                 hear=lambda epoch: hear(epoch | {"baseline": True}),
             )  # fmt: skip
             watched.append(baseline)
-            stalls.append(Stalls(baseline, beats[1], limit_s))
+            stalls.append(Stall(beats[1], limit_s))
         for end in (receiver, sender):  # theirs alone now: one hears when the other dies
             if end is not None:
                 end.close()
         while not choice.over:
             connection.wait([c.receiver for c in watched if not c.over], LISTEN_S)
             for child, stall in zip(watched, stalls, strict=True):
-                child.listen()
-                stall.end_if_hung()
+                hung = None if child.listen() else stall.why()
+                if hung is not None:
+                    _end_hung(child, hung, study.spec.name, is_choice=child is choice)
             if interrupted():
                 raise KeyboardInterrupt
         return str(choice.result())
@@ -89,6 +76,14 @@ def train_and_measure(
     finally:
         for child in watched:
             child.kill()
+
+
+def _end_hung(child: Child, hung: str, study: str, is_choice: bool) -> None:
+    """End a process that hangs; raise ProcessDiedError for the choice, which is to begin again."""
+    if is_choice:
+        raise ProcessDiedError(hung)
+    logger.warning("study '%s', its baseline: %s", study, hung)
+    child.process.kill()
 
 
 def _at_once(order: Order) -> bool:

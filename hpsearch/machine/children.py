@@ -29,6 +29,8 @@ MALLOC_SETTINGS = {
 }
 
 SPAWN = multiprocessing.get_context("spawn")
+OURS = "hpsearch "  # begins the names of the processes that are started here
+UNGUARDED = 75  # the exit code of one that found itself importing a script that starts others
 _STARTING = threading.RLock()  # the environment is the whole process's: one start at a time
 
 
@@ -76,6 +78,7 @@ def child_environment(
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
         **MALLOC_SETTINGS,
     }
+    check_guarded()
     with _STARTING:
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
@@ -92,6 +95,29 @@ def child_environment(
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def check_guarded() -> None:
+    """Raise WorkerError in a process that imports a script again which was not made for that.
+
+    Fresh processes import the main script of their parent, and one that calls us outside of
+    `if __name__ == "__main__":` would start processes in each of them. One of ours ends at once
+    with a code by which its parent knows, so that it is said once.
+    """
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):  # as multiprocessing itself asks, to say the same
+        if process.name.startswith(OURS):
+            leave(UNGUARDED)
+        raise unguarded()
+
+
+def unguarded() -> WorkerError:
+    """Return the error that says to guard the main script."""
+    script = getattr(sys.modules["__main__"], "__file__", None) or "the script"
+    return WorkerError(
+        f"{script} starts hpsearch wherever it is imported, and every process of hpsearch imports "
+        "it; put what it does under: if __name__ == '__main__':"
+    )
 
 
 @contextmanager
@@ -201,7 +227,7 @@ class Child:
         self.receiver, sender = SPAWN.Pipe(duplex=False)
         ignored = (signal.SIGINT, signal.SIGTERM) if deaf else (signal.SIGINT,)
         called = (sender, function, arguments, threads, ignored)
-        self.process = SPAWN.Process(target=_call, args=called)
+        self.process = SPAWN.Process(target=_call, args=called, name=f"{OURS}training")
         with child_environment(threads, deaf_to=ignored):
             self.process.start()
         sender.close()
@@ -223,10 +249,13 @@ class Child:
     def result(self) -> Any:
         """Return what the function returned, once it is over, or raise its HpsearchError.
 
-        Raises ProcessDiedError where the process ended without a word.
+        Raises ProcessDiedError where the process ended without a word, and WorkerError where the
+        main script keeps processes from starting.
         """
         kind, content = self._ended
         self.process.join()
+        if self.process.exitcode == UNGUARDED:
+            raise unguarded()
         if kind == "raised":
             raise content
         if kind == "died":

@@ -62,7 +62,11 @@ def exported_yaml(
     metric = study.spec.metric
     if final is not None and final["trial"] != trial.number:
         final = None  # of another choice
-    config = CommentedMap(study.config(trial).model_dump(mode="json"))
+    trained = study.config(trial)
+    if final is not None:  # which may have had less memory than the trial: the score is of that
+        parts = final["config"].get("micro_batches", trained.micro_batches)
+        trained = trained.model_copy(update={"micro_batches": parts})
+    config = CommentedMap(trained.model_dump(mode="json"))
     config["data"] = CommentedMap(config["data"])
     if "parameters" in trial.user_attrs:
         config.yaml_add_eol_comment(cost_line(trial), "family")

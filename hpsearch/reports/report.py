@@ -210,6 +210,13 @@ def _against_search(metric: Metric, trial: FrozenTrial, final: dict[str, Any]) -
         )
     again, before = final["test"][key_of(metric)], trial.value or 0.0
     words = f"Trained again from its config: test {WORDS[metric]} {shown(metric, again)}"
+    parts = final["config"].get("micro_batches", 1)
+    if parts != trial.user_attrs.get("micro_batches", 1):
+        return (
+            f"{words}, {_change(metric, again - before)} from the search "
+            f"({shown(metric, before)}); memory was short, and a batch was trained in {parts} "
+            "parts, which is another training"
+        )
     if again == before:
         return f"{words}, identical to the search"
     return (

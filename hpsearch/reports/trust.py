@@ -125,6 +125,13 @@ def _gain_lines(metric: Metric, final: Final) -> list[str]:
         return []
     if "failed" in beside:
         return [f"The default configuration could not be trained beside it: {beside['failed']}."]
+    if "in_parts" in beside:
+        short = (
+            "Memory was short for the default configuration beside it: a batch was trained in "
+            f"{beside['in_parts']} parts, which is another training than its trial's."
+        )
+        whole = {name: value for name, value in beside.items() if name != "in_parts"}
+        return [*_gain_lines(metric, final | {"baseline": whole}), short]
     lower = metric in MINIMISED
     gain, bounds = beside["gain"], beside["gain_interval"]
     words = f"Tuning changed validation {WORDS[metric]} by {_signed(metric, gain)}"

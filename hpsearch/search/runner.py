@@ -105,31 +105,13 @@ class TrialRunner:
         saved: SavedTraining | None = None
         try:
             config = config_from(self.spec, self.data.fingerprint, trial)
-            price = self._note_cost(trial, config)
-            room = device_memory_bytes(self.device, config.threads)
-            found = infeasible(price, config, self.spec.search.max_parameters, room)
-            if found is not None and found.in_parts:
-                return self._without_memory(trial, held, config)
-            if found is not None:
-                return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+            refused = self._refused(trial, held, config)
+            if refused is not None:
+                return refused
             saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
             saved.load(self.data, self.device)
             watch = Watch(held, self.stopped, self.spec.search.trial_timeout, saved.trained_s)
-
-            def epoch_over() -> None:
-                held.epoch_over()
-                self.epoch_over()
-
-            torch.set_num_threads(config.threads)
-            value = objective(
-                trial,
-                config,
-                self.data,
-                self.device,
-                saved,
-                watch.must_stop,
-                epoch_over,
-            )
+            value = self._value(trial, held, saved, watch)
         except Interrupted as asked:
             assert saved is not None
             return self._interrupted(trial, held, saved, asked, watch.why)
@@ -143,12 +125,7 @@ class TrialRunner:
         except (*DATABASE_ERRORS, LeaseLostError):
             raise  # not the trial's fault: another worker takes it over, or has
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
-            if not is_out_of_memory(error):
-                reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
-                trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
-                state = endings.fail(self.storage, trial, held.lease, reason, trace)
-            else:
-                state = None
+            state = None if is_out_of_memory(error) else self._failed(trial, held, error)
         else:
             self._note_memory(trial)
             state = endings.complete(self.storage, trial, held.lease, value)
@@ -158,6 +135,34 @@ class TrialRunner:
         if state.is_finished() and saved is not None:
             saved.drop()
         return state
+
+    def _refused(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState | None:
+        """Return the state of a trial that is known not to fit; None where it is to be trained."""
+        price = self._note_cost(trial, config)
+        room = device_memory_bytes(self.device, config.threads)
+        found = infeasible(price, config, self.spec.search.max_parameters, room)
+        if found is None:
+            return None
+        if found.in_parts:
+            return self._without_memory(trial, held, config)
+        return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+
+    def _value(self, trial: Trial, held: HeldLease, saved: SavedTraining, watch: Watch) -> float:
+        """Return what a trial's training comes to."""
+
+        def epoch_over() -> None:
+            held.epoch_over()
+            self.epoch_over()
+
+        config = saved.config
+        torch.set_num_threads(config.threads)
+        must_stop = watch.must_stop
+        return objective(trial, config, self.data, self.device, saved, must_stop, epoch_over)
+
+    def _failed(self, trial: Trial, held: HeldLease, error: Exception) -> TrialState:
+        reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
+        return endings.fail(self.storage, trial, held.lease, reason, trace)
 
     def _interrupted(
         self, trial: Trial, held: HeldLease, saved: SavedTraining, asked: Interrupted, why: str

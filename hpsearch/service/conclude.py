@@ -58,57 +58,78 @@ def conclude(
     of it is another attempt. Raises NothingToChooseError, SealError, and WorkerError after
     MAX_ATTEMPTS of those.
     """
-    deaths, furthest = 0, -1
-    heard: dict[bool, int] = {}
-
-    def hear(trial: int, epoch: dict[str, Any]) -> None:
-        of, number = bool(epoch.get("baseline")), epoch["epoch"]
-        if number > heard.get(of, 0):  # later attempts tell of what earlier ones trained, too
-            heard[of] = number
-            finishing(trial, epoch)
-
+    series = _Series(finishing)
     while True:
         token = uuid.uuid4().hex[:8]  # no other claim is called the same: see `claim_final`
         lease = storage.leases.claim_final(name, f"{who}-final-{token}")
         if lease is None:
             return None
+        place = folder / f"{UNFINISHED}{token}"
         try:
-            if max(lease.attempts - 1, deaths) >= MAX_ATTEMPTS:
-                raise WorkerError(
-                    f"{MAX_ATTEMPTS} processes died on the final of study '{name}', one after the "
-                    "other; the log above says how"
-                )
-            if lease.attempts == 1 and not deaths:
-                begins()
-            place = folder / f"{UNFINISHED}{token}"
-            ended = _measure(storage, lease, prepared, device, place, checkpoints, open_again, hear,
-                             interrupted)  # fmt: skip
-        except KeyboardInterrupt:
-            storage.leases.give_back(lease)  # does nothing where its process has done so
-            raise
+            series.begin(lease, begins)
+            ended = _measure(storage, lease, prepared, device, place, checkpoints, open_again,
+                             series.hear, interrupted)  # fmt: skip
         except ProcessDiedError as error:
             logger.warning("study '%s', its final: %s; it is begun again", name, error)
             storage.leases.expire_worker(lease.worker)
-            reached = sum(heard.values())
-            deaths = 1 if reached > furthest else deaths + 1
-            furthest = max(furthest, reached)
-            continue
-        except (StorageError, RunsFolderError):
-            storage.leases.expire_worker(lease.worker)  # of this machine, perhaps: others may try
+            series.died()
+        except (HpsearchError, KeyboardInterrupt) as error:
+            _let_go(storage, lease, error)
             raise
-        except HpsearchError:
-            storage.leases.finish(lease)
-            raise
-        if ended in (LOST, INTERRUPTED):
-            shutil.rmtree(place, ignore_errors=True)
-            if interrupted():
-                raise KeyboardInterrupt
-            return None
-        if not storage.leases.conclude(lease, DONE):
-            return None
-        checkpoints.drop_study(name)  # of trials that their time cut short
-        _remove_unfinished(folder)
-        return ended == MEASURED
+        else:
+            break
+    if ended in (LOST, INTERRUPTED):
+        shutil.rmtree(place, ignore_errors=True)
+        if interrupted():
+            raise KeyboardInterrupt
+        return None
+    if not storage.leases.conclude(lease, DONE):
+        return None
+    checkpoints.drop_study(name)  # of trials that their time cut short
+    _remove_unfinished(folder)
+    return ended == MEASURED
+
+
+class _Series:
+    """Attempts at one final, one after the other: what they told, and how many died in a row."""
+
+    def __init__(self, finishing: Finishing) -> None:
+        self._finishing = finishing
+        self._heard: dict[bool, int] = {}  # the last epoch of the choice, and of the baseline
+        self._deaths, self._furthest = 0, -1
+
+    def hear(self, trial: int, epoch: dict[str, Any]) -> None:
+        """Pass an epoch on; later attempts tell of what earlier ones trained, too."""
+        of, number = bool(epoch.get("baseline")), epoch["epoch"]
+        if number > self._heard.get(of, 0):
+            self._heard[of] = number
+            self._finishing(trial, epoch)
+
+    def begin(self, lease: Lease, begins: Callable[[], None]) -> None:
+        """Call `begins()` for the first attempt of all; WorkerError after too many deaths."""
+        if max(lease.attempts - 1, self._deaths) >= MAX_ATTEMPTS:
+            raise WorkerError(
+                f"{MAX_ATTEMPTS} processes died on the final of study '{lease.study}', one after "
+                "the other; the log above says how"
+            )
+        if lease.attempts == 1 and not self._deaths:
+            begins()
+
+    def died(self) -> None:
+        """Count a death, from 1 again where that attempt came further than those before."""
+        reached = sum(self._heard.values())
+        self._deaths = 1 if reached > self._furthest else self._deaths + 1
+        self._furthest = max(self._furthest, reached)
+
+
+def _let_go(storage: Storage, lease: Lease, error: BaseException) -> None:
+    """Leave a final that an error has ended to whoever may try it next."""
+    if isinstance(error, KeyboardInterrupt):
+        storage.leases.give_back(lease)  # does nothing where its process has done so
+    elif isinstance(error, StorageError | RunsFolderError):
+        storage.leases.expire_worker(lease.worker)  # of this machine, perhaps: others may try
+    else:
+        storage.leases.finish(lease)
 
 
 def _measure(

@@ -14,7 +14,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
 from hpsearch.errors import RunsFolderError, SealError, StudyNotFoundError, WorkerError
 from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
-from hpsearch.machine.children import check_device_name, interrupts_noted
+from hpsearch.machine.children import check_device_name, check_guarded, interrupts_noted
 from hpsearch.models.weights import check_weights
 from hpsearch.preflight.estimate import Estimate, estimate, is_worth_it
 from hpsearch.reports.report import Report, make_report
@@ -88,6 +88,7 @@ def launch(
     run on this machine, or what starts them elsewhere. Raises HpsearchError for whatever its user
     can mend; on KeyboardInterrupt workers give their trials back, and the next launch goes on.
     """
+    check_guarded()
     check_device_name(device)
     watcher = watcher or Watcher()
     runs = Path(runs)

@@ -20,12 +20,15 @@ from sqlalchemy import URL
 
 from hpsearch.errors import HpsearchError, SchemaError, StorageError, UnreadableStudyError
 from hpsearch.machine.children import (
+    OURS,
     SPAWN,
     STOP_GRACE_S,
+    UNGUARDED,
     child_environment,
     death,
     device_named,
     leave,
+    unguarded,
 )
 from hpsearch.machine.logs import set_up_logging
 from hpsearch.search import outcomes as endings
@@ -173,7 +176,7 @@ class LocalWorkers:
             waits=self.waits,
             log_level=self.log_level,
         )
-        process = SPAWN.Process(target=_run_worker, args=(order, self._progress), name=name)
+        process = SPAWN.Process(target=_run_worker, args=(order, self._progress), name=OURS + name)
         with child_environment(self.threads):
             process.start()
         self._alive[name], self._numbers[name] = process, number
@@ -182,7 +185,8 @@ class LocalWorkers:
         """Replace workers that died, end trials that hang; return whether any is still at work.
 
         A worker that said itself why it cannot go on is not replaced, and neither are those of a
-        series of deaths without progress: `gave_up` is true then.
+        series of deaths without progress: `gave_up` is true then. Raises WorkerError where the
+        main script keeps processes from starting.
         """
         if self._progress.value != self._progress_seen:
             self._progress_seen, self._deaths = self._progress.value, 0
@@ -205,6 +209,8 @@ class LocalWorkers:
             return
         self.storage.leases.expire_worker(name)
         self.storage.workers.leave(name)
+        if exitcode == UNGUARDED:
+            raise unguarded()
         if exitcode == RECYCLED and not self._stopping:
             logger.info("worker %s has grown; a fresh one goes on", name)
             self._start_one(number)

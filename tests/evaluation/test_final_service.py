@@ -13,70 +13,15 @@ from typing import Any
 
 import pytest
 from fixtures_storage import Server, on_postgres, on_sqlite
+from made_finals import assert_concluded_once, measure, searched
 from made_studies import enter, rewind
-from undisturbed import digits_spec
 
-from hpsearch.data.prepare import prepare
 from hpsearch.errors import WorkerError
 from hpsearch.reports.report import make_report
-from hpsearch.search.stored_study import enter_study
-from hpsearch.service.conclude import conclude, write_results
 from hpsearch.storage import schema as tables
-from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED
-from hpsearch.workers.local import LocalWorkers
-
-# The first trial takes the first values, and a rate of 1e-5 learns next to nothing.
-SPACE = {"learning_rate": [1e-5, 1e-2], "filters": 8, "layers": 1, "dropout": 0.3}
-
-
-def searched(storage: Storage, place: Path, epochs: int = 3) -> Path:
-    """Search a study to its end; return the folder of its data."""
-    spec = digits_spec("small", SPACE, trials=3, epochs=epochs, seed=1)
-    prepared = prepare(spec.data)
-    enter_study(storage, spec, prepared)
-    storage.ledger.begin_launch("small", spec.model_dump_json(), 3, None)
-    crew = LocalWorkers(storage, "small", str(place / "checkpoints"), 2)
-    crew.start()
-    while crew.look():
-        time.sleep(0.05)
-    crew.stop()
-    return prepared.folder
-
-
-def measure(storage: Storage, place: Path, prepared: Path, **options: Any) -> bool | None:
-    found = conclude(storage, "small", "me", prepared, "cpu", place / "runs",
-                     Checkpoints(str(place / "checkpoints"), 0.0), **options)  # fmt: skip
-    if found is not None:
-        write_results(make_report(storage, "small"), place / "runs")
-    return found
-
-
-def assert_concluded_once(storage: Storage, place: Path) -> dict[str, Any]:
-    """One opening, measured to its end; every file there, and no other; done. Return the final."""
-    report = make_report(storage, "small")
-    row = storage.ledger.study("small")
-    assert row is not None and row.state == DONE
-    (opening,) = report.seal.mine
-    final = opening.result
-    assert final is not None and final["test"]["accuracy"] == report.study.best().value  # type: ignore[union-attr]
-    assert final["baseline"]["curve"] == without_times(final, report)
-    files = {path.name for path in (place / "runs").iterdir()}
-    assert files == {"best.yaml", "mistakes.png", "model.safetensors", "report.md", "trials.csv"}
-    assert not list((place / "checkpoints").rglob("*.ckpt"))
-    return final
-
-
-def without_times(final: dict[str, Any], report: Any) -> list[dict[str, Any]]:
-    """The baseline's curve as the search had it, in the final's own times."""
-    trial = next(t for t in report.study.trials if t.number == final["baseline"]["trial"])
-    told = final["baseline"]["curve"]
-    return [
-        searched | {"duration_s": again["duration_s"]}
-        for searched, again in zip(trial.user_attrs["curve"], told, strict=True)
-    ]
 
 
 def disturb(at_epoch: int, with_pids: Callable[[list[int]], None]) -> Callable[[int, Any], None]:
@@ -96,6 +41,9 @@ def killed(pids: list[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.chaos)], indirect=True
+)
 def test_processes_that_are_killed_are_another_attempt_at_the_final(
     storage: Storage, tmp_path: Path
 ) -> None:
@@ -120,7 +68,7 @@ def test_a_baseline_that_is_killed_is_trained_all_the_same(
 def test_a_final_that_lost_its_lease_opens_nothing_and_writes_nothing(
     storage: Storage, tmp_path: Path
 ) -> None:
-    prepared = searched(storage, tmp_path, epochs=40)
+    prepared = searched(storage, tmp_path, epochs=12)
     other = open_storage(storage.url.render_as_string(False))
     won: list[Any] = []
 
@@ -139,7 +87,7 @@ def test_a_final_that_lost_its_lease_opens_nothing_and_writes_nothing(
 
 
 @on_postgres
-@pytest.mark.parametrize("begins", [0, 3])
+@pytest.mark.parametrize("begins", [pytest.param(0, marks=pytest.mark.chaos), 3])
 def test_an_outage_of_twelve_seconds_in_the_final_is_waited_out(
     server: Server, tmp_path: Path, backend: str, begins: int
 ) -> None:
