@@ -173,4 +173,6 @@ def _inserted(connection: Connection, study: str, **values: Any) -> int:
 
 def _opening(row: Row[Any]) -> Opening:
     config, result = row.config and json.loads(row.config), row.result and json.loads(row.result)
+    if isinstance(result, dict) and "classes" in result:  # as schema version 2 named them
+        result.setdefault("outputs", result["classes"])
     return Opening(**row._asdict() | {"config": config, "result": result})

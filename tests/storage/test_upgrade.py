@@ -12,6 +12,7 @@ import hashlib
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,8 +27,10 @@ from optuna.storages import RDBStorage
 from sqlalchemy import MetaData, inspect, text
 
 from hpsearch.errors import NoStorageError, SchemaError, StorageError
+from hpsearch.reports.best_yaml import exported_yaml
+from hpsearch.reports.formats import as_json
 from hpsearch.reports.frames import open_study
-from hpsearch.reports.report import make_report
+from hpsearch.reports.report import make_report, sections
 from hpsearch.search.control import resume
 from hpsearch.storage import migrations
 from hpsearch.storage.heartbeat import HeldLease
@@ -274,11 +277,14 @@ def old_url_shown(url: str) -> str:
 
 def test_what_an_older_hpsearch_wrote_is_read_after_the_upgrade(old_url: str, version: int) -> None:
     upgraded(old_url)
-    storage = open_storage(old_url)
-    with storage_errors(storage):
+    with closing(open_storage(old_url)) as storage, storage_errors(storage):
         assert storage.study_names() == ["made", "waiting"]
         report = make_report(storage, "made")
-        assert report.final is not None
+        assert report.final is not None and report.final["outputs"] == list("0123456789")
+        assert "scores" in str(sections(report)).lower() and as_json(report)
+        assert "filters: 16" in exported_yaml(
+            report.study, report.decision.trial, report.final, True
+        )
         assert [trial.number for trial in report.study.trials] == [0, 1, 2]
         (opening,) = storage.openings.of(storage.row("made").fingerprint)
         assert (opening.study, opening.why) == ("made", "final choice")
@@ -288,7 +294,6 @@ def test_what_an_older_hpsearch_wrote_is_read_after_the_upgrade(old_url: str, ve
         assert [study.name for study in storage.ledger.waiting()] == ["waiting"]
         lease = storage.leases.claim("waiting", "worker")
         assert lease is not None and lease.slot == 0
-    storage.close()
     assert len(open_study("made", storage=old_url).trials) == 3
 
 
@@ -414,3 +419,25 @@ def test_an_error_of_tables_that_were_changed_names_the_upgrade(storage: Storage
     run_sql(url, f"UPDATE hpsearch_schema SET version = {SCHEMA_VERSION + 1}")
     with pytest.raises(SchemaError, match="install the newer hpsearch"), storage_errors(storage):
         storage.leases.unfinished("made")
+
+
+@on_sqlite
+def test_a_worker_whose_storage_is_upgraded_ends_with_a_clear_word(storage: Storage) -> None:
+    enter(storage)
+    url = storage.url.render_as_string(False)
+    words = ["worker", "--workers", "1", "--device", "cpu", "--storage", url]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "hpsearch", *words], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not storage.workers.present() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run_sql(url, f"UPDATE hpsearch_schema SET version = {SCHEMA_VERSION + 1}")
+        _, said = running.communicate(timeout=120)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode == 1
+    newer = f"schema version {SCHEMA_VERSION + 1}"
+    assert newer in said.splitlines()[-1] and "Traceback" not in said
