@@ -42,10 +42,12 @@ def grouped_interval(
     A share has the exact binomial interval of as many independent images as would vary so much
     (E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number
     of positive counts estimated from survey data", 1998); they are no fewer than the groups. Of
-    errors, the logarithm is taken for normal.
+    errors, the logarithm is taken for normal, with half the degrees of freedom where it ends high:
+    a few groups with large errors are what a sample of groups misses.
 
     Simulated, shares are covered 94 % or more for groups of any likeness and size, and at
-    scores near 0 and 1; errors that differ 3 times between groups in 91 % alone.
+    scores near 0 and 1; errors whose logarithms differ between groups by up to 1.5 (standard
+    deviation), too. Differences of errors are where that is up to 1, but in 88 % at 1.5.
     Resampling groups did not: a percentile bootstrap draws nothing but what
     few groups have shown (`tests/benchmarks/grouped_studies.py`). None, too, of errors and
     differences that are the same whichever group is left out.
@@ -57,12 +59,17 @@ def grouped_interval(
         return _of_share(found, confidence)
     if found.variance == 0:
         return None
-    half = float(stats.t.ppf((1 + confidence) / 2, found.carriers)) * float(np.sqrt(found.variance))
-    low, high = found.scaled - half, found.scaled + half
+    deviation = float(np.sqrt(found.variance))
+    low = found.scaled - deviation * _student(confidence, found.carriers)
     if scale == "difference":
-        return low, high
+        return low, 2 * found.scaled - low
+    high = found.scaled + deviation * _student(confidence, max(1.0, found.carriers / 2))
     ends = float(np.exp(low)), float(np.exp(high))
     return ends if scale == "error" else (1 - ends[1], 1 - ends[0])
+
+
+def _student(confidence: float, freedom: float) -> float:
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def _scaled(scores: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
 def _of_share(found: _Jackknife, confidence: float) -> Interval:
     """Return the exact binomial interval with as many images as the variance is worth."""
     share, normal = found.whole, stats.norm.ppf((1 + confidence) / 2)
-    student = stats.t.ppf((1 + confidence) / 2, found.carriers)
+    student = _student(confidence, found.carriers)
     worth = found.alike
     if found.variance > 0:
         worth = min(share * (1 - share) / found.variance, found.images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
@@ -38,11 +38,7 @@ def _nothing_to_choose(study: OpenStudy) -> str:
     epochs = study.spec.search.epochs
     name = study.spec.name
     longest = max((epochs_of(t) for t in study.trials), default=0)
-    failed = study.in_state(TrialState.FAIL)
     why = why_none_completes(study.trials)
-    if failed:
-        reason = failed[-1].user_attrs.get("reason", "unknown")
-        return f"study '{name}' has no complete trial; the last one failed: {reason}"
     if why is not None:
         return f"study '{name}' has no complete trial: {why}"
     return (

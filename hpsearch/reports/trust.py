@@ -16,6 +16,12 @@ from hpsearch.search.progress import epochs_of
 from hpsearch.storage.confirmations import Confirmation
 from hpsearch.study.tasks import MINIMISED, WORDS, Metric, key_of, shown
 
+ERRORS: frozenset[Metric] = MINIMISED | {"r2"}
+# Simulated for `grouped_interval`; see docs/trust.md.
+UNSHOWN = (
+    "Where groups' errors differ many times over, such an interval of a gain holds in 88 % of "
+    "studies only."
+)
 Final = dict[str, Any]  # what an opening showed, as `run_final` returns it
 
 
@@ -141,11 +147,12 @@ def _gain_lines(metric: Metric, final: Final) -> list[str]:
         ]
     low, high = (-bounds[1], -bounds[0]) if lower else bounds
     words += f" from the default configuration's (95 % interval {_range(metric, bounds)})"
+    beware = [UNSHOWN] if metric in ERRORS and "groups" in final["validation"] else []
     if low > 0:
-        return [f"{words}: it was worth it."]
+        return [f"{words}: it was worth it.", *beware]
     if high < 0:
-        return [f"{words}: the default is better, and tuning was not worth it."]
-    return [f"{words}: that may be chance, so it is not shown that tuning was worth it."]
+        return [f"{words}: the default is better, and tuning was not worth it.", *beware]
+    return [f"{words}: that may be chance, so it is not shown that tuning was worth it.", *beware]
 
 
 def _range(metric: Metric, bounds: Any) -> str:

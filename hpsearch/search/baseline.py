@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpsearch.machine.children import cores
+from hpsearch.search.kinds import kind_of
 from hpsearch.study.spec import StudySpec
 
 BASELINE_SLOT = 0  # whose trial has the defaults of the space, wherever it is not a grid
+HOPELESS = ("diverged", "failed")  # and would do so again
 
 
 def baseline_of(spec: StudySpec, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
@@ -22,10 +24,7 @@ def baseline_of(spec: StudySpec, trials: Sequence[FrozenTrial]) -> FrozenTrial |
     first = next((t for t in trials if t.user_attrs.get("slot") == BASELINE_SLOT), None)
     if first is None or not first.user_attrs.get("curve"):
         return None
-    trained = first.state == TrialState.COMPLETE or (
-        first.state == TrialState.PRUNED and first.user_attrs["curve"][-1]["train_loss"] is not None
-    )
-    return first if trained else None
+    return first if first.state.is_finished() and kind_of(first) not in HOPELESS else None
 
 
 def trained_at_once(device_type: str) -> bool:

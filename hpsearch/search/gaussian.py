@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Container
+import math
+from collections.abc import Container, Sequence
 from typing import Any
 
 import optuna
@@ -15,34 +16,46 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.search.kinds import kind_of
 
 POOR = ("infeasible", "diverged", "timed out")
+STORED_AS = "constraints"  # the beginning of the name of a constraint among system attributes
 
 
 class TaughtGPSampler(GPSampler):
     """Optuna's `GPSampler`, which reads COMPLETE and RUNNING trials alone, on a view of the study.
 
-    In the view, trials that were infeasible, diverged or took too long are complete with the worst
-    value of any complete one; the storage keeps what they were. Trials of the pruner are left out:
-    their values are of fewer epochs.
+    In the view, trials that were infeasible, diverged or took too long are complete, and all
+    complete trials have the same constraints, kept or broken, so that a model of its own learns
+    where they are broken: the size of the network, as the logarithm of its share of
+    `max_parameters`, known of every trial; and whether a trial was lost otherwise. The value of
+    those without one is the best that was seen: with the worst one, the model of values took the
+    other side of the limit for poor, too, and stayed with the smallest networks. The storage keeps
+    what they were. Trials of the pruner are left out: their values are of fewer epochs.
     """
+
+    def __init__(self, max_parameters: int | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._max_parameters = max_parameters
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return super().infer_relative_search_space(_view(study), trial)
+        return super().infer_relative_search_space(self._view(study), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return super().sample_relative(_view(study), trial, search_space)
+        return super().sample_relative(self._view(study), trial, search_space)
 
-
-def _view(study: optuna.Study) -> optuna.Study:
-    view = copy.copy(study)
-    view.__class__ = _Taught
-    return view
+    def _view(self, study: optuna.Study) -> optuna.Study:
+        view = copy.copy(study)
+        view.__class__ = _Taught
+        assert isinstance(view, _Taught)
+        view.max_parameters = self._max_parameters
+        return view
 
 
 class _Taught(optuna.Study):
+    max_parameters: int | None
+
     def _get_trials(
         self,
         deepcopy: bool = True,
@@ -51,17 +64,38 @@ class _Taught(optuna.Study):
     ) -> list[FrozenTrial]:
         found = super()._get_trials(deepcopy=False, use_cache=use_cache)
         values = [t.value for t in found if t.state == TrialState.COMPLETE and t.value is not None]
-        worst = 0.0
-        if values:
-            worst = min(values) if self.direction == StudyDirection.MAXIMIZE else max(values)
-        shown = [_shown(t, worst) for t in found]
+        most = self.direction == StudyDirection.MAXIMIZE
+        best = (max(values) if most else min(values)) if values else 0.0
+        if len(set(values)) < 2:  # where all are the same, it would stay where it is
+            best += 1.0 if most else -1.0
+        shown = _shown(found, best, self.max_parameters)
         return [t for t in shown if states is None or t.state in states]
 
 
-def _shown(trial: FrozenTrial, worst: float) -> FrozenTrial:
-    if kind_of(trial) not in POOR:
-        return trial
-    told = copy.copy(trial)
-    told._system_attrs = {k: v for k, v in trial._system_attrs.items() if "constraint" not in k}
-    told.state, told.value = TrialState.COMPLETE, worst
-    return told
+def _shown(
+    trials: Sequence[FrozenTrial], value: float, max_parameters: int | None
+) -> list[FrozenTrial]:
+    """Return the trials as the Gaussian process is to see them."""
+    poor = {t.number for t in trials if kind_of(t) in POOR}
+    told = [t for t in trials if t.state == TrialState.COMPLETE or t.number in poor]
+    sizes = {t.number: _size(t, max_parameters) for t in told}
+    sized = None not in sizes.values()
+    lost = {number for number in poor if not sized or (sizes[number] or 0.0) <= 0}
+    shown = {t.number: copy.copy(t) for t in trials}
+    for number, size in sizes.items():
+        trial = shown[number]
+        attrs = {k: v for k, v in trial._system_attrs.items() if not k.startswith(STORED_AS)}
+        if sized and poor:
+            attrs[f"{STORED_AS}:size"] = size
+        if lost:
+            attrs[f"{STORED_AS}:lost"] = 1.0 if number in lost else -1.0
+        trial._system_attrs = attrs
+        if number in poor:
+            trial.state, trial.value = TrialState.COMPLETE, value
+    return list(shown.values())
+
+
+def _size(trial: FrozenTrial, max_parameters: int | None) -> float | None:
+    """Return how large a network is, above 0 where it is too large, None where that is unknown."""
+    parameters = trial.user_attrs.get("parameters")
+    return math.log(parameters / max_parameters) if parameters and max_parameters else None

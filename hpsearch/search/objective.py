@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 SAVE_SHARE = 0.05  # of the time may go into keeping
 
 
+class Diverged(optuna.TrialPruned):
+    """The loss of a trial is no finite number any more."""
+
+
 @dataclass
 class SavedTraining:
     """The checkpoint of one trial: read once, written now and then, removed in the end."""
@@ -101,7 +105,8 @@ def objective(
     then, not only those that needed as long.
 
     Goes on from what was saved of it, and calls `epoch_over()` when it has come further than ever
-    before. Raises TrialPruned with a reason, and Interrupted when `interrupted()` turns true.
+    before. Raises TrialPruned with a reason, Diverged where that is it, and Interrupted when
+    `interrupted()` turns true.
     """
     stored = trial.storage.get_trial(id_of(trial))
     trained = epochs_of(stored)  # reports beyond are of an early stop that nobody heard of
@@ -110,7 +115,7 @@ def objective(
         if reported.get(epoch.number) != epoch.test_metric:
             _record(trial, training.epochs[: epoch.number])
         if epoch.diverged:
-            raise optuna.TrialPruned(f"the loss was no finite number after epoch {epoch.number}")
+            raise Diverged(f"the loss was no finite number after epoch {epoch.number}")
         if epoch.number > len(reported):
             epoch_over()
             goes_on = epoch.number < config.epochs and not training.turned

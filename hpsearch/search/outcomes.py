@@ -10,6 +10,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hpsearch.search.kinds import ENDED, Kind, kind_of_pruned
 from hpsearch.storage.confirmations import confirmed_by
 from hpsearch.storage.leases import Lease
 from hpsearch.storage.optuna_trials import note
@@ -24,20 +25,27 @@ FAILURES_THAT_STOP = 3  # in a row, from the same cause
 
 def complete(storage: Storage, trial: Trial, lease: Lease, value: float) -> TrialState:
     """End a trial with the test metric of the epoch that counts."""
-    return _end(storage, trial, lease, TrialState.COMPLETE, value)
+    return _end(storage, trial, lease, TrialState.COMPLETE, "complete", value)
 
 
 def prune(
-    storage: Storage, trial: Trial, lease: Lease, reason: str, infeasible: str | None = None
+    storage: Storage,
+    trial: Trial,
+    lease: Lease,
+    reason: str,
+    infeasible: str | None = None,
+    diverged: bool = False,
 ) -> TrialState:
-    """End a trial early; `infeasible` names what it took too much of.
+    """End a trial without a score; `infeasible` names what it took too much of.
 
-    Pruning teaches the sampler, and so does a constraint; a failure would teach it nothing.
+    How it ended is recorded beside Optuna's PRUNED, which is all of them. Pruning teaches the
+    sampler, and so does a constraint; a failure would teach it nothing.
     """
     if infeasible is not None and infeasible not in trial.constraints:
         trial.set_constraint(infeasible, 1.0)
-    note(trial, {"reason": reason})
-    return _end(storage, trial, lease, TrialState.PRUNED)
+    kind = kind_of_pruned(infeasible, diverged)
+    note(trial, {"reason": reason, ENDED: kind})
+    return _end(storage, trial, lease, TrialState.PRUNED, kind)
 
 
 def fail(
@@ -52,7 +60,7 @@ def fail(
         reason,
         extra=event("trial failed", lease, trial),
     )
-    state = _end(storage, trial, lease, TrialState.FAIL)
+    state = _end(storage, trial, lease, TrialState.FAIL, "failed")
     _stop_if_hopeless(storage, lease.study)
     return state
 
@@ -70,17 +78,23 @@ def end_hung(storage: Storage, lease: Lease, reason: str) -> None:
 
 
 def _end(
-    storage: Storage, trial: Trial, lease: Lease, state: TrialState, value: float | None = None
+    storage: Storage,
+    trial: Trial,
+    lease: Lease,
+    state: TrialState,
+    kind: Kind,
+    value: float | None = None,
 ) -> TrialState:
     with contextlib.suppress(UpdateFinishedTrialError):  # said before an outage, unheard by us
         trial.study.tell(trial, value, state=state, skip_if_finished=True)
     storage.leases.finish(lease)
     logger.info(
-        "trial %d of '%s' %s",
+        "trial %d of '%s' ended: %s",
         trial.number,
         lease.study,
-        state.name.lower(),
-        extra=event("trial ended", lease, trial) | {"state": state.name.lower(), "value": value},
+        kind,
+        extra=event("trial ended", lease, trial)
+        | {"state": state.name.lower(), "kind": kind, "value": value},
     )
     return state
 

@@ -36,7 +36,7 @@ from hpsearch.search.baseline import (
     whole_training_s,
 )
 from hpsearch.search.finalists import CONFIRM_SHARE
-from hpsearch.search.objective import SavedTraining, objective
+from hpsearch.search.objective import Diverged, SavedTraining, objective
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.heartbeat import HeldLease
@@ -117,7 +117,8 @@ class TrialRunner:
             assert saved is not None
             return self._interrupted(trial, held, saved, asked, watch.why)
         except optuna.TrialPruned as pruned:
-            state = endings.prune(self.storage, trial, held.lease, str(pruned))
+            diverged = isinstance(pruned, Diverged)
+            state = endings.prune(self.storage, trial, held.lease, str(pruned), diverged=diverged)
         except UpdateFinishedTrialError:  # the lease ran out in an outage, and another was quicker
             logger.info(
                 "trial %d of '%s' was ended by another worker", trial.number, self.spec.name

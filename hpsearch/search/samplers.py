@@ -42,7 +42,10 @@ def sampler_for(search: Search, slot: int) -> BaseSampler:
             )
         if search.sampler.name == "gp":
             return TaughtGPSampler(
-                n_startup_trials=startup, seed=seed, warn_independent_sampling=False
+                max_parameters=search.max_parameters,
+                n_startup_trials=startup,
+                seed=seed,
+                warn_independent_sampling=False,
             )
     return optuna.samplers.RandomSampler(seed=seed)  # random; a grid's points are all given
 

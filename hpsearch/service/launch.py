@@ -18,6 +18,7 @@ from hpsearch.machine.children import check_device_name, check_guarded, interrup
 from hpsearch.models.weights import check_weights
 from hpsearch.preflight.estimate import Estimate, estimate, is_worth_it
 from hpsearch.reports.report import Report, make_report
+from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.search.stored_study import enter_study
 from hpsearch.service.conclude import Finishing, conclude, write_results
@@ -186,14 +187,15 @@ def _search(
     watcher.searching(progress)
     if progress.state == STOPPED:
         raise WorkerError(
-            f"study '{name}' was stopped: {progress.note}. 'hpsearch status {name}' shows what "
-            "happened; launch it again, and it goes on"
+            f"study '{name}' was stopped: {progress.note}{_none_completes(progress)}. 'hpsearch "
+            f"status {name}' shows what happened; launch it again, and it goes on"
         )
     if workers.gave_up and progress.finished < progress.budget:
         why = f"'hpsearch status {name}' shows why trials failed"
         raise WorkerError(
             f"no worker of study '{name}' could go on after {progress.finished} of "
-            f"{progress.budget} trials; {why if progress.failed else 'what they said is above'}"
+            f"{progress.budget} trials{_none_completes(progress)}; "
+            f"{why if progress.failed else 'what they said is above'}"
         )
     confirm = progress.confirm
     if workers.gave_up and confirm is not None and confirm.is_due and confirm.ended < confirm.of:
@@ -203,6 +205,12 @@ def _search(
         )
     if progress.best is not None and not progress.wants_final:
         ledger.set_state(name, DONE)
+
+
+def _none_completes(progress: Progress) -> str:
+    """Return why no trial of a study is complete, to be added to an error; nothing where one is."""
+    why = why_none_completes(progress.study.trials)
+    return "" if why is None else f" ({why})"
 
 
 def _conclude(

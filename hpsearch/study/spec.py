@@ -27,6 +27,7 @@ from hpsearch.study.limits import (
     TRIALS,
     at_most,
 )
+from hpsearch.study.seldom import seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.tasks import (
     AUTO,
@@ -274,30 +275,8 @@ class StudySpec(Section):
         return default_loss(self.data.task) if picked == AUTO else cast(Loss, picked)
 
     def warnings(self) -> list[str]:
-        """Return what can be meant, but seldom is: patience that outlasts every trial."""
-        found, epochs = [], self.search.epochs
-        waits = sorted(int(p) for p in self.space.values("patience"))
-        # The first epoch is always the best so far, and a rate that falls after the last is idle.
-        idle = [p for p in waits if p > epochs - 3]
-        plateau = "plateau" in self.space.values("schedule")
-        if plateau and idle:
-            found.append(
-                f"space.patience: {idle[0]} can never act: the plateau schedule lowers the rate "
-                f"after epoch {idle[0] + 2} at the earliest, and trials have {epochs} epochs"
-            )
-        if (early := self.search.early_stopping) is None:
-            return found
-        if early.patience > epochs - 2:
-            found.append(
-                f"search.early_stopping: patience {early.patience} can never act: it stops a trial "
-                f"after epoch {early.patience + 1} at the earliest, and trials have {epochs} epochs"
-            )
-        elif plateau and early.patience <= waits[-1]:
-            found.append(
-                f"search.early_stopping: patience {early.patience} stops a trial before the "
-                f"plateau schedule with patience {waits[-1]} lowers its rate; give it more"
-            )
-        return found
+        """Return what can be meant, but seldom is."""
+        return seldom_meant(self.space, self.search)
 
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.

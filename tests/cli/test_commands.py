@@ -70,6 +70,16 @@ def test_check_warns_of_patience_that_can_never_act(tmp_path: Path) -> None:
     assert json.loads(hpsearch(tmp_path, "check", "idle.yaml", "--json").stdout)["warnings"]
 
 
+def test_check_and_launch_say_once_which_axes_are_drawn_at_random(tmp_path: Path) -> None:
+    families = STUDY.replace("layers: 1", "family: [alexnet, vgg], layers: 1, convolutions: [1, 2]")
+    families = families.replace("trials: 2", "sampler: gp, trials: 2")
+    (tmp_path / "families.yaml").write_text(families)
+    for command in (("check",), ("launch", "--detach")):
+        said = hpsearch(tmp_path, command[0], "families.yaml", *command[1:]).stderr
+        assert said.count("draws convolutions at random to the end") == 1
+        assert "optuna" not in said.lower()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) -> None:
     assert f"Example: hpsearch {command}" in hpsearch(tmp_path, *command.split(), "--help").stdout

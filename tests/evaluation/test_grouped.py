@@ -7,16 +7,19 @@ import pytest
 import torch
 from grouped_images import Sizes, errors_of, hits_of, sizes_of
 from numpy.typing import NDArray
+from scipy import stats
 
 from hpsearch.evaluation.calibration import calibration
 from hpsearch.evaluation.grouped import Scale, Weighed, grouped_interval
 from hpsearch.evaluation.intervals import wilson_interval
 from hpsearch.evaluation.measures import gained, interval
-from hpsearch.reports.trust import groups_line
+from hpsearch.reports.trust import _gain_lines, groups_line
 from hpsearch.search.finalist_statistics import alike, image_variance_of_hits, told_apart
+from hpsearch.study.tasks import Metric
 
 STUDIES = 400
-SLACK = 0.025  # two standard errors of a coverage in so many studies
+# What so many studies of a coverage of 94 % undercut once in 40, by the binomial distribution.
+FEWEST = stats.binom.ppf(0.025, STUDIES, 0.94) / STUDIES
 
 
 def mean_of(values: NDArray[np.generic]) -> Weighed:
@@ -39,7 +42,7 @@ def test_an_accuracys_interval_covers_what_new_groups_show(
     for _ in range(STUDIES):
         hits, of = hits_of(sizes_of(sizes, groups, 20, rng), accuracy, likeness, rng)
         found.append(covers(grouped_interval(mean_of(hits), of, "share"), accuracy))
-    assert np.mean(found) >= 0.94 - SLACK
+    assert np.mean(found) >= FEWEST
 
 
 def test_wilsons_interval_counts_images_of_a_group_as_if_each_told_something_new() -> None:
@@ -52,8 +55,8 @@ def test_wilsons_interval_counts_images_of_a_group_as_if_each_told_something_new
     assert np.mean(found) < 0.6
 
 
-@pytest.mark.parametrize("spread", [0, 0.3, 0.7])
-@pytest.mark.parametrize("groups", [10, 50])
+@pytest.mark.parametrize("spread", [0, 0.7, 1, 1.5])
+@pytest.mark.parametrize("groups", [10, 20, 50])
 def test_an_errors_interval_covers_it_and_so_does_that_of_what_is_explained(
     groups: int, spread: float
 ) -> None:
@@ -66,7 +69,7 @@ def test_an_errors_interval_covers_it_and_so_does_that_of_what_is_explained(
         explained = grouped_interval(mean_of(1 - errors), of, "explained")
         assert bounds is None or explained == pytest.approx((1 - bounds[1], 1 - bounds[0]))
     assert len(found) > 0.8 * STUDIES
-    assert np.mean(found) >= 0.94 - SLACK
+    assert np.mean(found) >= FEWEST
 
 
 @pytest.mark.parametrize("groups", [10, 50])
@@ -78,7 +81,21 @@ def test_the_interval_of_a_difference_covers_it(groups: int) -> None:
         (one, of), (other, _) = (hits_of(sizes, p, 0.3, rng) for p in (0.93, 0.9))
         difference = one.astype(float) - other
         found.append(covers(grouped_interval(mean_of(difference), of, "difference"), 0.03))
-    assert np.mean(found) >= 0.94 - SLACK
+    assert np.mean(found) >= FEWEST
+
+
+@pytest.mark.parametrize(("spread", "holds"), [(0, True), (1, True), (1.5, False)])
+def test_the_interval_of_a_gain_in_error_holds_unless_groups_differ_much(
+    spread: float, holds: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(STUDIES):
+        of = np.repeat(np.arange(20), sizes_of("unequal", 20, 20, rng))
+        own = rng.lognormal(-(spread**2) / 2, spread, 20)[of]
+        gain = own * (rng.chisquare(1, len(of)) - 0.8 * rng.chisquare(1, len(of)))
+        found.append(covers(grouped_interval(mean_of(gain), of, "difference"), 0.2))
+    assert (np.mean(found) >= FEWEST) == holds, "as the report says of such gains"
 
 
 @pytest.mark.parametrize("scale", ["share", "error", "explained", "difference"])
@@ -112,6 +129,15 @@ def test_the_report_says_how_many_groups_there_were() -> None:
     assert groups_line({"images": 480}) is None
 
 
+@pytest.mark.parametrize("metric", ["mse", "mae", "r2", "accuracy"])
+def test_the_report_says_where_a_gains_interval_is_not_shown_to_hold(metric: Metric) -> None:
+    beside = {"gain": 0.1, "gain_interval": [0.05, 0.15]}
+    final = {"baseline": beside, "validation": {"groups": 12, "images": 480}}
+    said = " ".join(_gain_lines(metric, final))
+    assert ("88 %" in said) == (metric != "accuracy")
+    assert "88 %" not in " ".join(_gain_lines(metric, final | {"validation": {"images": 480}}))
+
+
 def test_chance_makes_more_of_a_calibration_error_where_answers_hang_together() -> None:
     rng = np.random.default_rng(0)
     hits, of = hits_of(sizes_of("equal", 20, 20, rng), 0.8, 0.5, rng)
@@ -134,5 +160,6 @@ def test_equal_finalists_are_told_apart_no_more_often_because_images_hang_togeth
         by_group = image_variance_of_hits(twice, of[0])
         wrong[True] += bool(told_apart(scores, by_group, alike(of[0])).any())
         wrong[False] += bool(told_apart(scores, image_variance_of_hits(twice), len(of[0])).any())
-    assert wrong[True] / STUDIES <= 0.1 + SLACK  # either may be the one that is told apart
+    # Either may be the one that is told apart; studies of 10 % exceed this once in 40.
+    assert wrong[True] <= stats.binom.ppf(0.975, STUDIES, 0.1)
     assert wrong[False] / STUDIES > 0.3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import optuna
+from made_proposals import searched
 from optuna.samplers import BaseSampler, GPSampler
 from optuna.trial import TrialState
 
@@ -34,3 +35,12 @@ def test_infeasible_trials_teach_it_and_stay_what_they_are() -> None:
         taught = [infeasible(TaughtGPSampler(seed=s, n_startup_trials=5)) for s in seeds]
         plain = [infeasible(GPSampler(seed=s, n_startup_trials=5)) for s in seeds]
     assert sum(taught) < 0.8 * sum(plain), (taught, plain)
+
+
+def test_it_proposes_fewer_networks_that_are_too_large_than_optunas_own() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        taught, score = searched("filters", "gp", seed=0)
+        plain, _ = searched("filters", "plain gp", seed=0)
+    assert taught <= 12 < 24 <= plain, "10 are drawn before it learns"
+    assert score > 0.78, "of the two numbers of filters that are possible, it found the better"

@@ -1,0 +1,66 @@
+"""What a study file can mean, but seldom does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpsearch.study.axes import Fixed
+from hpsearch.study.space import Space
+
+if TYPE_CHECKING:
+    from hpsearch.study.spec import Search
+
+NAMED = 4  # axes in a warning
+
+
+def seldom_meant(space: Space, search: Search) -> list[str]:
+    """Return warnings: patience that outlasts every trial, axes that a sampler cannot learn."""
+    return [*_idle_patience(space, search), *_drawn_at_random(space, search)]
+
+
+def _idle_patience(space: Space, search: Search) -> list[str]:
+    found, epochs = [], search.epochs
+    waits = sorted(int(p) for p in space.values("patience"))
+    # The first epoch is always the best so far, and a rate that falls after the last is idle.
+    idle = [p for p in waits if p > epochs - 3]
+    plateau = "plateau" in space.values("schedule")
+    if plateau and idle:
+        found.append(
+            f"space.patience: {idle[0]} can never act: the plateau schedule lowers the rate "
+            f"after epoch {idle[0] + 2} at the earliest, and trials have {epochs} epochs"
+        )
+    if (early := search.early_stopping) is None:
+        return found
+    if early.patience > epochs - 2:
+        found.append(
+            f"search.early_stopping: patience {early.patience} can never act: it stops a trial "
+            f"after epoch {early.patience + 1} at the earliest, and trials have {epochs} epochs"
+        )
+    elif plateau and early.patience <= waits[-1]:
+        found.append(
+            f"search.early_stopping: patience {early.patience} stops a trial before the "
+            f"plateau schedule with patience {waits[-1]} lowers its rate; give it more"
+        )
+    return found
+
+
+def _drawn_at_random(space: Space, search: Search) -> list[str]:
+    """Return which axes a Gaussian process never models: those that not every family has."""
+    if search.sampler.name != "gp":
+        return []
+    families = space.families()
+    stored = [_searched(space, family) for family in families]
+    alone = sorted(set().union(*stored) - set(stored[0]).intersection(*stored))
+    if not alone:
+        return []
+    more = f" and {len(alone) - NAMED} more" if len(alone) > NAMED else ""
+    return [
+        f"search.sampler: gp learns axes that all {len(families)} families have, and draws "
+        f"{', '.join(alone[:NAMED])}{more} at random to the end; tpe learns them, too"
+    ]
+
+
+def _searched(space: Space, family: object) -> set[str]:
+    """Return the names under which a family's searched axes are stored."""
+    axes = (space.axis_of(name, str(family)) for name in space.names(str(family)))
+    return {stored for stored, axis in axes if not isinstance(axis, Fixed)}
