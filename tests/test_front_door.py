@@ -54,3 +54,8 @@ def test_a_study_is_launched_and_read_back_as_frames(tmp_path: Path) -> None:
     assert outcome.report.final is not None
     with pytest.raises(hpsearch.HpsearchError, match="no study 'smal'; studies here: small"):
         hpsearch.open_study("smal", url)
+
+
+def test_a_launch_of_what_is_no_study_says_what_it_takes() -> None:
+    with pytest.raises(hpsearch.HpsearchError, match=r"read_study returns, not str: write launch"):
+        hpsearch.launch("studies/digits.yaml")  # type: ignore[arg-type]

@@ -201,11 +201,13 @@ class Display:
         took = hours(time.monotonic() - self._started)
         if outcome.already_done:
             err.print(
-                f"\nStudy {self._spec.name} was finished before; nothing was changed. To go on, "
-                f"give it more: --trials {outcome.report.progress.budget * 2}"
+                f"\nStudy {self._spec.name} was finished before: nothing was trained or opened. "
+                f"To go on, give it more: --trials {outcome.report.progress.budget * 2}"
             )
         else:
             err.print(f"\nDone in {took}.")
+        for line in outcome.missing:
+            err.print(safe(line), style="yellow")
         if outcome.unopened is not None:
             err.print(f"Validation was not opened now. {safe(outcome.unopened)}", style="yellow")
         name, folder = self._spec.name, outcome.folder

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.file import read_yaml, validated
@@ -28,10 +29,20 @@ class Recorded(BaseModel):
     study: str
     trial: int
     state: str = "complete"
-    epochs: int
+    epochs: int = Field(ge=0)
     device: str = "cpu"
-    seeds: int | None = None
-    seed_sd: float | None = None
+    seeds: int | None = Field(None, ge=1)
+    seed_sd: float | None = Field(None, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _scores_are_numbers(self) -> Recorded:
+        for name, value in (self.model_extra or {}).items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name.startswith("test_") and not (
+                value is None or (number and math.isfinite(value))
+            ):
+                raise ValueError(f"{name}: {value!r} is no score; write a number")
+        return self
 
     def test_score(self, metric: Metric) -> float | None:
         """Return the score on **test**, which stands as `test_accuracy`, `test_mse` or the like."""
@@ -48,6 +59,15 @@ class Exported(BaseModel):
     train_on: Literal["train", "train+test"] = "train"
     recorded: Recorded
     versions: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _trained_no_longer_than_it_may(self) -> Exported:
+        if self.recorded.epochs > self.config.epochs:
+            raise ValueError(
+                f"recorded.epochs: {self.recorded.epochs} is above config.epochs, "
+                f"{self.config.epochs}"
+            )
+        return self
 
 
 def package_versions() -> dict[str, str]:

@@ -70,7 +70,8 @@ def train_exported(
     elif exported.recorded.state == "complete":
         again = scores["test"][key]
     else:  # it was pruned, and its score is that of its last epoch
-        again = scores["curve"][exported.recorded.epochs - 1]["test_metric"]
+        epochs = exported.recorded.epochs
+        again = scores["curve"][epochs - 1]["test_metric"] if epochs else None
     found = {f"recorded_test_{key}": recorded, "identical": again == recorded}
     return {**scores, **found, **verdict(exported, again, scores)}
 

@@ -87,15 +87,17 @@ def groups_line(scores: dict[str, Any]) -> str | None:
 
 def _gap_line(metric: Metric, final: Final, then: str) -> str | None:
     """Return how far validation is from the best score of the search, and whether chance does."""
-    best, validation = (final.get("search") or {}).get("best"), final["validation"]
+    found, validation, own = final.get("search") or {}, final["validation"], final.get("test")
+    best, known = found.get("best"), f"the best test score{then}"
     if best is None:
         return None
+    if found.get("trial", final["trial"]) != final["trial"] and own is not None:
+        best, known = own[key_of(metric)], "the choice's own test score"
     score, bounds = validation[key_of(metric)], validation["interval"]
     gap = score - best if metric in MINIMISED else best - score
     if gap <= 0:
-        known = f"the best test score{then}"
         return f"Validation is no worse than {known}: no winner's curse is seen here."
-    words = f"Validation is {_size(metric, gap)} worse than the best test score{then}"
+    words = f"Validation is {_size(metric, gap)} worse than {known}"
     if bounds is None:
         told_by = "groups" if "groups" in validation else "images"
         return f"{words}; its {told_by} do not tell how much of that is chance."

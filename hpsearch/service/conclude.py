@@ -192,36 +192,38 @@ def missing_results(report: Report, folder: Path) -> list[str]:
     host, _, path = str((final or {}).get("weights", "")).partition(":")
     if final is None or host != socket.gethostname():
         return []
-    weights, best = Path(path), folder / "best.yaml"
+    written, best = Path(path), folder / "best.yaml"
     name = shlex.quote(report.study.spec.name)
     found = []
-    if not weights.exists():
-        train = f"hpsearch train {shlex.quote(str(best))} -o {shlex.quote(str(weights))}"
-        found.append(f"{weights} is missing; {train} trains them again")
-    for picture in pictures_of(final):
-        if not weights.with_name(picture).exists():
-            found.append(
-                f"{weights.with_name(picture)} is missing; what it shows stands in "
-                f"hpsearch report {name} --json"
-            )
+    for what in (MODEL, *pictures_of(final)):
+        here = folder / what
+        if here.exists():
+            continue
+        if written.with_name(what).exists():
+            found.append(f"{here} is not here; the final wrote it to {written.with_name(what)}")
+        elif what == MODEL:
+            train = f"hpsearch train {shlex.quote(str(best))} -o {shlex.quote(str(here))}"
+            found.append(f"{here} is missing; {train} trains it again")
+        else:
+            shows = f"hpsearch report {name} --json"
+            found.append(f"{here} is missing; what it shows stands in {shows}")
     return found
 
 
-def write_results(report: Report, folder: Path) -> None:
+def write_results(report: Report, folder: Path) -> tuple[str, ...]:
     """Write report, configuration and table of trials, where they are not there as they should be.
 
-    What else is missing is named.
+    Returns what else is missing, in words, with the command that makes it.
     """
     study: OpenStudy = report.study
     _write(folder / "report.md", markdown(report))
     trial = report.decision.trial
     if trial is None:
-        return
+        return ()
     exported = exported_yaml(study, trial, report.final, report.seal.is_honest)
     _write(folder / "best.yaml", exported)
     _write(folder / "trials.csv", trials_csv(report))
-    for line in missing_results(report, folder):
-        logger.warning("%s", line)
+    return tuple(missing_results(report, folder))
 
 
 def _write(path: Path, content: str) -> None:

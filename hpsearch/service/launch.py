@@ -12,7 +12,13 @@ from pathlib import Path
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
-from hpsearch.errors import RunsFolderError, SealError, StudyNotFoundError, WorkerError
+from hpsearch.errors import (
+    RunsFolderError,
+    SealError,
+    StudyFileError,
+    StudyNotFoundError,
+    WorkerError,
+)
 from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
 from hpsearch.machine.children import check_device_name, check_guarded, interrupts_noted
 from hpsearch.models.weights import check_weights
@@ -53,16 +59,18 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch came to. `already_done`: nothing was left to do, and nothing was changed.
+    """What a launch came to. `already_done`: nothing was left to train or open.
 
     `unopened` is why validation was not opened for the choice though a final was wanted: others had
-    opened it, and opening it again was not asked for.
+    opened it, and opening it again was not asked for. `missing` names results that are not in the
+    folder any more and are not written by a launch, each with the command that makes it.
     """
 
     report: Report
     folder: Path
     already_done: bool
     unopened: str | None = None
+    missing: tuple[str, ...] = ()
 
 
 StartWorkers = Callable[[Storage, str, str], Workers]  # of a study, with their checkpoints at a URL
@@ -90,6 +98,11 @@ def launch(
     can mend; on KeyboardInterrupt workers give their trials back, and the next launch goes on.
     """
     check_guarded()
+    if not isinstance(spec, StudySpec):
+        raise StudyFileError(
+            f"launch takes what read_study returns, not {type(spec).__name__}: write "
+            "launch(read_study('STUDY.yaml'))"
+        )
     check_device_name(device)
     watcher = watcher or Watcher()
     runs = Path(runs)
@@ -128,8 +141,8 @@ def launch(
                     unopened = str(error)
                     storage.ledger.set_state(spec.name, DONE)
                 report = make_report(storage, spec.name)
-                write_results(report, folder)
-                return Outcome(report, folder, searched and not measured, unopened)
+                missing = write_results(report, folder)
+                return Outcome(report, folder, searched and not measured, unopened, missing)
         finally:
             storage.close()
 

@@ -32,6 +32,7 @@ from hpsearch.storage.storage import Storage, open_storage, storage_errors
 from hpsearch.storage.studies import DONE, STOPPED
 from hpsearch.storage.waiting import Waiting
 from hpsearch.storage.worker_registry import SEEN_EVERY_S
+from hpsearch.study.names import plain
 from hpsearch.workers.local import LocalWorkers
 
 logger = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ class Pool:
             )  # fmt: skip
             if measured is None:
                 return  # another pool is at it
-            write_results(make_report(self.storage, name), folder)
+            self._write_results(name, folder)
             logger.info("study '%s' is done; results in %s", name, folder)
         except KeyboardInterrupt:
             if not self.interrupted():
@@ -208,7 +209,7 @@ class Pool:
         except SealError as error:  # the search is over all the same
             logger.warning("study '%s' is done but for its final: %s", name, error)
             self.storage.ledger.set_state(name, DONE, f"its final was not run: {error}")
-            write_results(make_report(self.storage, name), folder)
+            self._write_results(name, folder)
         except (StorageError, RunsFolderError) as error:  # of this machine, and they may pass
             logger.error("study '%s': its final is tried again: %s", name, error)
         except HpsearchError as error:
@@ -218,6 +219,10 @@ class Pool:
     def _may_open_again(self, name: str) -> bool:
         row = self.storage.ledger.study(name)
         return row is not None and row.open_again
+
+    def _write_results(self, name: str, folder: Path) -> None:
+        for line in write_results(make_report(self.storage, name), folder):
+            logger.warning("study '%s': %s", name, plain(line))
 
     def _must_stop(self) -> bool:
         """Look after the workers while a final trains; whether it has to stop."""

@@ -103,7 +103,10 @@ def _line(model: type[BaseModel], written: Any, where: str, detail: ErrorDetails
         hint = f"did you mean '{close[0]}'?" if close else f"use {allowed}"
         message = f"unknown value {given}; {hint}"
     elif detail["type"] == "string_pattern_mismatch":
-        message = f"{given} may hold letters, digits, '.', '_' and '-' only"
+        message = (
+            f"{given} must begin with a letter or digit, and may hold letters, digits, '.', '_' "
+            "and '-' only"
+        )
     elif not message.startswith(repr(detail["input"])) and detail["type"] != "value_error":
         message = f"{given}: {message[:1].lower()}{message[1:]}"
     return f"{place}: {key}: {_clipped(message)}" if key else f"{place}: {_clipped(message)}"

@@ -92,7 +92,7 @@ def test_help_names_every_command_and_version_is_a_number(tmp_path: Path) -> Non
 
 
 def test_launching_again_says_that_nothing_was_left_to_do(folder: Path) -> None:
-    assert "nothing was changed" in hpsearch(folder, "launch", "tiny.yaml").stderr
+    assert "nothing was trained or opened" in hpsearch(folder, "launch", "tiny.yaml").stderr
 
 
 def test_launch_gives_json_to_scripts_on_stdout_alone(folder: Path) -> None:

@@ -27,7 +27,7 @@ def best_yaml(**changes: object) -> str:
         {
             "config": config_with().model_dump(mode="json") | changes,
             "train_on": "train",
-            "recorded": {"study": "made", "trial": 3, "test_accuracy": 0.9, "epochs": 2},
+            "recorded": {"study": "made", "trial": 3, "test_accuracy": 0.9, "epochs": 1},
             "versions": {"python": "3.13.1", "torch": "2.11.0"},
         },
         written,
@@ -70,6 +70,22 @@ def test_a_best_yaml_that_would_train_for_ever_is_refused(tmp_path: Path) -> Non
     for changes in ({"layers": 100_000}, {"epochs": 10**19}, {"filters": 10**9}):
         path.write_text(best_yaml(**changes))
         with pytest.raises(StudyFileError, match="the most that can be asked for"):
+            read_exported(path)
+
+
+def test_a_recorded_score_that_is_none_is_refused_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "best.yaml"
+    for was, now, says in (
+        ("test_accuracy: 0.9", "test_accuracy: x", "test_accuracy: 'x' is no score"),
+        ("test_accuracy: 0.9", "test_accuracy: .nan", "is no score"),
+        ("epochs: 1\nversions", "epochs: 99\nversions", "99 is above config.epochs"),
+    ):
+        text = best_yaml()
+        assert was in text
+        path.write_text(text.replace(was, now))
+        with pytest.raises(StudyFileError, match=says):
             read_exported(path)
 
 

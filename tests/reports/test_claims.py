@@ -42,7 +42,8 @@ CLAIMS = (
     "opened once.", "optimistic", "still sealed", "that is deleted", "judged it, once",
     "seen by nothing before", "not measured to the end", "scored better on test since",
     "Choice so far", "identical to the search", "Trained on train and test", "which lies within",
-    "score is too good", "is no worse than the best", "it was worth it.", "was not worth it",
+    "score is too good", "is no worse than the", "the choice's own test score",
+    "it was worth it.", "was not worth it",
     "that may be chance", "do not tell whether by luck", "could not be trained beside",
     "The choice is the default", "The choice that was measured is the default",
     "the search found nothing better", "did not stand out with new seeds", "at that time",
@@ -61,6 +62,11 @@ def steps(rng: Random) -> list[tuple[str, Any]]:
     if rng.random() < 0.4:  # three finalists, of which the first is far better with new seeds
         found += [("trial", ("mine", score, TrialState.COMPLETE)) for score in (0.9, 0.8, 0.7)]
         found.append(("confirm", ("mine", [1.0, 0.15, 0.2] * 3, rng.choice([3, 9]))))
+    elif rng.random() < 0.1:  # the default is measured, beaten since, and is the best of finalists
+        found.append(("trial", ("mine", 0.7, TrialState.COMPLETE)))
+        found.append(("open", ("mine", True, True, 0.7, 0.7, "measured", 0.1, None, False)))
+        found += [("trial", ("mine", score, TrialState.COMPLETE)) for score in (0.9, 0.8)]
+        found.append(("confirm", ("mine", [0.15, 0.2, 1.0] * 3, 9)))
     for _ in range(rng.randrange(14 - len(found))):
         study = rng.choice(["mine"] * 6 + ["other", "other", "earlier"])
         what = rng.choices(["trial", "confirm", "open", "delete"], [6, 3, 4, 1])[0]
@@ -242,6 +248,8 @@ class World:
             beside |= {"gain": gain, "gain_interval": gain_interval}
         else:
             beside["failed"] = "it diverged"
+        other = best.number % 3 == 1  # the best score was another trial's, which was not chosen
+        top = min(1.0, (best.value or 0.0) + 0.05) if other else best.value
         return {
             "trial": best.number,
             "outputs": ["cat", "dog"],
@@ -253,7 +261,7 @@ class World:
             | {"confusion": [[1, 0], [0, 1]], "per_class": [PER_CLASS] * 2},
             "config": {"threads": 1},
             "search": {"complete": complete, "trials": len(self.trials[study]),
-                       "best": best.value, "trial": best.number, "optimism": 0.0123},
+                       "best": top, "trial": best.number + other, "optimism": 0.0123},
             "baseline": beside if best.number else None,
         }  # fmt: skip
 
@@ -509,7 +517,11 @@ def check_final(world: World, study: str, text: str, final: dict[str, Any]) -> N
     assert ("identical to the search" in text) == same
     best = final["search"]["best"]
     assert f"best test score of {final['search']['complete']} complete trial(s)" in text
-    assert ("is no worse than the best" in text) == (score >= best)
+    own = final["search"]["trial"] != final["trial"] and not both
+    if own:  # the best score was another network's, which says nothing of this one's
+        best = final["test"]["accuracy"]
+    assert ("the choice's own test score" in text) == own
+    assert ("is no worse than the" in text) == (score >= best)
     assert ("which lies within" in text) == (score < best and low <= best <= high)
     assert ("score is too good" in text) == (score < best and not low <= best <= high)
     assert ("by about 0.0123" in text) == (final["search"]["complete"] > 1)
