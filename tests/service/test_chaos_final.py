@@ -46,9 +46,9 @@ def start(place: Path, url: str, epochs: int) -> subprocess.Popen[str]:
         "PYTHONPATH": f"{HERE / 'faults'}:{HERE.parent.parent}",
         "OMP_NUM_THREADS": "1",
     }
-    said = (place / "said").open("a")
-    return subprocess.Popen([*LAUNCH, "--storage", url], cwd=place, env=environment,
-                            stdout=subprocess.DEVNULL, stderr=said, text=True)  # fmt: skip
+    with (place / "said").open("a") as said:
+        return subprocess.Popen([*LAUNCH, "--storage", url], cwd=place, env=environment,
+                                stdout=subprocess.DEVNULL, stderr=said, text=True)  # fmt: skip
 
 
 def tree(pid: int) -> list[int]:
