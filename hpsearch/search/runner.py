@@ -103,6 +103,7 @@ class TrialRunner:
 
     def _train(self, trial: Trial, held: HeldLease) -> TrialState:
         saved: SavedTraining | None = None
+        state: TrialState | None
         try:
             config = config_from(self.spec, self.data.fingerprint, trial)
             refused = self._refused(trial, held, config)
