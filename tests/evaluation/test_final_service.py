@@ -87,7 +87,7 @@ def test_a_final_that_lost_its_lease_opens_nothing_and_writes_nothing(
 
 
 @on_postgres
-@pytest.mark.parametrize("begins", [pytest.param(0, marks=pytest.mark.chaos), 3])
+@pytest.mark.parametrize("begins", [0, 3])
 def test_an_outage_of_twelve_seconds_in_the_final_is_waited_out(
     server: Server, tmp_path: Path, backend: str, begins: int
 ) -> None:
