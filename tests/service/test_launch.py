@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import optuna
 import pytest
 import torch
 from fixtures_storage import on_postgres
-from made_studies import open_leases
+from made_studies import begin_trial, claimed, open_leases
 from optuna.trial import TrialState
 from safetensors import safe_open
 
@@ -27,12 +28,14 @@ from hpsearch.errors import (
     StorageError,
     StudyMismatchError,
     StudyNotFoundError,
+    WorkerError,
 )
 from hpsearch.evaluation.exported import read_exported
 from hpsearch.evaluation.model_file import load_model
 from hpsearch.evaluation.retrain_exported import train_exported
 from hpsearch.reports.formats import as_json, markdown
 from hpsearch.reports.report import make_report
+from hpsearch.search.outcomes import prune
 from hpsearch.search.stored_study import read_stored_study
 from hpsearch.service.launch import Outcome, Watcher, launch
 from hpsearch.storage.storage import Storage, open_storage
@@ -272,6 +275,41 @@ def test_time_that_is_up_before_any_trial_ended_says_how_far_it_came(tmp_path: P
     storage = open_storage(url)
     assert storage.leases.unfinished("short")[0] == set(), "no lease is held after the launch"
     storage.close()
+
+
+@dataclass
+class Refusing:
+    """Workers whose every trial is too large for them, and which go after two."""
+
+    storage: Storage
+    spec: StudySpec
+    gave_up: bool = True
+
+    def start(self) -> None:
+        for _ in range(2):
+            lease = claimed(self.storage, self.spec)
+            trial = begin_trial(self.storage, self.spec, lease)
+            prune(self.storage, trial, lease, "it needs 9 GiB", "memory")
+
+    def look(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_launch_in_which_no_trial_could_complete_says_how_they_ended(tmp_path: Path) -> None:
+    def refusing(storage: Storage, study: str, place: str) -> Refusing:
+        return Refusing(storage, asked)
+
+    asked, url = spec("refused", max_parameters=1000), f"sqlite:///{tmp_path}/db.sqlite"
+    with pytest.raises(WorkerError) as raised:
+        launch(asked, url, runs=tmp_path, workers=refusing)
+    assert "no worker of study 'refused' could go on after 2 of 3 trials" in str(raised.value)
+    assert "2 infeasible; of the last infeasible one: it needs 9 GiB" in str(raised.value)
+    assert "fewer workers" in str(raised.value)
+    with pytest.raises(NothingToChooseError, match=r"3 infeasible.*raise search\.max_par"):
+        launch(asked, url, runs=tmp_path, workers=1)
 
 
 def test_results_that_cannot_be_written_are_found_before_the_search(tmp_path: Path) -> None:
