@@ -52,6 +52,7 @@ def test_every_spoilt_study_file_is_read_or_refused_in_words(tmp_path: Path) -> 
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(3600)  # half a minute, where the machine has nothing else to do
 def test_every_one_of_12_000_spoilt_study_files_is_read_or_refused_in_words(tmp_path: Path) -> None:
     found = read_mutants(tmp_path, 12_000, seed=1)
     print(dict(found))
