@@ -140,8 +140,9 @@ def verdict(study: OpenStudy) -> Verdict | None:
     ranked = candidates(study)
     missing = next((i for i, t in enumerate(ranked) if t.number not in known), len(ranked))
     ranked = ranked[:missing]
-    lost = _lost(study, ranked)
     of = {t.number: _of(study, t) for t in ranked}
+    # What was trained counts: a candidate that came later may only now show who had lost by then.
+    lost = {n: after for n, after in _lost(study, ranked).items() if len(of[n]) <= after}
     sound = [t for t in ranked if all(c.score is not None for c in of[t.number])]
     tied = _tied(study, [t for t in sound if t.number not in lost])
     finalists = [
