@@ -15,8 +15,6 @@ from typing import Any
 import made_studies
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 from made_studies import spec_of
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -285,9 +283,6 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
 def test_a_report_of_a_random_ledger_claims_nothing_that_is_not_in_it(ledger: Storage) -> None:
     seen: set[str] = set()
 
-    # Not shrunk, which takes minutes: so short a history can be read.
-    @settings(max_examples=300, phases=[Phase.generate])
-    @given(st.randoms(use_true_random=True))
     def report_of(rng: Random) -> None:
         number = next(names)
         space = {"filters": {"low": 8, "high": 11}}
@@ -313,7 +308,9 @@ def test_a_report_of_a_random_ledger_claims_nothing_that_is_not_in_it(ledger: St
             connection.execute(openings.delete())
         seen.update(claim for claim in CLAIMS if claim in text)
 
-    report_of()
+    # Not by hypothesis, whose examples change with the numbers in the package's modules.
+    for seed in range(300):
+        report_of(Random(seed))
     assert seen == set(CLAIMS), "every claim has to come up"
 
 
