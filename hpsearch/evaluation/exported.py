@@ -62,7 +62,8 @@ class Exported(BaseModel):
 
     @model_validator(mode="after")
     def _trained_no_longer_than_it_may(self) -> Exported:
-        if self.recorded.epochs > self.config.epochs:
+        stopped = self.recorded.state != "complete"  # then the score is that of its last epoch
+        if stopped and self.recorded.epochs > self.config.epochs:
             raise ValueError(
                 f"recorded.epochs: {self.recorded.epochs} is above config.epochs, "
                 f"{self.config.epochs}"

@@ -80,7 +80,11 @@ def test_a_recorded_score_that_is_none_is_refused_before_anything_is_trained(
     for was, now, says in (
         ("test_accuracy: 0.9", "test_accuracy: x", "test_accuracy: 'x' is no score"),
         ("test_accuracy: 0.9", "test_accuracy: .nan", "is no score"),
-        ("epochs: 1\nversions", "epochs: 99\nversions", "99 is above config.epochs"),
+        (
+            "epochs: 1\nversions",
+            "epochs: 99\n  state: pruned\nversions",
+            "99 is above config.epochs",
+        ),
     ):
         text = best_yaml()
         assert was in text
