@@ -194,24 +194,33 @@ def _beside(order: Order, study: OpenStudy, trial: FrozenTrial) -> Order:
     return replace(order, trial=trial.number, config=study.config(trial), is_baseline=True)
 
 
+def _heard(final: _Final, answer: Connection | None) -> dict[str, Any] | str | None:
+    """Return what the process beside this one says of the baseline, None where it comes to none.
+
+    It died, which its end of the line tells, or its weights could not be written.
+    """
+    while answer is not None and not final.interrupted():
+        try:
+            if answer.poll(LISTEN_S):
+                found: dict[str, Any] | str | None = answer.recv()
+                return found
+        except (EOFError, OSError):
+            return None
+    return None
+
+
 def _baseline(
     final: _Final, trial: FrozenTrial, answer: Connection | None
 ) -> dict[str, Any] | str | None:
     """Return what came of the baseline, None where this process has to stop.
 
     It was trained meanwhile in a process beside this one, which `answer` hears of; or, where that
-    died or hung and where networks share a device, it is trained now, in a process of its own as
-    well.
+    died, hung or failed and where networks share a device, it is trained now, in a process of its
+    own as well.
     """
-    while answer is not None:
-        if final.interrupted():
-            return None
-        try:
-            if answer.poll(LISTEN_S):
-                found: dict[str, Any] | str = answer.recv()
-                return found
-        except (EOFError, OSError):
-            answer = None  # it died; what it kept is gone on with
+    found = _heard(final, answer)
+    if found is not None or final.interrupted():
+        return found
     if not has_time(final.storage, final.study, trial):
         return "the study's timeout leaves no time for it"
     order = _beside(final.order, final.study, trial)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
-from hpsearch.errors import HpsearchError
+from hpsearch.errors import HpsearchError, RunsFolderError
 from hpsearch.evaluation.exported import package_versions
 from hpsearch.evaluation.final_order import Order, stop_signals
 from hpsearch.evaluation.measures import interval, sizes
@@ -117,6 +117,10 @@ def run_baseline(tell: Tell, order: Order, beat: Any, answer: Connection | None)
             return None
         save_model(order.weights, trained.model, trained.config, data)
         found: Any = {"config": trained.config, "scores": trained.scores}
+    except RunsFolderError:  # a disk was full: tried again, and nothing is said of the network
+        if answer is not None:
+            answer.send(None)
+        raise
     except HpsearchError as error:  # the choice is not to suffer from it
         found = str(error)
     if answer is not None:

@@ -200,7 +200,8 @@ def test_a_final_that_sleeps_for_longer_than_its_lease_beside_another_launch(
     second = None
     asleep: list[int] = []
     try:
-        while FINAL_SLOT not in concluding(storage) or len(tree(first.pid)) < 2:
+        kept = tmp_path / "runs" / "checkpoints" / "small"  # by every epoch of the choice
+        while FINAL_SLOT not in concluding(storage) or not list(kept.glob("-1*.ckpt")):
             assert first.poll() is None, (tmp_path / "said").read_text()
             time.sleep(0.05)
         asleep = tree(first.pid)  # a machine that is suspended: all of them
@@ -208,12 +209,12 @@ def test_a_final_that_sleeps_for_longer_than_its_lease_beside_another_launch(
             freeze(pid, storage)
         slept = time.monotonic()
         second = start(tmp_path, storage_url, EPOCHS)
-        assert second.wait(timeout=600) == 0
+        assert second.wait(timeout=600) == 0, (tmp_path / "said").read_text()
         time.sleep(max(0.0, slept + ASLEEP_S - time.monotonic()))
         for pid in reversed(asleep):
             os.kill(pid, signal.SIGCONT)
         asleep = []
-        assert first.wait(timeout=300) == 0
+        assert first.wait(timeout=300) == 0, (tmp_path / "said").read_text()
     finally:
         for pid in asleep:
             os.kill(pid, signal.SIGCONT)
