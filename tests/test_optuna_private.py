@@ -27,6 +27,7 @@ USED = {  # by that one; what is added here has to be tried with each minor rele
     "_trial_id",
     "_study_id",
     "_cached_frozen_trial",
+    "_get_trials",  # which trials a sampler sees
 }
 NAMESAKES = {
     ("hpsearch.study.axes", "_number"),  # of our own `Kind`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.kinds import kind_of
+from hpsearch.storage.optuna_private import seen_as
 
 POOR = ("infeasible", "diverged", "timed out")
 STORED_AS = "constraints"  # the beginning of the name of a constraint among system attributes
@@ -46,30 +47,17 @@ class TaughtGPSampler(GPSampler):
         return super().sample_relative(self._view(study), trial, search_space)
 
     def _view(self, study: optuna.Study) -> optuna.Study:
-        view = copy.copy(study)
-        view.__class__ = _Taught
-        assert isinstance(view, _Taught)
-        view.max_parameters = self._max_parameters
-        return view
+        most = study.direction == StudyDirection.MAXIMIZE
 
+        def taught(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+            complete = [t for t in found if t.state == TrialState.COMPLETE]
+            values = [t.value for t in complete if t.value is not None]
+            best = (max(values) if most else min(values)) if values else 0.0
+            if len(set(values)) < 2:  # where all are the same, it would stay where it is
+                best += 1.0 if most else -1.0
+            return _shown(found, best, self._max_parameters)
 
-class _Taught(optuna.Study):
-    max_parameters: int | None
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,
-    ) -> list[FrozenTrial]:
-        found = super()._get_trials(deepcopy=False, use_cache=use_cache)
-        values = [t.value for t in found if t.state == TrialState.COMPLETE and t.value is not None]
-        most = self.direction == StudyDirection.MAXIMIZE
-        best = (max(values) if most else min(values)) if values else 0.0
-        if len(set(values)) < 2:  # where all are the same, it would stay where it is
-            best += 1.0 if most else -1.0
-        shown = _shown(found, best, self.max_parameters)
-        return [t for t in shown if states is None or t.state in states]
+        return seen_as(study, taught)
 
 
 def _shown(
@@ -84,12 +72,12 @@ def _shown(
     shown = {t.number: copy.copy(t) for t in trials}
     for number, size in sizes.items():
         trial = shown[number]
-        attrs = {k: v for k, v in trial._system_attrs.items() if not k.startswith(STORED_AS)}
+        attrs = {k: v for k, v in trial.system_attrs.items() if not k.startswith(STORED_AS)}
         if sized and poor:
             attrs[f"{STORED_AS}:size"] = size
         if lost:
             attrs[f"{STORED_AS}:lost"] = 1.0 if number in lost else -1.0
-        trial._system_attrs = attrs
+        trial.system_attrs = attrs
         if number in poor:
             trial.state, trial.value = TrialState.COMPLETE, value
     return list(shown.values())

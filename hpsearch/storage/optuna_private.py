@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -59,6 +59,28 @@ def id_of(trial: Trial | FrozenTrial) -> int:
 def study_id_of(study: Study) -> int:
     """Return the id of a study."""
     return study._study_id
+
+
+def seen_as(study: Study, shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]) -> Study:
+    """Return a study whose samplers see its trials as `shown` gives them; nothing is stored."""
+    view = copy.copy(study)
+    view.__class__ = _Seen
+    assert isinstance(view, _Seen)
+    view.shown = shown
+    return view
+
+
+class _Seen(Study):
+    shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        found = self.shown(super()._get_trials(deepcopy=False, use_cache=use_cache))
+        return [t for t in found if states is None or t.state in states]
 
 
 def remember(trial: Trial, user_attrs: Attrs | None, steps: Mapping[int, float] | None) -> None:

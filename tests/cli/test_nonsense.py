@@ -45,6 +45,14 @@ SAFE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process its environment back: commands set it, such as --log for its children."""
+    for name in ("HPSEARCH_LOG", "HPSEARCH_DATA", "HPSEARCH_STORAGE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nonsense")
