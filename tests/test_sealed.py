@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -159,6 +160,7 @@ def test_no_public_function_reads_the_sealed_files_wherever_it_is_pointed(
                 continue
             assert not holds(found, images), name
             if hasattr(found, "close"):
-                found.close()
+                with contextlib.suppress(Exception):  # made of nonsense, too
+                    found.close()
     assert tried > 100, "the walk must find them all"
     assert not [name for name in opened if "validation" in name and name.endswith(".npy")]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hpsearch.study.axes import Fixed
 from hpsearch.study.space import Space
-
-if TYPE_CHECKING:
-    from hpsearch.study.spec import Search
 
 NAMED = 4  # axes in a warning
 
 
-def seldom_meant(space: Space, search: Search) -> list[str]:
-    """Return warnings: patience that outlasts every trial, axes that a sampler cannot learn."""
-    return [*_idle_patience(space, search), *_drawn_at_random(space, search)]
+def seldom_meant(space: Space, sampler: str, epochs: int, early_patience: int | None) -> list[str]:
+    """Return warnings: patience that outlasts every trial, axes that a sampler cannot learn.
+
+    `early_patience` is that of early stopping, None without it.
+    """
+    return [*_idle_patience(space, epochs, early_patience), *_drawn_at_random(space, sampler)]
 
 
-def _idle_patience(space: Space, search: Search) -> list[str]:
-    found, epochs = [], search.epochs
+def _idle_patience(space: Space, epochs: int, early_patience: int | None) -> list[str]:
+    found = []
     waits = sorted(int(p) for p in space.values("patience"))
     # The first epoch is always the best so far, and a rate that falls after the last is idle.
     idle = [p for p in waits if p > epochs - 3]
@@ -29,24 +27,24 @@ def _idle_patience(space: Space, search: Search) -> list[str]:
             f"space.patience: {idle[0]} can never act: the plateau schedule lowers the rate "
             f"after epoch {idle[0] + 2} at the earliest, and trials have {epochs} epochs"
         )
-    if (early := search.early_stopping) is None:
+    if early_patience is None:
         return found
-    if early.patience > epochs - 2:
+    if early_patience > epochs - 2:
         found.append(
-            f"search.early_stopping: patience {early.patience} can never act: it stops a trial "
-            f"after epoch {early.patience + 1} at the earliest, and trials have {epochs} epochs"
+            f"search.early_stopping: patience {early_patience} can never act: it stops a trial "
+            f"after epoch {early_patience + 1} at the earliest, and trials have {epochs} epochs"
         )
-    elif plateau and early.patience <= waits[-1]:
+    elif plateau and early_patience <= waits[-1]:
         found.append(
-            f"search.early_stopping: patience {early.patience} stops a trial before the "
+            f"search.early_stopping: patience {early_patience} stops a trial before the "
             f"plateau schedule with patience {waits[-1]} lowers its rate; give it more"
         )
     return found
 
 
-def _drawn_at_random(space: Space, search: Search) -> list[str]:
+def _drawn_at_random(space: Space, sampler: str) -> list[str]:
     """Return which axes a Gaussian process never models: those that not every family has."""
-    if search.sampler.name != "gp":
+    if sampler != "gp":
         return []
     families = space.families()
     stored = [_searched(space, family) for family in families]

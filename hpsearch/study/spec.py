@@ -276,7 +276,9 @@ class StudySpec(Section):
 
     def warnings(self) -> list[str]:
         """Return what can be meant, but seldom is."""
-        return seldom_meant(self.space, self.search)
+        search, early = self.search, self.search.early_stopping
+        patience = None if early is None else early.patience
+        return seldom_meant(self.space, search.sampler.name, search.epochs, patience)
 
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.

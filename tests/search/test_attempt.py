@@ -79,7 +79,8 @@ def test_a_whole_training_is_kept_where_that_is_asked_for(
 
 
 def test_a_loss_that_is_no_number_ends_a_training_with_its_curve(tmp_path: Path) -> None:
-    settings = config(learning_rate=1e30, optimizer="sgd", batch_norm=False, schedule="constant")
+    settings = config(optimizer="sgd", batch_norm=False, schedule="constant")
+    settings = settings.model_copy(update={"learning_rate": 1e30})  # above what a study may ask
     ended = attempt(tmp_path, Hand()).train(settings)
     assert ended is not None and ended.training is None and ended.infeasible is None
     assert ended.reason == "the loss was no finite number after epoch 1"
