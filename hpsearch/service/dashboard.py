@@ -13,6 +13,7 @@ from waitress import create_server
 from hpsearch.errors import HpsearchError
 from hpsearch.reports.importances import with_fanova
 from hpsearch.storage.storage import Storage
+from hpsearch.study.names import plain
 
 LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -55,6 +56,10 @@ def serve(storage: Storage, port: int, host: str = "127.0.0.1") -> Any:
     except OSError as error:
         raise HpsearchError(
             f"port {port} of {host}: {error.strerror}; choose another with --port"
+        ) from None
+    except ValueError:  # of waitress, and UnicodeError of what is no name at all
+        raise HpsearchError(
+            f"--host: {plain(host[:100])!r} is no address of this machine; use 127.0.0.1"
         ) from None
 
 
