@@ -83,12 +83,14 @@ def test_a_final_and_a_baseline_that_hang_are_ended_and_go_on(
 ) -> None:
     prepared = searched(storage, tmp_path, stall_timeout=STALL_S, epochs=12)
     frozen: set[bool] = set()
+    before = set(multiprocessing.active_children())  # of other tests
 
     def freeze_each(_trial: int, epoch: dict[str, Any]) -> None:
         of = bool(epoch.get("baseline"))  # the younger of the two processes
         if of not in frozen:
             frozen.add(of)
-            pids = sorted(p.pid for p in multiprocessing.active_children() if p.pid is not None)
+            ours = set(multiprocessing.active_children()) - before
+            pids = sorted(p.pid for p in ours if p.pid is not None)
             os.kill(pids[-1 if of else 0], signal.SIGSTOP)
 
     assert measure(storage, tmp_path, prepared, finishing=freeze_each)
@@ -103,10 +105,11 @@ def test_a_baseline_that_hangs_after_the_choice_is_ended_and_goes_on(
     monkeypatch.setattr(supervised, "trained_at_once", lambda _device: False)  # as on a GPU
     prepared = searched(storage, tmp_path, stall_timeout=STALL_S, epochs=12)
     frozen: list[int] = []
+    before = set(multiprocessing.active_children())  # of other tests
 
     def freeze(_trial: int, epoch: dict[str, Any]) -> None:
         if not frozen and epoch.get("baseline"):
-            (choice,) = multiprocessing.active_children()
+            (choice,) = set(multiprocessing.active_children()) - before
             children = Path(f"/proc/{choice.pid}/task/{choice.pid}/children").read_text().split()
             frozen.extend(map(int, children))
             for pid in frozen:

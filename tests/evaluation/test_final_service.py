@@ -28,11 +28,13 @@ from hpsearch.storage.studies import DONE, OPEN, PAUSED
 def disturb(at_epoch: int, with_pids: Callable[[list[int]], None]) -> Callable[[int, Any], None]:
     """Return what does something to the processes of a final once, when an epoch is over."""
     done: list[bool] = []
+    before = set(multiprocessing.active_children())  # of other tests
 
     def finishing(_trial: int, epoch: dict[str, Any]) -> None:
         if not done and epoch["epoch"] >= at_epoch:
             done.append(True)
-            with_pids([p.pid for p in multiprocessing.active_children() if p.pid is not None])
+            ours = set(multiprocessing.active_children()) - before
+            with_pids([p.pid for p in ours if p.pid is not None])
 
     return finishing
 
