@@ -197,7 +197,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     listed = [n for n in SHOWN if n != "precision" and any(n in column for column in columns)]
     listed += [n for n in spec.space.searched() if n not in listed]
     table = [(n, *(_short(column.get(n, "")) for column in columns)) for n in listed]
-    table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
+    table.append(("parameters", *(f"{cost.parameters:,}" for _, cost in checked.samples)))
     table.append(
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
     )

@@ -1,4 +1,4 @@
-"""What the processes that train for a final are told: plain data, made without torch."""
+"""What the processes that train for a final are given: plain data, made without torch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Intervals where images come in groups: how far a score holds for new groups like these.
 
-Images of one patient, speaker or place are told right or wrong together, so that what counts is how
-many groups there are.
+Images of one patient, speaker or place are predicted right or wrong together, so that what counts
+is how many groups there are.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _of_share(found: _Jackknife, confidence: float) -> Interval:
     if found.variance > 0:
         worth = min(share * (1 - share) / found.variance, found.images)
         worth = max(min(worth, found.alike), worth * (normal / student) ** 2)
-    hits, misses = worth * share, worth * (1 - share)
-    low = stats.beta.ppf((1 - confidence) / 2, hits, misses + 1) if hits > 0 else 0.0
-    high = stats.beta.ppf((1 + confidence) / 2, hits + 1, misses) if misses > 1e-9 else 1.0
+    correct, misses = worth * share, worth * (1 - share)
+    low = stats.beta.ppf((1 - confidence) / 2, correct, misses + 1) if correct > 0 else 0.0
+    high = stats.beta.ppf((1 + confidence) / 2, correct + 1, misses) if misses > 1e-9 else 1.0
     return float(low), float(high)

@@ -21,15 +21,15 @@ Metric = Callable[..., NDArray[np.float64]]
 
 
 def wilson_interval(
-    hits: ArrayLike, images: ArrayLike, confidence: float = CONFIDENCE
+    correct: ArrayLike, images: ArrayLike, confidence: float = CONFIDENCE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lower and upper end of the Wilson score interval of `hits` in `images`.
+    """Return the lower and upper end of the Wilson score interval of `correct` in `images`.
 
     Arrays of any shape give arrays of that shape. E. B. Wilson, "Probable inference, the law of
     succession, and statistical inference", 1927.
     """
     n = np.asarray(images, np.float64)
-    share = np.asarray(hits, np.float64) / n
+    share = np.asarray(correct, np.float64) / n
     z = stats.norm.ppf((1 + confidence) / 2)
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)

@@ -66,8 +66,8 @@ def estimate(
     Takes about five seconds: every worker's process trains a few steps of some configurations,
     all at the same time, since they share the machine's memory when it counts.
     """
-    crew = workers or cores()
-    with ThreadPoolExecutor(crew) as pool:
+    count = workers or cores()
+    with ThreadPoolExecutor(count) as pool:
         probes = [
             pool.submit(
                 in_child,
@@ -76,14 +76,14 @@ def estimate(
                 prepared.folder,
                 device,
                 number,
-                crew,
+                count,
                 threads=1,
                 interrupted=interrupted,
             )
-            for number in range(crew)
+            for number in range(count)
         ]
         epochs_s = sorted(epoch_s for probe in probes for epoch_s in probe.result())
-    return reckoned(spec, epochs_s, crew)
+    return reckoned(spec, epochs_s, count)
 
 
 def reckoned(spec: StudySpec, epochs_s: list[float], workers: int) -> Estimate:

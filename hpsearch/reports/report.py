@@ -75,9 +75,9 @@ def sections(report: Report) -> list[Section]:
 def _data(report: Report) -> Section:
     study = report.study
     train, test, validation = study.data_summary["totals"]
-    told = f"{len(study.data_summary['outputs'])} {OUTPUTS[study.data_summary['task']]}"
+    kinds = f"{len(study.data_summary['outputs'])} {OUTPUTS[study.data_summary['task']]}"
     lines = [
-        f"Data: {study.spec.data.source}, {told}, fingerprint {study.fingerprint[:12]}",
+        f"Data: {study.spec.data.source}, {kinds}, fingerprint {study.fingerprint[:12]}",
         f"Images: {train} train, {test} test, {validation} validation",
     ]
     if groups := study.data_summary.get("groups"):

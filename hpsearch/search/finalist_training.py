@@ -26,7 +26,7 @@ from hpsearch.storage.retry import DATABASE_ERRORS
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import config_from
 from hpsearch.training.loop import outputs_of
-from hpsearch.training.metrics import JUDGES, drawn
+from hpsearch.training.metrics import SCORERS, drawn
 from hpsearch.training.state import Training
 
 logger = logging.getLogger(__name__)
@@ -113,24 +113,27 @@ def by_image(
 ) -> dict[str, Any]:
     """Return what tells how much a score moves with the choice of test images, as plain data.
 
-    Of an accuracy: which images were told right, a bit each. Of another metric: its scores of
+    Of an accuracy: which images were predicted right, a bit each. Of another metric: its scores of
     resamples of the images, or of their groups, the same resamples in every training.
     """
-    told = training.task.told(outputs)
+    predictions = training.task.predictions(outputs)
     found: dict[str, Any] = {"images": len(targets)}
     if groups is not None:  # numbered from 0 on; neighbours are of one group, and it packs well
         groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
         packed = zlib.compress(groups.astype("<u4").tobytes())
         found["groups"] = base64.b64encode(packed).decode()
     if config.metric == "accuracy":
-        right = (told.argmax(1) == targets).cpu().numpy()
+        right = (predictions.argmax(1) == targets).cpu().numpy()
         return found | {"hits": base64.b64encode(np.packbits(right).tobytes()).decode()}
-    scores = resampled(config, told.cpu(), targets.cpu(), groups)
+    scores = resampled(config, predictions.cpu(), targets.cpu(), groups)
     return found | {"resampled": base64.b64encode(scores.astype("<f4").tobytes()).decode()}
 
 
 def resampled(
-    config: TrialConfig, told: Tensor, targets: Tensor, groups: NDArray[np.int64] | None = None
+    config: TrialConfig,
+    predictions: Tensor,
+    targets: Tensor,
+    groups: NDArray[np.int64] | None = None,
 ) -> np.ndarray[Any, Any]:
     """Return the metric of `RESAMPLES` resamples of the images `(RESAMPLES,)`.
 
@@ -138,7 +141,7 @@ def resampled(
     """
     images, rng = len(targets), np.random.default_rng(RESAMPLING_SEED)
     units = images if groups is None else int(groups.max()) + 1
-    measure = JUDGES[config.task, config.metric].whole
+    measure = SCORERS[config.task, config.metric].whole
     at_once = max(1, NUMBERS_AT_ONCE // images)
     scores = []
     for start in range(0, RESAMPLES, at_once):
@@ -146,5 +149,5 @@ def resampled(
         weights = drawn(torch.from_numpy(rows), units)
         if groups is not None:
             weights = weights[:, torch.from_numpy(groups)]
-        scores.append(measure(told, targets, weights).numpy())
+        scores.append(measure(predictions, targets, weights).numpy())
     return np.concatenate(scores)

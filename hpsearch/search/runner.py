@@ -140,9 +140,9 @@ class TrialRunner:
 
     def _refused(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState | None:
         """Return the state of a trial that is known not to fit; None where it is to be trained."""
-        price = self._note_cost(trial, config)
-        room = device_memory_bytes(self.device, config.threads)
-        found = infeasible(price, config, self.spec.search.max_parameters, room)
+        network_cost = self._note_cost(trial, config)
+        memory = device_memory_bytes(self.device, config.threads)
+        found = infeasible(network_cost, config, self.spec.search.max_parameters, memory)
         if found is None:
             return None
         if found.in_parts:
@@ -220,9 +220,12 @@ class TrialRunner:
         }
 
     def _note_cost(self, trial: Trial, config: TrialConfig) -> Cost:
-        price = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
-        note(trial, {"parameters": price.parameters, "forward_flops": price.forward_flops})
-        return price
+        network_cost = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
+        note(
+            trial,
+            {"parameters": network_cost.parameters, "forward_flops": network_cost.forward_flops},
+        )
+        return network_cost
 
     def _note_memory(self, trial: Trial) -> None:
         """Record what a trial took of a GPU, for whoever decides how many workers it holds."""
@@ -270,7 +273,7 @@ class TrialRunner:
             return self.storage.optuna.create_new_trial(study_id_of(study), self._template(lease))
 
         tries: list[bool] = []
-        trial_id = self.storage.patience.call(find_or_make)
+        trial_id = self.storage.retry.call(find_or_make)
         self.storage.leases.set_trial(lease, trial_id)
         return trial_id
 

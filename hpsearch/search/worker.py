@@ -186,7 +186,7 @@ class Worker:
         if edition == study.edition:
             return True
         try:
-            self._runners[study.name] = (study.edition, self._hire(study))
+            self._runners[study.name] = (study.edition, self._runner_for(study))
         except (DataError, StudyMismatchError, StudyNotFoundError) as error:
             if lack is None or lack.why != str(error):
                 logger.info("study '%s' waits for another worker: %s", study.name, error)
@@ -195,7 +195,7 @@ class Worker:
         self._lacks.pop(study.name, None)
         return True
 
-    def _hire(self, study: Waiting) -> TrialRunner:
+    def _runner_for(self, study: Waiting) -> TrialRunner:
         """Return a runner of a study's trials; StudyMismatchError where its data is not here."""
         folder = find_prepared(study.fingerprint)
         if folder is None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, and_, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from hpsearch.storage.leases import Lease, fresh, is_held, taken_over
-from hpsearch.storage.retry import Patience, patient
+from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import CONFIRM_SLOT, confirmations, leases, now_s, reading, studies
 
 MOST_SEEDS = 100  # of a finalist; leaves each training a slot of its own
@@ -52,9 +52,9 @@ class Confirmations:
     """Leases and writes the trainings of finalists; every method is one short transaction."""
 
     engine: Engine
-    patience: Patience
+    retry: Retry
 
-    @patient
+    @retried
     def of(self, study: str) -> list[Confirmation]:
         """Return what has ended in a study, in no order that means anything."""
         query = select(confirmations).where(confirmations.c.study == study)
@@ -62,7 +62,7 @@ class Confirmations:
             rows = connection.execute(query.order_by(confirmations.c.slot)).all()
         return [Confirmation(r.trial_number, r.repeat, json.loads(r.result)) for r in rows]
 
-    @patient
+    @retried
     def running(self, study: str) -> list[tuple[int, int]]:
         """Return of which trials' slots workers train which repeats now."""
         query = select(leases.c.slot).where(
@@ -75,7 +75,7 @@ class Confirmations:
             slots = connection.execute(query.order_by(leases.c.slot.desc())).scalars().all()
         return [confirmed_by(slot) for slot in slots]
 
-    @patient
+    @retried
     def claim(self, study: str, slot: int, worker: str) -> Lease | None:
         """Return the lease on a training, None while another holds it, or where it has ended."""
         mine = and_(leases.c.study == study, leases.c.slot == slot)
@@ -91,7 +91,7 @@ class Confirmations:
             return None
         return lease
 
-    @patient
+    @retried
     def write(self, lease: Lease, trial_number: int, result: dict[str, Any]) -> bool:
         """Write what a training came to, and end its lease; False where another worker has it."""
         _, repeat = confirmed_by(lease.slot)
@@ -111,7 +111,7 @@ class Confirmations:
             )
         return True
 
-    @patient
+    @retried
     def end(self, study: str) -> None:
         """Say that no finalist is to be trained again any more, unless a worker is at one."""
         held = exists().where(

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 
 from hpsearch.storage.leases import LEASE_S, Lease, Leases, Pulse
-from hpsearch.storage.retry import DATABASE_ERRORS, Patience, first_cause
+from hpsearch.storage.retry import DATABASE_ERRORS, Retry, first_cause
 from hpsearch.storage.schema import FINAL_SLOT, SCHEMA_VERSION
 from hpsearch.storage.studies import OPEN, PAUSED, STOPPED
 
@@ -30,7 +30,7 @@ class HeldLease:
     def __init__(self, leases: Leases, lease: Lease) -> None:
         self.lease = lease
         self.lost = False
-        self._leases = Leases(leases.engine, Patience(leases.patience.shown))  # none: it may end
+        self._leases = Leases(leases.engine, Retry(leases.retry.shown))  # none: it may end
         self._state = OPEN
         self._schema = SCHEMA_VERSION
         self._ends_at = float("inf")  # on this process's monotonic clock

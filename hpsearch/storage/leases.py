@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, and_, exists, func, insert, select, u
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from hpsearch.storage.retry import Patience, patient
+from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import (
     FINAL_SLOT,
     SCHEMA_VERSION,
@@ -73,9 +73,9 @@ class Leases:
     """Reads and writes leases; every method is one short transaction."""
 
     engine: Engine
-    patience: Patience
+    retry: Retry
 
-    @patient
+    @retried
     def claim(self, study: str, worker: str, edition: float | None = None) -> Lease | None:
         """Return a lease on a trial: one whose worker died, else a new one within the budget.
 
@@ -120,7 +120,7 @@ class Leases:
             ).first()
         return None if row is None else Lease(study, row.slot, row.trial_id, worker, row.attempts)
 
-    @patient
+    @retried
     def claim_final(self, study: str, worker: str) -> Lease | None:
         """Return the lease on a study's final: one whose worker died, else a new one.
 
@@ -138,7 +138,7 @@ class Leases:
                 schema = connection.execute(goes_on).scalar()
                 if schema is None:
                     return None
-                check_same(schema, self.patience.shown)
+                check_same(schema, self.retry.shown)
                 taken = update(leases).where(free).values(taken_over(worker))
                 attempts = connection.execute(taken.returning(leases.c.attempts)).scalar()
                 lease = Lease(study, FINAL_SLOT, None, worker, attempts or 1)
@@ -151,7 +151,7 @@ class Leases:
             return None
         return lease
 
-    @patient
+    @retried
     def conclude(self, lease: Lease, state: str) -> bool:
         """End the lease on a final and set its study's state; False where another has it by now."""
         with self.engine.begin() as connection:
@@ -163,12 +163,12 @@ class Leases:
             )
         return True
 
-    @patient
+    @retried
     def set_trial(self, lease: Lease, trial_id: int) -> None:
         """Note which trial of Optuna's a lease is about."""
         self._update_lease(lease, trial_id=trial_id)
 
-    @patient
+    @retried
     def renew(self, lease: Lease, batches: bool = True, epochs: bool = False) -> Pulse | None:
         """Prolong a lease, and let the study's time go by; None where another worker has it by now.
 
@@ -201,17 +201,17 @@ class Leases:
         kept_s = row.final_s + (row.confirm_s if lease.slot >= 0 else 0.0)
         return Pulse(row.state, row.left, kept_s, row.schema)
 
-    @patient
+    @retried
     def finish(self, lease: Lease) -> None:
         """Say that the trial of a lease has ended."""
         self._update_lease(lease, done=True)
 
-    @patient
+    @retried
     def give_back(self, lease: Lease) -> None:
         """Let another worker take the trial at once, as if this one had never tried."""
         self._update_lease(lease, worker="", expires_at=0.0, attempts=leases.c.attempts - 1)
 
-    @patient
+    @retried
     def expire_worker(self, worker: str) -> None:
         """Let others take what a worker held that is known to be dead."""
         with self.engine.begin() as connection:
@@ -223,7 +223,7 @@ class Leases:
             changed = connection.execute(update(leases).where(is_held(lease)).values(values))
             return changed.rowcount == 1
 
-    @patient
+    @retried
     def held_by(self, names: Collection[str]) -> list[Held]:
         """Return the leases on trials and finalists that these workers hold."""
         query = select(
@@ -238,7 +238,7 @@ class Leases:
             for r in rows
         ]
 
-    @patient
+    @retried
     def unfinished(self, study: str) -> tuple[set[int], set[int]]:
         """Return Optuna's ids of trials begun and not ended: (held by a worker, interrupted)."""
         held = (leases.c.expires_at >= now_s()).label("held")

@@ -81,7 +81,7 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
 
     torch.set_num_threads(order.threads)
     try:
-        storage = open_storage(order.storage_url, False, gives_up=stopped, patiently=True)
+        storage = open_storage(order.storage_url, False, gives_up=stopped, waits_to_open=True)
         try:
             with storage_errors(storage):
                 worker = Worker(

@@ -19,7 +19,7 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
 from hpsearch.search import control
 from hpsearch.search.attempt import MICRO_BATCHES
-from hpsearch.search.finalists import choice, hits, plan
+from hpsearch.search.finalists import choice, correct, plan
 from hpsearch.search.progress import progress_of
 from hpsearch.search.samplers import seed_of
 from hpsearch.search.stored_study import enter_study, read_stored_study
@@ -65,7 +65,7 @@ def assert_whole(storage: Storage, prepared: Path, trainings: int) -> None:
             (e.train_loss, e.test_metric) for e in epochs
         ]
         assert confirmation.score == epochs[-1].test_metric
-        assert hits(confirmation).mean() == pytest.approx(confirmation.score, abs=1e-6)
+        assert correct(confirmation).mean() == pytest.approx(confirmation.score, abs=1e-6)
     with storage.ledger.engine.connect() as connection:
         rows = connection.execute(select(leases).where(leases.c.slot < FINAL_SLOT)).all()
     assert len(rows) == trainings and all(row.done for row in rows)
