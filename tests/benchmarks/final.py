@@ -85,7 +85,10 @@ def main() -> None:
                 copy = place / "copy"
                 shutil.copytree(place / build, copy)
                 took[build].append(launch(path, copy))
-                if "from the default configuration" not in (copy / "runs/final/report.md").read_text():
+                if (
+                    "from the default configuration"
+                    not in (copy / "runs/final/report.md").read_text()
+                ):
                     raise SystemExit(f"{build}: the choice is the default: no baseline was trained")
                 shutil.rmtree(copy)
     medians = {build: round(statistics.median(times), 1) for build, times in took.items()}
