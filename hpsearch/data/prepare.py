@@ -16,6 +16,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from hpsearch.data import sealed
+from hpsearch.data.account import Account, account_json, write_names
 from hpsearch.data.audit import audited
 from hpsearch.data.digests import FORMAT, write_meta
 from hpsearch.data.prepared import CONTENTS, Prepared, cache_folder, read_prepared
@@ -195,6 +196,9 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         mean, std = [0.0] * decoded.symbols, [decoded.symbols**-0.5] * decoded.symbols
     else:
         mean, std = _statistics(decoded.images, assignment.train)
+    account = decoded.account or Account(len(decoded.targets), len(decoded.targets))
+    assert account.used == len(decoded.targets), "every example is one that was found"
+    write_names(place, account)
     by_split = (assignment.train, assignment.test, assignment.validation)
     target_mean, target_std = _target_statistics(decoded, assignment.train)
     meta = {
@@ -215,7 +219,7 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
             for rows in by_split
             if decoded.groups is not None
         ],
-        "skipped": decoded.skipped,
+        "account": account_json(account),
     }
     write_meta(place, meta)
 

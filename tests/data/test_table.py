@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_data import write_folder, write_table
+from made_data import left_out, write_folder, write_table
 from PIL import Image
 
 from hpsearch.data.prepare import prepare
@@ -310,7 +310,7 @@ def test_missing_and_broken_files_can_be_skipped_and_are_named(leaves: Path) -> 
     table = write_table(leaves / "leaves.csv", path=paths(), label=kinds, tree=kinds)
     prepared = prepared_from(table, on_broken="skip")
     assert sum(prepared.totals) == LEAVES - 2
-    assert [Path(line.split(": ")[0]).name for line in prepared.skipped] == ["06.png", "07.png"]
+    assert [Path(line.split(": ")[0]).name for line in left_out(prepared)] == ["06.png", "07.png"]
     whole = {i: i % 2 for i in range(LEAVES) if i not in (6, 7)}
     assert everything(prepared) == whole
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_data import write_table
+from made_data import left_out, write_table
 
 from hpsearch.data.batches import resident
 from hpsearch.data.prepare import prepare
@@ -159,7 +159,7 @@ def test_empty_texts_can_be_skipped(tmp_path: Path) -> None:
     table = with_texts(tmp_path / "reviews.csv", row_3="", row_9="§ §")
     prepared = prepared_from(table, on_broken="skip")
     assert sum(prepared.totals) == 58
-    assert [line.split(": ")[1] for line in prepared.skipped] == ["row 3", "row 9"]
+    assert [line.split(": ")[1] for line in left_out(prepared)] == ["row 3", "row 9"]
     data = load_search_data(prepared.folder)
     assert data.train.images.any(axis=(1, 2, 3)).all()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.account import Account
 from hpsearch.data.sources.columns import Columns, matched, read_table
 from hpsearch.data.sources.content import hash_of
 from hpsearch.data.sources.decoded import Decoded, Progress
@@ -21,6 +22,8 @@ from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
 SPLIT_NAMES = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
+
+BROKEN_REASON = "cannot be decoded"
 
 
 @dataclass(frozen=True)
@@ -189,9 +192,11 @@ def decode_files(
                 broken.append((i, problem))
             progress(i + 1, len(images))
     names = listing.columns.examples
+    account = Account(len(names), len(names), things="files")
     decoded = Decoded(
-        images, targets, outputs, contents, task=data.task, groups=groups, names=names
-    )
+        images, targets, outputs, contents, task=data.task, groups=groups, names=names,
+        account=account,
+    )  # fmt: skip
     return without_broken(decoded, broken, data, noun)
 
 
@@ -212,6 +217,7 @@ def without_broken(
             "Mend or remove them, or leave them out with data.on_broken: skip"
         )
     left_out = {i for i, _ in broken}
+    counted = decoded.account or Account(len(decoded.targets), len(decoded.targets))
     kept = [i for i in range(len(decoded.targets)) if i not in left_out]
     for place, i in enumerate(kept):  # within the mapped file: it need not fit into memory
         if place != i:
@@ -223,5 +229,5 @@ def without_broken(
         contents=decoded.contents[kept],
         groups=None if decoded.groups is None else decoded.groups[kept],
         names=[decoded.names[i] for i in kept] if len(decoded.names) else (),
-        skipped=tuple(problem for _, problem in broken),
+        account=counted.without(BROKEN_REASON, tuple(problem for _, problem in broken)),
     )

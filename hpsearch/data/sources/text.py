@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.account import Account
 from hpsearch.data.sources.columns import read_table
 from hpsearch.data.sources.content import hashes_of_texts
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
@@ -73,6 +74,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         groups=groups,
         symbols=symbols,
         names=columns.examples,
+        account=Account(len(texts), len(texts), things="rows"),
     )
     return without_broken(decoded, broken, data, "text")
 
