@@ -41,6 +41,7 @@ OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several 
 }
 
 OF_FILES = ("folder", "table", "sound")
+OF_TABLES = ("table", "sound", "text")
 OF_COLUMNS = ("table", "arrays", "sound", "text")
 WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder", *OF_COLUMNS}
 # Options that say nothing to the other sources, where a wish for them would be passed over.
@@ -52,6 +53,8 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "separator": ("folder", "table", "sound", "text"),
     "pattern": OF_FILES,
     "groups": ("folder", *OF_COLUMNS),
+    "columns": OF_TABLES,
+    "quotes": OF_TABLES,
     "arrays": ("arrays",),
     "sound": ("sound",),
     "text": ("text",),
@@ -187,6 +190,8 @@ class Data(Section):
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `columns` names those of a table without a header, and `quotes` says whether quote marks in it
+    quote a field or are characters like any other.
     Copies of one image in several splits are moved `together` into train, or the data is refused,
     or they are allowed to stay.
     """
@@ -200,6 +205,8 @@ class Data(Section):
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
+    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    quotes: bool | None = None
     balance: Balance = "none"
     arrays: Arrays | None = None
     sound: Sound | None = None
@@ -235,6 +242,13 @@ class Data(Section):
             raise ValueError(ROOTS[self.source])
         if self.split.validation == "official" and self.source not in WITH_OFFICIAL_TEST:
             raise ValueError(f"{self.source} has no official test part; give validation a share")
+        return self
+
+    @model_validator(mode="after")
+    def _names_columns_once(self) -> Data:
+        names = self.columns
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError(f"columns: {list(names)} are no names of columns, each another")
         return self
 
     @model_validator(mode="after")
