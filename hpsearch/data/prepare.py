@@ -155,7 +155,7 @@ def _make(
             decoded.targets,
             decoded.outputs,
             data.split,
-            decoded.official_test,
+            decoded.published,
             decoded.task,
             decoded.groups,
         )

@@ -53,6 +53,8 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "separator": ("folder", "table", "sound", "text"),
     "pattern": OF_FILES,
     "groups": ("folder", *OF_COLUMNS),
+    "files": ("table", "sound"),
+    "suffix": ("table", "sound"),
     "columns": OF_TABLES,
     "quotes": OF_TABLES,
     "arrays": ("arrays",),
@@ -82,17 +84,43 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _names(written: object) -> object:
+    """Return one name or several as a list of names; a YAML number may name a column."""
+    if written is None:
+        return None
+    several = written if isinstance(written, list | tuple) else [written]
+    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
+
+
+def _one_or_several(written: object) -> object:
+    """Return a name as it is, and a list of them as their tuple."""
+    return _names(written) if isinstance(written, list | tuple) else written
+
+
+class Parts(Section):
+    """Which of the parts that its authors gave the data teach, select and are sealed."""
+
+    train: Annotated[tuple[Name, ...], BeforeValidator(_names)]
+    test: Annotated[tuple[Name, ...], BeforeValidator(_names)] = ()
+    validation: Annotated[tuple[Name, ...], BeforeValidator(_names)]
+
+
 class Split(Section):
     """Shares of the data.
 
     train learns, **test selects** hyperparameters and prunes, **validation is sealed** until the
     final choice. `validation: official` seals the data set's own test part instead of a share.
+    Where your own data is split by its authors, in folders, lists or a `column` that names the part
+    of each example, that split counts: by the names of its `parts`, or by those that are given
+    here; `parts: pooled` splits all of it by shares.
     """
 
     train: float = Field(0.8, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
     validation: float | Literal["official"] = 0.1
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
+    column: Name | None = None
+    parts: Literal["published", "pooled"] | Parts = "published"
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Split:
@@ -108,8 +136,8 @@ class Split(Section):
         return self
 
     def test_share(self) -> float:
-        """Return the share of **test** in all images that an official test part leaves over."""
-        return self.test / (self.train + self.test) if self.validation == "official" else self.test
+        """Return the share of **test** in what a held-out part leaves over."""
+        return self.test / (self.train + self.test)
 
 
 WIDEST, NARROWEST = 1e30, 1e-30  # ranges of arrays: grey levels are a product of 255 and both
@@ -176,20 +204,14 @@ class Text(Section):
         return alphabet
 
 
-def _names(written: object) -> object:
-    """Return one name or several as a list of names; a YAML number may name a column."""
-    if written is None:
-        return None
-    several = written if isinstance(written, list | tuple) else [written]
-    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
-
-
 class Data(Section):
     """Where images come from, how they are decoded (`image_size` in pixels), how they are split.
 
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `files` is the folder, from the table's own on, in which the files lie that a table names, and
+    `suffix` the ending that their names there lack.
     `columns` names those of a table without a header, and `quotes` says whether quote marks in it
     quote a field or are characters like any other.
     Copies of one image in several splits are moved `together` into train, or the data is refused,
@@ -200,11 +222,13 @@ class Data(Section):
     root: Path | None = None
     image_size: int | None = Field(None, ge=8, le=224)
     task: Task = "single-label"
-    input: Name | None = None
+    input: Annotated[Name | tuple[Name, ...] | None, BeforeValidator(_one_or_several)] = None
     target: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
+    files: Path | None = None
+    suffix: Name | None = None
     columns: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
     quotes: bool | None = None
     balance: Balance = "none"
@@ -245,6 +269,12 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _reads_one_input(self) -> Data:
+        if not isinstance(self.input, str | None) and (self.source != "text" or not self.input):
+            raise ValueError(f"input: {list(self.input)}; only texts are joined of several columns")
+        return self
+
+    @model_validator(mode="after")
     def _names_columns_once(self) -> Data:
         names = self.columns
         if names is not None and (not names or len(set(names)) < len(names)):
@@ -276,7 +306,12 @@ class Data(Section):
 
     def input_name(self) -> str:
         """Return the column or array that holds images, texts or the paths of files."""
-        return self.input or INPUTS[self.source]
+        return self.input_names()[0]
+
+    def input_names(self) -> tuple[str, ...]:
+        """Return the columns that hold what is shown to a network: several of a text, else one."""
+        named = self.input or INPUTS[self.source]
+        return (named,) if isinstance(named, str) else named
 
     def target_names(self) -> tuple[str, ...]:
         """Return the columns or arrays that hold what a network has to tell."""

@@ -26,6 +26,8 @@ OPTIONS: dict[str, Any] = {
     "separator": ";",
     "pattern": r"(?P<label>\w+)\.png",
     "groups": "patient",
+    "files": "images",
+    "suffix": ".jpg",
     "columns": ["file", "species", "patient"],
     "quotes": False,
     "arrays": {"channels_first": True},
