@@ -114,7 +114,7 @@ def print_status(stand: Stand) -> None:
     )
     out.print(summary(p))
     why = why_none_completes(p.study.trials)
-    if why is not None:
+    if why is not None and why not in (stand.waits or ""):
         out.print(safe(why), style="yellow")
     if stand.waits is not None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")

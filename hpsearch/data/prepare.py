@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -19,6 +18,7 @@ from hpsearch.data import sealed
 from hpsearch.data.account import Account, account_json, write_names
 from hpsearch.data.audit import audited
 from hpsearch.data.digests import FORMAT, write_meta
+from hpsearch.data.places import data_root
 from hpsearch.data.prepared import CONTENTS, Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
@@ -53,22 +53,6 @@ SOURCES: dict[SourceName, Source] = {
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 SUMMED_BYTES = 2**24  # of images summed up at a time: 16 times as much while that lasts
 LOCK_TIMEOUT_S = 3600.0
-
-
-def data_root(data: Data, override: str | Path | None) -> Path | None:
-    """Return where the data lies: below `override` (or HPSEARCH_DATA), else `data.root`.
-
-    An override is the data itself, or the folder that `data.root` is relative to.
-    """
-    override = override or os.environ.get("HPSEARCH_DATA") or None
-    if override is None:
-        return None if data.root is None else Path(data.root)
-    if data.root is not None and not Path(data.root).is_absolute():
-        below = Path(override) / data.root
-        is_file = data.source in ("table", "arrays", "text")
-        if below.exists() or (is_file and Path(override).is_dir()):
-            return below
-    return Path(override)
 
 
 def no_progress(done: int, of: int) -> None:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from hpsearch.study.limits import (
     NAME_LENGTH,
@@ -239,6 +247,15 @@ class Data(Section):
     duplicates: Duplicates = "together"
     download: bool = False
     split: Split = Split()
+
+    @cached_property
+    def beside(self) -> str | None:
+        """The folder of the study file that this was read from; no part of what it says."""
+        return None
+
+    def found_beside(self, folder: str) -> None:
+        """Note the folder of the study file, in which a relative root may lie."""
+        self.__dict__["beside"] = folder  # where the property keeps it, which equality passes over
 
     @field_validator("pattern")
     @classmethod
