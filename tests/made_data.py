@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
+from hpsearch.data.prepared import Prepared
+
 IDX_PARTS = {
     "mnist": ("MNIST/raw", "", "train", "t10k"),
     "fashion-mnist": ("FashionMNIST/raw", "", "train", "t10k"),
@@ -29,6 +31,11 @@ Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
 def noise(count: int, *shape: int, seed: int = 0) -> NDArray[np.uint8]:
     """Return `count` different arrays of random bytes."""
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def left_out(prepared: Prepared) -> list[str]:
+    """Return the names of everything that was left out, whatever the reason."""
+    return [name for reason in prepared.account.left_out for name in reason.names]
 
 
 def write_folder(root: Path, counts: dict[str, int], size: int = 20, seed: int = 0) -> Path:

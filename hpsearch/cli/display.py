@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpsearch.cli.about_data import err, say_account, say_audit, say_remade, say_warnings
 from hpsearch.cli.options import command, safe
-from hpsearch.data.findings import read_audit
 from hpsearch.evaluation.seal import opened_words
 from hpsearch.reports.report import hours
 from hpsearch.search.kinds import counted, kind_of
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from hpsearch.evaluation.seal import Seal
     from hpsearch.preflight.estimate import Estimate
     from hpsearch.service.launch import Outcome, Watcher
-
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 DECODING_STEPS = 10  # lines while decoding, where the output is no terminal
@@ -102,7 +100,7 @@ class Display:
             f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
         say_remade(prepared)
-        say_skipped(prepared)
+        say_account(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
 
@@ -293,32 +291,6 @@ def estimate_words(e: Estimate) -> str:
     if e.trials < e.budget:
         words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
     return words + "."
-
-
-def say_remade(prepared: Prepared) -> None:
-    """Say that the data had to be prepared anew, and why."""
-    if prepared.remade is not None:
-        err.print(f"{safe(prepared.remade)}: it was made anew now", style="yellow")
-
-
-def say_skipped(prepared: Prepared) -> None:
-    for problem in prepared.skipped:
-        err.print(f"left out, broken: {safe(problem)}", style="yellow")
-
-
-def say_warnings(spec: StudySpec) -> None:
-    """Say what a study asks for that can have no effect."""
-    for warning in spec.warnings():
-        err.print(f"warning: {safe(warning)}", style="yellow")
-
-
-def say_audit(prepared: Prepared) -> None:
-    """Say what is odd in the data, a line each; 'check' shows it."""
-    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
-    for finding in told:
-        err.print(f"data: {safe(finding.says)}", style="yellow")
-    if told:
-        err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
+from hpsearch.cli.about_data import say_account, say_remade, say_warnings
+from hpsearch.cli.display import estimate_words, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
@@ -113,7 +114,7 @@ def print_status(stand: Stand) -> None:
     )
     out.print(summary(p))
     why = why_none_completes(p.study.trials)
-    if why is not None:
+    if why is not None and why not in (stand.waits or ""):
         out.print(safe(why), style="yellow")
     if stand.waits is not None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
@@ -182,7 +183,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
     )
     say_remade(prepared)
-    say_skipped(prepared)
+    say_account(prepared)
     say_warnings(spec)
     for about_data in _data_tables(prepared):
         out.print(_table(about_data))

@@ -3,7 +3,7 @@
 It runs while data is prepared, the only time at which all three splits may be looked at together;
 later its findings are read back. Test and validation images that have a copy in another split are
 moved into train, because a score on pictures that a network was taught says nothing; so what the
-audit shows of them is train by then.
+audit shows of them is train by then. Those of parts that were published so stay, and are told.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def audited(
     apart = straddles(copied, before)
     if data.duplicates == "together":
         together = copied if groups is None else sets_of(n, copies.pairs, groups)
-        after[np.isin(together, together[apart])] = TRAIN
+        moved = np.isin(together, together[apart])
+        if decoded.published is not None:  # what its authors hold out is what others report on
+            moved &= decoded.published == TRAIN
+        after[moved] = TRAIN
     found = Audited(decoded, copies, groups, copied, before, after)
     if data.duplicates == "refuse" and apart.any():
         why = f"{apart.sum()} images have a copy in another split"

@@ -119,11 +119,17 @@ def across_splits_finding(found: Audited, data: Data, place: Path) -> Finding | 
         write_pairs(found, shown, place / sheet, "Copies across splits, the least alike first")
     apart = straddles(found.copied, found.before)
     counts = [int((apart & (found.before == split)).sum()) for split in (TEST, VALIDATION)]
-    official = " (the official test part)" if data.split.validation == "official" else ""
-    what = f"{counts[0]} test and {counts[1]} validation{official} images had a copy elsewhere"
+    published = found.decoded.published is not None
+    what = f"{counts[0]} test and {counts[1]} validation images had a copy elsewhere"
     if data.duplicates == "together":
         groups = " with their groups" if found.groups is not None else ""
         says = f"{what}; they were moved into train{groups}"
+        if published:
+            moved = int((found.before != found.after).sum())
+            says = (
+                f"{what}; {moved} were moved into train{groups}, and those of parts that their "
+                "authors hold out stayed: scores on them are remembered, and too good"
+            )
         instead = "data.duplicates: refuse stops here instead, allow leaves them where they were"
     else:
         says = f"{what} and stayed: scores on them are remembered, and too good"

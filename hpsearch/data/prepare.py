@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -16,8 +15,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from hpsearch.data import sealed
+from hpsearch.data.account import Account, account_json, write_names
 from hpsearch.data.audit import audited
 from hpsearch.data.digests import FORMAT, write_meta
+from hpsearch.data.places import data_root
 from hpsearch.data.prepared import CONTENTS, Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
@@ -52,22 +53,6 @@ SOURCES: dict[SourceName, Source] = {
 CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
 SUMMED_BYTES = 2**24  # of images summed up at a time: 16 times as much while that lasts
 LOCK_TIMEOUT_S = 3600.0
-
-
-def data_root(data: Data, override: str | Path | None) -> Path | None:
-    """Return where the data lies: below `override` (or HPSEARCH_DATA), else `data.root`.
-
-    An override is the data itself, or the folder that `data.root` is relative to.
-    """
-    override = override or os.environ.get("HPSEARCH_DATA") or None
-    if override is None:
-        return None if data.root is None else Path(data.root)
-    if data.root is not None and not Path(data.root).is_absolute():
-        below = Path(override) / data.root
-        is_file = data.source in ("table", "arrays", "text")
-        if below.exists() or (is_file and Path(override).is_dir()):
-            return below
-    return Path(override)
 
 
 def no_progress(done: int, of: int) -> None:
@@ -154,7 +139,7 @@ def _make(
             decoded.targets,
             decoded.outputs,
             data.split,
-            decoded.official_test,
+            decoded.published,
             decoded.task,
             decoded.groups,
         )
@@ -195,6 +180,9 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         mean, std = [0.0] * decoded.symbols, [decoded.symbols**-0.5] * decoded.symbols
     else:
         mean, std = _statistics(decoded.images, assignment.train)
+    account = decoded.account or Account(len(decoded.targets), len(decoded.targets))
+    assert account.used == len(decoded.targets), "every example is one that was found"
+    write_names(place, account)
     by_split = (assignment.train, assignment.test, assignment.validation)
     target_mean, target_std = _target_statistics(decoded, assignment.train)
     meta = {
@@ -215,7 +203,7 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
             for rows in by_split
             if decoded.groups is not None
         ],
-        "skipped": decoded.skipped,
+        "account": account_json(account),
     }
     write_meta(place, meta)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.data.account import account_from
 from hpsearch.evaluation.decision import Decision, decided, default_line, instead_words
 from hpsearch.evaluation.seal import Seal, seal_of
 from hpsearch.reports.best_yaml import cost_line
@@ -83,6 +84,8 @@ def _data(report: Report) -> Section:
     if groups := study.data_summary.get("groups"):
         train, test, validation = groups
         lines.append(f"Groups: {train} train, {test} test, {validation} validation")
+    if (account := study.data_summary.get("account")) is not None:
+        lines += account_from(account).lines()
     if report.progress.best is None:
         why = why_none_completes(study.trials)
         lines.append(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.finalists import plan
-from hpsearch.search.kinds import kind_of
+from hpsearch.search.kinds import kind_of, why_none_completes
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.storage import Storage
@@ -162,6 +162,9 @@ def why_waiting(storage: Storage, p: Progress) -> str | None:
         return f"it is stopped ({p.note or 'no reason given'}); 'hpsearch resume {name}' goes on"
     if p.state != OPEN or p.running or (p.confirm is not None and p.confirm.running):
         return None
+    why = why_none_completes(p.study.trials) if p.finished >= p.budget else None
+    if why is not None:  # no worker would change it
+        return f"its budget is spent, and {why}; then launch it again"
     listed = storage.workers.present()
     workers = [worker for worker in listed if worker.device != SUPERVISOR]
     if not workers:

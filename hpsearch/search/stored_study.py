@@ -11,6 +11,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.data.account import account_json
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.lineage import check_continues
@@ -182,6 +183,7 @@ def _summary(prepared: Prepared) -> dict[str, Any]:
         "counts": prepared.counts,
         "totals": prepared.totals,
         "groups": [len(names) for names in prepared.groups],
+        "account": account_json(prepared.account.shortened()),
     }
 
 

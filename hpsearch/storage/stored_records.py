@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hpsearch.errors import StudyFileError, UnreadableStudyError
 from hpsearch.study.data import Task
@@ -22,6 +22,28 @@ from hpsearch.study.spec import StudySpec
 
 LONGEST_REASON = 300  # characters
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+class _LeftOut(BaseModel):
+    reason: str
+    names: list[str]
+    more: int = Field(ge=0)
+
+
+class _Account(BaseModel):
+    """What became of all that the data's source held; those of before 0.2 have none."""
+
+    found: int
+    used: int
+    left_out: list[_LeftOut]
+    decided: list[str]
+    things: str
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> _Account:
+        if self.used + sum(len(r.names) + r.more for r in self.left_out) != self.found:
+            raise ValueError("used and left out are not what was found")
+        return self
 
 
 class _Summary(BaseModel):
@@ -34,6 +56,7 @@ class _Summary(BaseModel):
     counts: list[tuple[int, int, int]]
     totals: tuple[int, int, int]
     groups: list[int] = []
+    account: _Account | None = None
 
 
 # What workers write to a trial, as far as others rely on its form.

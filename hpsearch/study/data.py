@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from hpsearch.study.limits import (
     NAME_LENGTH,
@@ -41,6 +49,7 @@ OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several 
 }
 
 OF_FILES = ("folder", "table", "sound")
+OF_TABLES = ("table", "sound", "text")
 OF_COLUMNS = ("table", "arrays", "sound", "text")
 WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder", *OF_COLUMNS}
 # Options that say nothing to the other sources, where a wish for them would be passed over.
@@ -52,6 +61,10 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "separator": ("folder", "table", "sound", "text"),
     "pattern": OF_FILES,
     "groups": ("folder", *OF_COLUMNS),
+    "files": ("table", "sound"),
+    "suffix": ("table", "sound"),
+    "columns": OF_TABLES,
+    "quotes": OF_TABLES,
     "arrays": ("arrays",),
     "sound": ("sound",),
     "text": ("text",),
@@ -79,17 +92,43 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _names(written: object) -> object:
+    """Return one name or several as a list of names; a YAML number may name a column."""
+    if written is None:
+        return None
+    several = written if isinstance(written, list | tuple) else [written]
+    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
+
+
+def _one_or_several(written: object) -> object:
+    """Return a name as it is, and a list of them as their tuple."""
+    return _names(written) if isinstance(written, list | tuple) else written
+
+
+class Parts(Section):
+    """Which of the parts that its authors gave the data teach, select and are sealed."""
+
+    train: Annotated[tuple[Name, ...], BeforeValidator(_names)]
+    test: Annotated[tuple[Name, ...], BeforeValidator(_names)] = ()
+    validation: Annotated[tuple[Name, ...], BeforeValidator(_names)]
+
+
 class Split(Section):
     """Shares of the data.
 
     train learns, **test selects** hyperparameters and prunes, **validation is sealed** until the
     final choice. `validation: official` seals the data set's own test part instead of a share.
+    Where your own data is split by its authors, in folders, lists or a `column` that names the part
+    of each example, that split counts: by the names of its `parts`, or by those that are given
+    here; `parts: pooled` splits all of it by shares.
     """
 
     train: float = Field(0.8, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
     validation: float | Literal["official"] = 0.1
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
+    column: Name | None = None
+    parts: Literal["published", "pooled"] | Parts = "published"
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Split:
@@ -105,8 +144,8 @@ class Split(Section):
         return self
 
     def test_share(self) -> float:
-        """Return the share of **test** in all images that an official test part leaves over."""
-        return self.test / (self.train + self.test) if self.validation == "official" else self.test
+        """Return the share of **test** in what a held-out part leaves over."""
+        return self.test / (self.train + self.test)
 
 
 WIDEST, NARROWEST = 1e30, 1e-30  # ranges of arrays: grey levels are a product of 255 and both
@@ -173,20 +212,16 @@ class Text(Section):
         return alphabet
 
 
-def _names(written: object) -> object:
-    """Return one name or several as a list of names; a YAML number may name a column."""
-    if written is None:
-        return None
-    several = written if isinstance(written, list | tuple) else [written]
-    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
-
-
 class Data(Section):
     """Where images come from, how they are decoded (`image_size` in pixels), how they are split.
 
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `files` is the folder, from the table's own on, in which the files lie that a table names, and
+    `suffix` the ending that their names there lack.
+    `columns` names those of a table without a header, and `quotes` says whether quote marks in it
+    quote a field or are characters like any other.
     Copies of one image in several splits are moved `together` into train, or the data is refused,
     or they are allowed to stay.
     """
@@ -195,11 +230,15 @@ class Data(Section):
     root: Path | None = None
     image_size: int | None = Field(None, ge=8, le=224)
     task: Task = "single-label"
-    input: Name | None = None
+    input: Annotated[Name | tuple[Name, ...] | None, BeforeValidator(_one_or_several)] = None
     target: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
+    files: Path | None = None
+    suffix: Name | None = None
+    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    quotes: bool | None = None
     balance: Balance = "none"
     arrays: Arrays | None = None
     sound: Sound | None = None
@@ -208,6 +247,15 @@ class Data(Section):
     duplicates: Duplicates = "together"
     download: bool = False
     split: Split = Split()
+
+    @cached_property
+    def beside(self) -> str | None:
+        """The folder of the study file that this was read from; no part of what it says."""
+        return None
+
+    def found_beside(self, folder: str) -> None:
+        """Note the folder of the study file, in which a relative root may lie."""
+        self.__dict__["beside"] = folder  # where the property keeps it, which equality passes over
 
     @field_validator("pattern")
     @classmethod
@@ -238,6 +286,19 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _reads_one_input(self) -> Data:
+        if not isinstance(self.input, str | None) and (self.source != "text" or not self.input):
+            raise ValueError(f"input: {list(self.input)}; only texts are joined of several columns")
+        return self
+
+    @model_validator(mode="after")
+    def _names_columns_once(self) -> Data:
+        names = self.columns
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError(f"columns: {list(names)} are no names of columns, each another")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_task(self) -> Data:
         if self.target == ():
             raise ValueError("target is an empty list; name a column, or leave target out")
@@ -262,7 +323,12 @@ class Data(Section):
 
     def input_name(self) -> str:
         """Return the column or array that holds images, texts or the paths of files."""
-        return self.input or INPUTS[self.source]
+        return self.input_names()[0]
+
+    def input_names(self) -> tuple[str, ...]:
+        """Return the columns that hold what is shown to a network: several of a text, else one."""
+        named = self.input or INPUTS[self.source]
+        return (named,) if isinstance(named, str) else named
 
     def target_names(self) -> tuple[str, ...]:
         """Return the columns or arrays that hold what a network has to tell."""

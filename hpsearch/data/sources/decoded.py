@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.account import Account
 from hpsearch.data.sources.content import Hashes
 from hpsearch.study.data import Data, Task
 
@@ -36,19 +37,21 @@ class Decoded:
     `contents` `(N,)` are the hashes of what the examples are at their source, by `content`.
     `names` tells a person which image is which, such as its file; without, its number has to do.
     Targets, `outputs` and `symbols` are those of `Labelled` and `SearchData`. `groups` names the
-    group `(N,)` of every image; the images of one group must not straddle two splits.
+    group `(N,)` of every image; the images of one group must not straddle two splits. `published`
+    `(N,)` is the part that its authors gave every image, where that is to count: 0 train, 1 test, 2
+    validation. `account` says what became of everything that was found; without, all of it is here.
     """
 
     images: NDArray[np.uint8]
     targets: NDArray[Any]
     outputs: tuple[str, ...]
     contents: Hashes
-    official_test: NDArray[np.bool_] | None = None
-    skipped: tuple[str, ...] = ()
+    published: NDArray[np.int64] | None = None
     task: Task = "single-label"
     groups: NDArray[Any] | None = None
     symbols: int = 0
     names: Sequence[str] = ()
+    account: Account | None = None
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def _listing(data: Data, root: Path | None) -> Listing:
 
 def stamp(data: Data, root: Path | None) -> str:
     read_by = f"soundfile {version('soundfile')} scipy {version('scipy')}"
-    return f"{read_by}\n{stamp_of(_listing(data, root).paths, root)}"
+    return f"{read_by}\n{stamp_of(_listing(data, root), root)}"
 
 
 def _head(file: Path | BinaryIO) -> tuple[int, int]:

@@ -16,7 +16,7 @@ def _listing(data: Data, root: Path | None) -> Listing:
 
 
 def stamp(data: Data, root: Path | None) -> str:
-    return stamp_of(_listing(data, root).paths, root)
+    return stamp_of(_listing(data, root), root)
 
 
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
