@@ -148,7 +148,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         out[start : start + CHUNK] = part
         progress(min(start + CHUNK, len(images)), len(images))
     contents = hashes_of_rows(columns.values[data.input_name()])  # whatever their axes are
-    images = resized(out, data.image_size)
+    images = resized(out, data)
     return Decoded(images, targets, outputs, contents, task=data.task, groups=groups)
 
 

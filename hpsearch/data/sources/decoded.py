@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.account import Account
+from hpsearch.data.findings import Finding
 from hpsearch.data.sources.content import Hashes
 from hpsearch.study.data import Data, Task
 
@@ -38,7 +39,8 @@ class Decoded:
     `names` tells a person which image is which, such as its file; without, its number has to do.
     Targets, `outputs` and `symbols` are those of `Labelled` and `SearchData`. `groups` names the
     group `(N,)` of every image; the images of one group must not straddle two splits. `account`
-    says what became of everything that was found; without, all of it is here.
+    says what became of everything that was found; without, all of it is here. `findings` are what
+    is odd in it before it is split: they count, and name nothing, as it may be sealed later.
     """
 
     images: NDArray[np.uint8]
@@ -51,6 +53,12 @@ class Decoded:
     symbols: int = 0
     names: Sequence[str] = ()
     account: Account | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def deciding(self, *sentences: str) -> Decoded:
+        """Return it with sentences on what was decided for all of it."""
+        account = self.account or Account(len(self.targets), len(self.targets))
+        return replace(self, account=account.deciding(*sentences))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     classes = tuple(str(name) for name in digits.target_names)
     return Decoded(
-        resized(images, data.image_size),
+        resized(images, data),
         digits.target.astype(np.int64),
         classes,
         hashes_of_rows(digits.images),

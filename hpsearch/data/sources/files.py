@@ -37,10 +37,14 @@ class FileKind:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files in a fixed order, and the columns of what is known of each."""
+    """Files in a fixed order, and the columns of what is known of each.
+
+    Where pages are examples, a file stands there for each of them, and `pages` `(N,)` count from 0.
+    """
 
     paths: list[Path]
     columns: Columns
+    pages: NDArray[np.int64] | None = None
 
 
 def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
@@ -161,14 +165,15 @@ def decode_files(
     listing: Listing,
     data: Data,
     images: NDArray[np.uint8],
-    read: Callable[[BytesIO], NDArray[np.uint8]],
+    read: Callable[..., NDArray[np.uint8]],
     broken_as: tuple[type[Exception], ...],
     noun: str,
     progress: Progress,
 ) -> Decoded:
     """Return all files of a listing, read into `images` by as many threads as there are cores.
 
-    A file is read once, for its picture and its hash. It is broken where `read` raises one of
+    A file is read once, for its picture and its hash; `read` gets it and, after the first, the
+    number of a page. It is broken where `read` raises one of
     `broken_as`: an error, or left out and named.
     """
     targets, outputs = targets_of(listing.columns, data)
@@ -179,8 +184,13 @@ def decode_files(
         path, file = listing.paths[i], BytesIO()
         try:
             file = BytesIO(path.read_bytes())
-            contents[i] = hash_of(file.getbuffer())
-            images[i] = read(file)
+            if listing.pages is None or not listing.pages[i]:
+                contents[i] = hash_of(file.getbuffer())
+                images[i] = read(file)
+            else:
+                page = int(listing.pages[i])
+                contents[i] = hash_of(file.getvalue() + page.to_bytes(4, "little"))
+                images[i] = read(file, page)
         except broken_as as error:
             return f"{path}: {str(error).replace(repr(file), repr(str(path)))}"
         return None

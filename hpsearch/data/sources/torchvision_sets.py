@@ -162,7 +162,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     official = np.arange(len(targets)) >= len(parts[0][1])
     if len(images) != len(targets) or (targets >= len(classes)).any():
         raise DataError(f"{files[0].parent}: images and labels do not belong together")
-    images = resized(images, data.image_size)
+    images = resized(images, data)
     return Decoded(images, targets, classes, contents, official)
 
 
