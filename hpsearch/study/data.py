@@ -50,6 +50,7 @@ OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several 
 }
 
 OF_FILES = ("folder", "table", "sound")
+OF_TABLES = ("table", "sound", "text")
 OF_COLUMNS = ("table", "arrays", "sound", "text")
 OF_PICTURES = tuple(n for n in get_args(SourceName) if n not in ("sound", "text"))
 WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder", *OF_COLUMNS}
@@ -64,6 +65,8 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "pattern": OF_FILES,
     "groups": ("folder", *OF_COLUMNS),
     "pictures": ("folder", "table"),
+    "columns": OF_TABLES,
+    "quotes": OF_TABLES,
     "arrays": ("arrays",),
     "sound": ("sound",),
     "text": ("text",),
@@ -234,6 +237,8 @@ class Data(Section):
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `columns` names those of a table without a header, and `quotes` says whether quote marks in it
+    quote a field or are characters like any other.
     Copies of one image in several splits are moved `together` into train, or the data is refused,
     or they are allowed to stay.
     """
@@ -248,6 +253,8 @@ class Data(Section):
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
+    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    quotes: bool | None = None
     balance: Balance = "none"
     pictures: Pictures | None = None
     arrays: Arrays | None = None
@@ -284,6 +291,13 @@ class Data(Section):
             raise ValueError(ROOTS[self.source])
         if self.split.validation == "official" and self.source not in WITH_OFFICIAL_TEST:
             raise ValueError(f"{self.source} has no official test part; give validation a share")
+        return self
+
+    @model_validator(mode="after")
+    def _names_columns_once(self) -> Data:
+        names = self.columns
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError(f"columns: {list(names)} are no names of columns, each another")
         return self
 
     @model_validator(mode="after")

@@ -28,6 +28,8 @@ OPTIONS: dict[str, Any] = {
     "groups": "patient",
     "fit": "pad",
     "pictures": {"range": [0, 4095], "pages": "all", "decode": "full"},
+    "columns": ["file", "species", "patient"],
+    "quotes": False,
     "arrays": {"channels_first": True},
     "sound": {"mels": 40},
     "text": {"length": 100},

@@ -69,7 +69,7 @@ def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
 
 def table_listing(data: Data, table: Path, noun: str) -> Listing:
     """Return the files that a table names; relative paths begin at the table's own folder."""
-    columns = read_table(table)
+    columns = read_table(table, data)
     written = [str(name).strip() for name in columns.of(data.input_name(), "input")]
     empty = np.array([not name for name in written])
     columns.refuse(data.input_name(), empty, "is empty", f"name a file of {noun}s in every row")
@@ -202,7 +202,7 @@ def decode_files(
                 broken.append((i, problem))
             progress(i + 1, len(images))
     names = listing.columns.examples
-    account = Account(len(names), len(names), things="files")
+    account = Account(len(names), len(names), (), listing.columns.decided, "files")
     decoded = Decoded(
         images, targets, outputs, contents, task=data.task, groups=groups, names=names,
         account=account,

@@ -157,6 +157,7 @@ def _as_numbers(columns: Columns, name: str, values: Values) -> NDArray[np.float
 
 def _number(text: object) -> float:
     try:
-        return float(str(text))
+        # Python reads 1_05 as 105, which nobody means who writes a table.
+        return float("nan") if "_" in str(text) else float(str(text))
     except ValueError:
         return float("nan")

@@ -48,7 +48,7 @@ def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     assert root is not None
     options = data.text or Text()
-    columns = read_table(root)
+    columns = read_table(root, data)
     texts = columns.of(data.input_name(), "input")
     targets, outputs = targets_of(columns, data)
     groups = groups_of(columns, data)
@@ -74,7 +74,7 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         groups=groups,
         symbols=symbols,
         names=columns.examples,
-        account=Account(len(texts), len(texts), things="rows"),
+        account=Account(len(texts), len(texts), decided=columns.decided, things="rows"),
     )
     return without_broken(decoded, broken, data, "text")
 
