@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
+from hpsearch.data.sources.decoding import decode_files
 from hpsearch.data.sources.files import (
     FileKind,
     Listing,
-    decode_files,
     folder_listing,
     stamp_of,
 )
