@@ -172,7 +172,7 @@ class Sound(Section):
     """How recordings become log-mel spectrograms: `mels` high, one column every `hop_ms`.
 
     The loudest place of a recording is white, and black is `dynamic_range_db` below it.
-    `sample_rate` (Hz) is the lowest that the files have, `seconds` what 95 % of them fit into,
+    `sample_rate` (Hz) is the usual one of the files, `seconds` what 95 % of them fit into,
     unless they are given: the middle of a longer recording is kept, a shorter one is padded with
     silence on both sides.
     """

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hpsearch.data.sources.columns import Columns
 from hpsearch.data.sources.decoded import Decoded, Progress, allocated
-from hpsearch.data.sources.files import Listing, decode_files
+from hpsearch.data.sources.decoding import Journal, decode_files
+from hpsearch.data.sources.files import Listing
 from hpsearch.data.sources.heads import (
     Head,
     crop_finding,
@@ -58,6 +59,7 @@ def decode_images(listing: Listing, data: Data, scratch: Path, progress: Progres
         data = data.model_copy(update={"groups": FILE_OF_PAGES})
     decoded = decode_files(plan.listing, data, images, reading, BROKEN, "image", progress)
     if channels == 3 and _all_grey(decoded.images):
+        Journal(images).remove()  # rows are moved: a preparation that goes on would take others'
         decoded = replace(decoded, images=_first_channel(decoded.images))
         said.append(
             f"channels: one, for every pixel of {len(decoded.images):,} pictures is grey, also of "

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,7 @@ from numpy.typing import NDArray
 
 from hpsearch.data.account import Account
 from hpsearch.data.sources.columns import Columns, matched, read_table
-from hpsearch.data.sources.content import hash_of
-from hpsearch.data.sources.decoded import Decoded, Progress
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.sources.decoded import Decoded
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
@@ -161,55 +157,6 @@ def file_stamp(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def decode_files(
-    listing: Listing,
-    data: Data,
-    images: NDArray[np.uint8],
-    read: Callable[..., NDArray[np.uint8]],
-    broken_as: tuple[type[Exception], ...],
-    noun: str,
-    progress: Progress,
-) -> Decoded:
-    """Return all files of a listing, read into `images` by as many threads as there are cores.
-
-    A file is read once, for its picture and its hash; `read` gets it and, after the first, the
-    number of a page. It is broken where `read` raises one of
-    `broken_as`: an error, or left out and named.
-    """
-    targets, outputs = targets_of(listing.columns, data)
-    groups = groups_of(listing.columns, data)
-    contents = np.zeros(len(images), np.uint64)
-
-    def fill(i: int) -> str | None:
-        path, file = listing.paths[i], BytesIO()
-        try:
-            file = BytesIO(path.read_bytes())
-            if listing.pages is None or not listing.pages[i]:
-                contents[i] = hash_of(file.getbuffer())
-                images[i] = read(file)
-            else:
-                page = int(listing.pages[i])
-                contents[i] = hash_of(file.getvalue() + page.to_bytes(4, "little"))
-                images[i] = read(file, page)
-        except broken_as as error:
-            return f"{path}: {str(error).replace(repr(file), repr(str(path)))}"
-        return None
-
-    broken: list[tuple[int, str]] = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for i, problem in enumerate(pool.map(fill, range(len(images)))):
-            if problem is not None:
-                broken.append((i, problem))
-            progress(i + 1, len(images))
-    names = listing.columns.examples
-    account = Account(len(names), len(names), (), listing.columns.decided, "files")
-    decoded = Decoded(
-        images, targets, outputs, contents, task=data.task, groups=groups, names=names,
-        account=account,
-    )  # fmt: skip
-    return without_broken(decoded, broken, data, noun)
-
-
 def without_broken(
     decoded: Decoded, broken: list[tuple[int, str]], data: Data, noun: str
 ) -> Decoded:
@@ -239,5 +186,6 @@ def without_broken(
         contents=decoded.contents[kept],
         groups=None if decoded.groups is None else decoded.groups[kept],
         names=[decoded.names[i] for i in kept] if len(decoded.names) else (),
+        content=None if decoded.content is None else decoded.content[kept],
         account=counted.without(BROKEN_REASON, tuple(problem for _, problem in broken)),
     )
