@@ -12,9 +12,9 @@ from made_data import noise, scenes
 from PIL import Image, ImageOps
 
 from hpsearch.data.sources import arrays, digits
-from hpsearch.data.sources.heads import crop_finding, shape_words
 from hpsearch.data.sources.pictures import Reading
 from hpsearch.data.sources.resize import fitted, resized, share_cut
+from hpsearch.data.sources.shapes import crop_finding, shape_words
 from hpsearch.study.data import Data, Fit
 
 BILINEAR = Image.Resampling.BILINEAR

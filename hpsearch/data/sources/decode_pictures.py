@@ -16,17 +16,16 @@ from hpsearch.data.sources.decoding import Journal, decode_files
 from hpsearch.data.sources.files import Listing
 from hpsearch.data.sources.heads import (
     Head,
-    crop_finding,
     deep_range,
     extremes_of,
     heads_of,
     other_words,
     pages_finding,
-    shape_words,
     transparency_finding,
 )
 from hpsearch.data.sources.levels import range_words
 from hpsearch.data.sources.pictures import BROKEN, Reading
+from hpsearch.data.sources.shapes import crop_finding, shape_words
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Pictures
 

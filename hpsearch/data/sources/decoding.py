@@ -23,7 +23,7 @@ from hpsearch.data.account import Account
 from hpsearch.data.sources.content import hash_of
 from hpsearch.data.sources.decoded import JOURNAL, Decoded, Progress, released
 from hpsearch.data.sources.files import Listing, without_broken
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.study.data import Data
 
 _BY_ROW = ("broken", "notes")
@@ -104,7 +104,7 @@ def decode_files(
     done.sort(key=lambda part: part.start)
     names = listing.columns.examples
     account = Account(len(names), len(names), (), listing.columns.decided, "files")
-    account = account.deciding(*_told(done, listing, noun))
+    account = account.deciding(*_told(done, listing, noun), *labels_decided(listing.columns, data))
     contents = np.array([number for part in done for number in part.contents], np.uint64)
     found = Decoded(
         images, targets, outputs, contents, task=data.task, groups=groups, names=names,

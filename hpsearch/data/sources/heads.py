@@ -22,11 +22,8 @@ from hpsearch.data.sources.pictures import (
     is_grey,
     lacks_transparency,
 )
-from hpsearch.data.sources.resize import Size, share_cut
-from hpsearch.study.data import Fit
+from hpsearch.data.sources.resize import Size
 
-MUCH_CUT = 0.2  # of a picture's pixels
-MANY = 0.1  # of the pictures: from there on what is so is a finding
 ONE_PICTURE = frozenset({"MPO", "PSD", "ICO", "ICNS"})  # more in them is a preview, a layer, a size
 LOOKED_AT = 64  # pictures whose transparency is looked at
 VARIES = 0.5  # of the pixels partly transparent: edges of a drawing are fewer, near infrared more
@@ -133,43 +130,6 @@ def deep_range(found: Extremes, whole: bool, stated: Range | None) -> tuple[Rang
         first = found.names[int(narrow.argmax())]
         why += f"; {narrow.sum():,} span less than a sixteenth of it, such as {first}"
     return decided, f"{words}, {why}"
-
-
-def shape_words(sizes: Sequence[tuple[int, int]], size: Size, fit: Fit) -> tuple[str, ...]:
-    """Return what becomes of pictures that have another shape than `size`, where any has."""
-    lost = np.array([share_cut(found, size) for found in sizes])
-    other = lost > 0.005  # a pixel in 200 is rounding
-    if not other.any():
-        return ()
-    counted = f"shape: {other.sum():,} of {len(lost):,} pictures are not {size[0]}:{size[1]}"
-    if size[0] == size[1]:
-        counted = f"shape: {other.sum():,} of {len(lost):,} pictures are not square"
-    what = {
-        "crop": f"what lies beyond their centre is cut off, {np.median(lost[other]):.0%} of the "
-        "median one (fit: crop; pad and squeeze keep it)",
-        "pad": "they lie between black bars (fit: pad)",
-        "squeeze": "their sides are scaled by different factors (fit: squeeze)",
-    }[fit]
-    return (f"{counted}: {what}",)
-
-
-def crop_finding(sizes: Sequence[tuple[int, int]], size: Size, fit: Fit) -> Finding | None:
-    """Tell where `crop` cuts much of many pictures."""
-    if fit != "crop" or not sizes:
-        return None
-    lost = np.array([share_cut(found, size) for found in sizes])
-    much = lost > MUCH_CUT
-    if much.sum() < max(1, MANY * len(lost)):
-        return None
-    return Finding(
-        "much-cut-off",
-        int(much.sum()),
-        f"{much.sum():,} of {len(lost):,} pictures lose more than a fifth of their pixels, the "
-        f"most {lost.max():.0%}: of pictures that are not of the shape of image_size only the "
-        "centre is kept",
-        "data.fit: pad or squeeze keeps all of a picture; image_size: [height, width] fits its "
-        "shape",
-    )
 
 
 def pages_finding(heads: Sequence[Head], pages: str) -> Finding | None:
