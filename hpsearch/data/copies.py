@@ -34,6 +34,7 @@ LIKE = 0.98  # correlation of edges, from which on two images are called copies
 ROUNDING = 0.002  # float16 is off by less
 FREQUENCIES = 20  # in each direction: finer ones differ between copies of several qualities
 DIRECTIONS = 32  # of the edges, which rule out nearly all pairs
+ITERATIONS = 4  # to find them
 SMALLEST = 256  # pixels: 0.5 % of the 8 x 8 digits are alike by chance
 LARGEST_SET = 300_000  # images: every pair is looked at, 4 s of one core for 70,000
 CANDIDATES = 100  # for each image, on average; films have more, and their frames are all alike
@@ -223,9 +224,7 @@ def _bounds(edges: NDArray[np.float16]) -> NDArray[np.float32]:
     is left of them (by Cauchy and Schwarz): so that one small matrix product rules out nearly all
     pairs, and no copy.
     """
-    sample = edges[:: max(1, len(edges) // 10_000)].astype(np.float32)
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    directions = np.ascontiguousarray(directions[:, : -DIRECTIONS - 1 : -1])
+    directions = _directions(edges[:: max(1, len(edges) // 10_000)].astype(np.float32))
     bounds = np.empty((len(edges), directions.shape[1] + 1), np.float32)
     for start in range(0, len(edges), 8192):
         part = edges[start : start + 8192].astype(np.float32)
@@ -234,6 +233,20 @@ def _bounds(edges: NDArray[np.float16]) -> NDArray[np.float32]:
         rest = np.sqrt(np.maximum(length - (head**2).sum(axis=1), 0))
         bounds[start : start + 8192] = np.concatenate([head, rest[:, None]], axis=1)
     return bounds
+
+
+def _directions(sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return about those directions `(values, DIRECTIONS)` in which a sample differs most.
+
+    Any orthogonal ones will do, so a few rounds of subspace iteration are near enough: all
+    eigenvectors of 1,200 values would take longer than decoding hundreds of photos.
+    """
+    values = sample.shape[1]
+    start = np.random.default_rng(0).standard_normal((values, min(values, DIRECTIONS)), np.float32)
+    found: NDArray[np.float32] = np.linalg.qr(start)[0]
+    for _ in range(ITERATIONS):
+        found = np.linalg.qr(sample.T @ (sample @ found))[0]
+    return np.ascontiguousarray(found)
 
 
 def _above(vectors: NDArray[np.float32], least: float) -> Iterator[Rows]:

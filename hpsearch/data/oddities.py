@@ -13,13 +13,14 @@ from scipy.sparse.csgraph import connected_components
 
 from hpsearch.data.balance import balance_findings
 from hpsearch.data.contact_sheet import Tile, write_contact_sheet
+from hpsearch.data.contrast import BLANK_LEVELS, contrast_finding
 from hpsearch.data.copies import Copies
 from hpsearch.data.findings import Audit, Finding
+from hpsearch.data.kin import kin_finding
 from hpsearch.data.sources.decoded import Decoded
 from hpsearch.study.data import Data
 
 EXAMPLES = 5
-BLANK_LEVELS = 3  # grey levels from darkest to brightest; JPEG gives an even area as many
 SAME_NUMBER = 0.1  # of a target's standard deviation: numbers this close contradict nothing
 NAMES = ("train", "test", "validation")
 TRAIN, TEST, VALIDATION = range(3)
@@ -31,7 +32,8 @@ Ints = NDArray[np.int64]
 class Audited:
     """What findings are made from: data, copies, and the split of every image `(N,)`, then and now.
 
-    `copied` numbers the sets of images that are copies of each other.
+    `copied` numbers the sets of images that are copies of each other. Of texts, `alphabet` are the
+    characters that their bytes stand for.
     """
 
     decoded: Decoded
@@ -40,6 +42,15 @@ class Audited:
     copied: Ints
     before: Ints
     after: Ints
+    alphabet: str = ""
+
+    def shown(self, row: int) -> NDArray[np.uint8] | str:
+        """Return an image, or the text that it stands for, as it is drawn on a sheet."""
+        image: NDArray[np.uint8] = self.decoded.images[row]
+        if not self.alphabet:
+            return image
+        characters = f" {self.alphabet}"  # 0 is one that the alphabet lacks, such as a space
+        return "".join(characters[number] for number in image.reshape(-1)).rstrip()
 
     def name(self, row: int) -> str:
         """Return an image's file, or its number in the source, with its class."""
@@ -89,17 +100,21 @@ def pair_line(found: Audited, number: int, split: Ints) -> str:
 def audit_of(found: Audited, data: Data, place: Path) -> Audit:
     left, has = found.before != found.after, np.zeros(len(found.before), np.bool_)
     has[found.copies.pairs.reshape(-1)] = True
+    images = len(found.before)
     findings = [
+        kin_finding(found.copies, images, data.duplicates),
         across_splits_finding(found, data, place),
         _within_finding(found),
         _contradicting_finding(found, place),
         _blank_finding(found, place),
+        None if found.alphabet else contrast_finding(found.decoded.images, data.source),
         _groups_finding(found),
         _unsearched_finding(found),
         *balance_findings(found.decoded, found.after),
+        *found.decoded.findings,
     ]
     return Audit(
-        images=len(found.before),
+        images=images,
         with_copy=int(has.sum()),
         moved_from_test=int((left & (found.before == TEST)).sum()),
         moved_from_validation=int((left & (found.before == VALIDATION)).sum()),
@@ -189,7 +204,7 @@ def write_pairs(found: Audited, numbers: Ints, sheet: Path, title: str) -> None:
         rows = found.copies.pairs[i]
         lines = [f"{NAMES[found.before[row]]} {found.name(row)}" for row in rows]
         alike = "exact" if found.copies.exact[i] else f"alike by {found.copies.likeness[i]:.3f}"
-        tiles.append(Tile(tuple(found.decoded.images[row] for row in rows), (*lines, alike)))
+        tiles.append(Tile(tuple(found.shown(row) for row in rows), (*lines, alike)))
     write_contact_sheet(sheet, title, tiles)
 
 
@@ -201,7 +216,9 @@ def _blank_finding(found: Audited, place: Path) -> Finding | None:
     shown, sheet = rows[found.after[rows] != VALIDATION], None
     if len(shown):
         sheet = "blank.png"
-        tiles = [Tile((images[row],), (NAMES[found.after[row]], found.name(row))) for row in shown]
+        tiles = [
+            Tile((found.shown(row),), (NAMES[found.after[row]], found.name(row))) for row in shown
+        ]
         write_contact_sheet(place / sheet, "Blank images", tiles)
     return Finding(
         "blank",
