@@ -97,6 +97,7 @@ def audit_of(found: Audited, data: Data, place: Path) -> Audit:
         _groups_finding(found),
         _unsearched_finding(found),
         *balance_findings(found.decoded, found.after),
+        *found.decoded.findings,
     ]
     return Audit(
         images=len(found.before),

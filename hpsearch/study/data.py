@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from hpsearch.study.limits import (
     NAME_LENGTH,
@@ -34,6 +42,7 @@ SourceName = Literal[
 Task = Literal["single-label", "multi-label", "regression"]
 Duplicates = Literal["together", "refuse", "allow"]
 Balance = Literal["none", "weights", "sampling"]
+Fit = Literal["crop", "pad", "squeeze"]
 OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several of them
     "single-label": "classes",
     "multi-label": "labels",
@@ -41,17 +50,23 @@ OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several 
 }
 
 OF_FILES = ("folder", "table", "sound")
+OF_TABLES = ("table", "sound", "text")
 OF_COLUMNS = ("table", "arrays", "sound", "text")
+OF_PICTURES = tuple(n for n in get_args(SourceName) if n not in ("sound", "text"))
 WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder", *OF_COLUMNS}
 # Options that say nothing to the other sources, where a wish for them would be passed over.
 OPTIONS_OF: dict[str, tuple[str, ...]] = {
-    "image_size": tuple(n for n in get_args(SourceName) if n not in ("sound", "text")),
+    "image_size": OF_PICTURES,
+    "fit": OF_PICTURES,
     "task": ("folder", *OF_COLUMNS),
     "input": OF_COLUMNS,
     "target": ("folder", *OF_COLUMNS),
     "separator": ("folder", "table", "sound", "text"),
     "pattern": OF_FILES,
     "groups": ("folder", *OF_COLUMNS),
+    "pictures": ("folder", "table"),
+    "columns": OF_TABLES,
+    "quotes": OF_TABLES,
     "arrays": ("arrays",),
     "sound": ("sound",),
     "text": ("text",),
@@ -109,7 +124,37 @@ class Split(Section):
         return self.test / (self.train + self.test) if self.validation == "official" else self.test
 
 
-WIDEST, NARROWEST = 1e30, 1e-30  # ranges of arrays: grey levels are a product of 255 and both
+WIDEST, NARROWEST = 1e30, 1e-30  # ranges of values: grey levels are a product of 255 and both
+
+
+def _is_a_range(written: tuple[float, float]) -> tuple[float, float]:
+    low, high = written
+    if not low < high:
+        raise ValueError(f"{list(written)} is no range; write the lower number first")
+    if max(-low, high) > WIDEST or high - low < NARROWEST:
+        raise ValueError(
+            f"{list(written)} is no range of images; its ends lie within {WIDEST:g}, and at "
+            f"least {NARROWEST:g} apart"
+        )
+    return written
+
+
+BlackAndWhite = Annotated[tuple[float, float], AfterValidator(_is_a_range)]
+
+
+class Pictures(Section):
+    """How files of pictures are decoded.
+
+    `range` gives the values that become grey level 0 and 255 in all of them; without, pictures of 8
+    bits stay as they are, and deeper ones have one range for the whole data set. Of files with
+    several `pages` the first is read, or each is an example, or each is a channel. `decode: fast`
+    reads JPEG files at a half, a quarter or an eighth of their size where that is no smaller than
+    what the study asks for.
+    """
+
+    range: BlackAndWhite | None = None
+    pages: Literal["first", "all", "channels"] = "first"
+    decode: Literal["fast", "full"] = "fast"
 
 
 class Arrays(Section):
@@ -120,22 +165,7 @@ class Arrays(Section):
     """
 
     channels_first: bool | None = None
-    range: tuple[float, float] | None = None
-
-    @field_validator("range")
-    @classmethod
-    def _is_a_range(cls, written: tuple[float, float] | None) -> tuple[float, float] | None:
-        if written is None:
-            return None
-        low, high = written
-        if not low < high:
-            raise ValueError(f"{list(written)} is no range; write the lower number first")
-        if max(-low, high) > WIDEST or high - low < NARROWEST:
-            raise ValueError(
-                f"{list(written)} is no range of images; its ends lie within {WIDEST:g}, and at "
-                f"least {NARROWEST:g} apart"
-            )
-        return written
+    range: BlackAndWhite | None = None
 
 
 class Sound(Section):
@@ -173,6 +203,24 @@ class Text(Section):
         return alphabet
 
 
+SMALLEST_SIDE, LARGEST_SIDE = 8, 224  # pixels
+
+
+def _image_size(written: object) -> object:
+    """Return a side of a square, or (height, width); a square has one way to be stored."""
+    sides: list[Any] = list(written) if isinstance(written, list | tuple) else [written]
+    if len(sides) not in (1, 2) or any(type(side) is not int for side in sides):
+        raise ValueError(f"{written!r} is no size; write one side in pixels, or [height, width]")
+    if min(sides) < SMALLEST_SIDE:
+        raise ValueError(f"{written!r}: input should be greater than or equal to {SMALLEST_SIDE}")
+    if max(sides) > LARGEST_SIDE:
+        raise ValueError(f"{written!r}: input should be less than or equal to {LARGEST_SIDE}")
+    return sides[0] if len({*sides}) == 1 else tuple(sides)
+
+
+ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size)]
+
+
 def _names(written: object) -> object:
     """Return one name or several as a list of names; a YAML number may name a column."""
     if written is None:
@@ -182,25 +230,33 @@ def _names(written: object) -> object:
 
 
 class Data(Section):
-    """Where images come from, how they are decoded (`image_size` in pixels), how they are split.
+    """Where images come from, how they are decoded, how they are split.
 
+    `image_size` is the side of a square in pixels, or (height, width); pictures of another shape
+    lose what is beyond the centre (`crop`), get black bars (`pad`), or are squeezed.
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `columns` names those of a table without a header, and `quotes` says whether quote marks in it
+    quote a field or are characters like any other.
     Copies of one image in several splits are moved `together` into train, or the data is refused,
     or they are allowed to stay.
     """
 
     source: SourceName
     root: Path | None = None
-    image_size: int | None = Field(None, ge=8, le=224)
+    image_size: ImageSize | None = None
+    fit: Fit = "crop"
     task: Task = "single-label"
     input: Name | None = None
     target: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
+    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    quotes: bool | None = None
     balance: Balance = "none"
+    pictures: Pictures | None = None
     arrays: Arrays | None = None
     sound: Sound | None = None
     text: Text | None = None
@@ -238,6 +294,13 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _names_columns_once(self) -> Data:
+        names = self.columns
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError(f"columns: {list(names)} are no names of columns, each another")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_task(self) -> Data:
         if self.target == ():
             raise ValueError("target is an empty list; name a column, or leave target out")
@@ -259,6 +322,10 @@ class Data(Section):
                 "labels is in none of them; use balance: weights"
             )
         return self
+
+    def size(self) -> tuple[int, int] | None:
+        """Return height and width that images are brought to; None where they stay as they are."""
+        return (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
 
     def input_name(self) -> str:
         """Return the column or array that holds images, texts or the paths of files."""

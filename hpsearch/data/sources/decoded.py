@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.account import Account
+from hpsearch.data.findings import Finding
 from hpsearch.data.sources.content import Hashes
 from hpsearch.study.data import Data, Task
 
@@ -65,7 +66,8 @@ class Decoded:
     group `(N,)` of every image; the images of one group must not straddle two splits. `account`
     says what became of everything that was found; without, all of it is here. `content` `(N, 4)`
     are the first row, the row after the last, the first column and the one after the last of what
-    is no padding, where images are padded.
+    is no padding, where images are padded. `findings` are what is odd in it before it is split:
+    they count, and name nothing, as it may be sealed later.
     """
 
     images: NDArray[np.uint8]
@@ -79,6 +81,12 @@ class Decoded:
     names: Sequence[str] = ()
     account: Account | None = None
     content: NDArray[np.int32] | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def deciding(self, *sentences: str) -> Decoded:
+        """Return it with sentences on what was decided for all of it."""
+        account = self.account or Account(len(self.targets), len(self.targets))
+        return replace(self, account=account.deciding(*sentences))
 
 
 @dataclass(frozen=True)

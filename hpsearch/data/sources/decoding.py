@@ -23,7 +23,7 @@ from hpsearch.data.account import Account
 from hpsearch.data.sources.content import hash_of
 from hpsearch.data.sources.decoded import JOURNAL, Decoded, Progress, released
 from hpsearch.data.sources.files import Listing, without_broken
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.study.data import Data
 
 _BY_ROW = ("broken", "notes")
@@ -34,7 +34,8 @@ RELEASED_BYTES = 2**26  # of images that this process keeps mapped while it deco
 AHEAD = 4  # parts for each thread that are handed out at a time
 
 # A picture, or one with what was done to it that its user should know: "were turned over".
-Read = Callable[[BytesIO], NDArray[np.uint8] | tuple[NDArray[np.uint8], str]]
+# It gets a file and, where a file is read for a later page, that page's number.
+Read = Callable[..., NDArray[np.uint8] | tuple[NDArray[np.uint8], str]]
 
 
 @dataclass
@@ -77,8 +78,9 @@ def decode_files(
             part.contents.append(0)
             try:
                 file = BytesIO(path.read_bytes())
-                part.contents[-1] = hash_of(file.getbuffer())
-                found = read(file)
+                page = 0 if listing.pages is None else int(listing.pages[row])
+                part.contents[-1] = _hash_of_page(file, page)
+                found = read(file, page) if page else read(file)
                 images[row], note = found if isinstance(found, tuple) else (found, "")
             except broken_as as error:
                 part.broken[row] = f"{path}: {str(error).replace(repr(file), repr(str(path)))}"
@@ -101,7 +103,8 @@ def decode_files(
             progress(count, len(images))
     done.sort(key=lambda part: part.start)
     names = listing.columns.examples
-    account = Account(len(names), len(names), things="files").deciding(*_told(done, listing, noun))
+    account = Account(len(names), len(names), (), listing.columns.decided, "files")
+    account = account.deciding(*_told(done, listing, noun), *labels_decided(listing.columns, data))
     contents = np.array([number for part in done for number in part.contents], np.uint64)
     found = Decoded(
         images, targets, outputs, contents, task=data.task, groups=groups, names=names,
@@ -111,6 +114,11 @@ def decode_files(
     if broken:
         journal.remove()  # rows are moved together below: they would be others'
     return without_broken(found, broken, data, noun)
+
+
+def _hash_of_page(file: BytesIO, page: int) -> int:
+    """Return the hash of a file, which stands for its first page, or of another page of it."""
+    return hash_of(file.getvalue() + page.to_bytes(4, "little") if page else file.getbuffer())
 
 
 def _left(done: list[Part], count: int) -> Iterator[Part]:

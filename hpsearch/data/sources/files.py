@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpsearch.data.account import Account
 from hpsearch.data.sources.columns import Columns, matched, read_table
@@ -32,10 +33,14 @@ class FileKind:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files in a fixed order, and the columns of what is known of each."""
+    """Files in a fixed order, and the columns of what is known of each.
+
+    Where pages are examples, a file stands there for each of them, and `pages` `(N,)` count from 0.
+    """
 
     paths: list[Path]
     columns: Columns
+    pages: NDArray[np.int64] | None = None
 
 
 def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
@@ -60,7 +65,7 @@ def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
 
 def table_listing(data: Data, table: Path, noun: str) -> Listing:
     """Return the files that a table names; relative paths begin at the table's own folder."""
-    columns = read_table(table)
+    columns = read_table(table, data)
     written = [str(name).strip() for name in columns.of(data.input_name(), "input")]
     empty = np.array([not name for name in written])
     columns.refuse(data.input_name(), empty, "is empty", f"name a file of {noun}s in every row")

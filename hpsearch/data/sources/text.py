@@ -19,7 +19,7 @@ from hpsearch.data.sources.columns import read_table
 from hpsearch.data.sources.content import hashes_of_texts
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.files import file_stamp, without_broken
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Text
 
@@ -48,7 +48,7 @@ def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     assert root is not None
     options = data.text or Text()
-    columns = read_table(root)
+    columns = read_table(root, data)
     texts = columns.of(data.input_name(), "input")
     targets, outputs = targets_of(columns, data)
     groups = groups_of(columns, data)
@@ -74,9 +74,10 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         groups=groups,
         symbols=symbols,
         names=columns.examples,
-        account=Account(len(texts), len(texts), things="rows"),
+        account=Account(len(texts), len(texts), decided=columns.decided, things="rows"),
     )
-    return without_broken(decoded, broken, data, "text")
+    told = decoded.deciding(*labels_decided(columns, data))
+    return without_broken(told, broken, data, "text")
 
 
 def _lacks(text: str) -> str:
