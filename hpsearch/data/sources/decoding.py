@@ -98,9 +98,8 @@ def decode_files(
             released(images)
             mapped_bytes = 0
         done.append(part)
-        for _ in range(part.start, part.stop):
-            count += 1
-            progress(count, len(images))
+        count += part.stop - part.start
+        progress(count, len(images))
     done.sort(key=lambda part: part.start)
     names = listing.columns.examples
     account = Account(len(names), len(names), (), listing.columns.decided, "files")
