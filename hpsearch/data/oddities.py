@@ -17,7 +17,7 @@ from hpsearch.data.contrast import BLANK_LEVELS, contrast_finding
 from hpsearch.data.copies import Copies
 from hpsearch.data.findings import Audit, Finding
 from hpsearch.data.kin import kin_finding
-from hpsearch.data.sources.decoded import Decoded
+from hpsearch.data.sources.decoded import Decoded, released
 from hpsearch.study.data import Data
 
 EXAMPLES = 5
@@ -237,10 +237,14 @@ def blank(images: NDArray[np.uint8]) -> Ints:
         levels = some.max(axis=(1, 2)).astype(np.int64) - some.min(axis=(1, 2))
         return np.asarray(levels.max(axis=1) < BLANK_LEVELS)
 
-    # Of a few pixels first: nearly all images are ruled out by them.
-    likely = np.flatnonzero(even(images[:, ::7, ::7]))
-    found = [likely[start : start + 1024] for start in range(0, len(likely), 1024)]
-    return np.concatenate([likely[:0], *(rows[even(images[rows])] for rows in found)])
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(images), 1024):
+        some = images[start : start + 1024]
+        # Of a few pixels first: nearly all images are ruled out by them.
+        likely = np.flatnonzero(even(some[:, ::7, ::7]))
+        found.append(start + likely[even(some[likely])])
+        released(images)
+    return np.concatenate(found)
 
 
 def _groups_finding(found: Audited) -> Finding | None:
@@ -263,11 +267,15 @@ def _groups_finding(found: Audited) -> Finding | None:
 
 
 def _unsearched_finding(found: Audited) -> Finding | None:
-    if not found.copies.unsearched:
+    """Tell where near copies were not looked for, or not among all images."""
+    copies, kind = found.copies, "near-copies-unsearched"
+    if copies.unsearched:
+        return Finding(kind, 0, f"only exact copies were looked for: {copies.unsearched}", "")
+    if not copies.sampled:
         return None
-    return Finding(
-        "near-copies-unsearched",
-        0,
-        f"only exact copies were looked for: {found.copies.unsearched}",
-        "",
+    count = len(found.before)
+    says = (
+        f"copies that are not exact were looked for among {copies.sampled:,} of {count:,} images, "
+        f"drawn at random: {(copies.sampled / count) ** 2:.0%} of all pairs"
     )
+    return Finding(kind, 0, says, "")
