@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 Images = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
@@ -179,6 +178,8 @@ def _edges(images: Images, number: type[np.floating[Any]]) -> NDArray[Any]:
     transform, each weighted by 2 - 2 cos(pi k / size) in either direction. Brightness has no part
     in it, contrast goes with the length, and coarse frequencies alone make it a smaller image.
     """
+    from scipy.fft import dct  # imported late: a pool that prepares nothing does without
+
     _, height, width, _ = images.shape
     bases, weights = [], []
     for size in (height, width):
