@@ -14,7 +14,7 @@ from hpsearch.data.prepare import Prepared
 from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
 from hpsearch.search.stored_study import OpenStudy, enter_study, read_stored_study
 from hpsearch.storage.leases import Lease
-from hpsearch.storage.schema import leases
+from hpsearch.storage.schema import TRIAL, leases
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import StudyRow
 from hpsearch.study.spec import StudySpec, config_from
@@ -125,6 +125,6 @@ def rewind(storage: Storage, table: Table, column: str, seconds: float) -> None:
 
 def open_leases(storage: Storage, study: str) -> int:
     """Return how many claimed trials have not ended."""
-    mine = (leases.c.study == study, ~leases.c.done, leases.c.slot >= 0)
+    mine = (leases.c.study == study, ~leases.c.done, leases.c.kind == TRIAL)
     with storage.leases.engine.connect() as connection:
         return int(connection.execute(select(func.count()).where(*mine)).scalar_one())

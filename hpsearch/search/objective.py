@@ -39,7 +39,7 @@ class SavedTraining:
 
     checkpoints: Checkpoints
     study: str
-    slot: int
+    training: str
     config: TrialConfig
     state: State | None = None  # what an earlier worker left
     _next_at: float = field(init=False)
@@ -49,7 +49,7 @@ class SavedTraining:
 
     def load(self, data: SearchData, device: torch.device) -> SavedTraining:
         """Read what an earlier worker kept of the trial, if anything usable; returns itself."""
-        content = self.checkpoints.load(self.study, self.slot, self.config)
+        content = self.checkpoints.load(self.study, self.training, self.config)
         if content is None:
             return self
         try:
@@ -79,13 +79,13 @@ class SavedTraining:
         if not now and began < self._next_at:
             return
         content = to_bytes(training.state())
-        self.checkpoints.save(self.study, self.slot, self.config, content)
+        self.checkpoints.save(self.study, self.training, self.config, content)
         ended = time.monotonic()
         self._next_at = ended + max(self.checkpoints.every_s, (ended - began) / SAVE_SHARE)
 
     def drop(self) -> None:
         """Remove what was kept."""
-        self.checkpoints.drop(self.study, self.slot, self.config)
+        self.checkpoints.drop(self.study, self.training, self.config)
 
 
 def objective(

@@ -11,10 +11,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hpsearch.search.kinds import ENDED, Kind, kind_of_pruned
-from hpsearch.storage.confirmations import confirmed_by
 from hpsearch.storage.leases import Lease
 from hpsearch.storage.optuna_trials import note
-from hpsearch.storage.schema import CONFIRM_SLOT
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import STOPPED
 
@@ -70,10 +69,9 @@ def end_hung(storage: Storage, lease: Lease, reason: str) -> None:
     trial = live_trial(storage, lease)
     if trial is not None:
         fail(storage, trial, lease, reason)
-    elif lease.slot <= CONFIRM_SLOT:
-        trial_slot, _ = confirmed_by(lease.slot)
+    elif lease.kind == FINALIST:
         trials = storage.load(lease.study).get_trials(deepcopy=False)
-        number = next(t.number for t in trials if t.user_attrs.get("slot") == trial_slot)
+        number = next(t.number for t in trials if t.user_attrs.get("slot") == lease.slot)
         storage.confirmations.write(lease, number, {"reason": reason})
 
 

@@ -109,7 +109,7 @@ class TrialRunner:
             refused = self._refused(trial, held, config)
             if refused is not None:
                 return refused
-            saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
+            saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.training, config)
             saved.load(self.data, self.device)
             watch = Watch(held, self.stopped, self.spec.search.trial_timeout, saved.trained_s)
             value = self._value(trial, held, saved, watch)

@@ -20,7 +20,7 @@ from hpsearch.search.runner import TrialRunner
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.leases import Lease, LeaseLostError
 from hpsearch.storage.retry import DATABASE_ERRORS
-from hpsearch.storage.schema import CONFIRM_SLOT
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, STOPPED
 from hpsearch.storage.waiting import Waiting
@@ -119,7 +119,7 @@ class Worker:
         edition, runner = self._runners[lease.study]
         self.progressed()
         try:
-            if lease.slot <= CONFIRM_SLOT:
+            if lease.kind == FINALIST:
                 retrain(runner, lease)
             else:
                 runner.run(lease)
