@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import Table, func, select
 
 from hpsearch.data.prepare import Prepared
-from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.search.samplers import given_params, sampler_for, seed_of
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.search.stored_study import OpenStudy, enter_study, read_stored_study
 from hpsearch.storage.leases import Lease
 from hpsearch.storage.schema import TRIAL, leases
@@ -54,7 +55,8 @@ def enter(storage: Storage, spec: StudySpec | None = None, **search: Any) -> Stu
 
 def begin_trial(storage: Storage, spec: StudySpec, lease: Lease) -> Trial:
     """Return the live trial of a lease, with everything sampled."""
-    study = storage.load(spec.name, sampler_for(spec.search, lease.slot), pruner_for(spec.search))
+    pruner = scheduler_for(spec.search).pruner
+    study = storage.load(spec.name, sampler_for(spec.search, lease.slot), pruner)
     trial_id = lease.trial_id
     if trial_id is None:
         template = create_trial(

@@ -110,7 +110,8 @@ class Worker:
     def _claim(self, study: Waiting) -> Lease | None:
         """Return a lease on what is due in one study."""
         if study.has_work and self._can_serve(study):
-            return self.storage.leases.claim(study.name, self.name, study.edition)
+            _, runner = self._runners[study.name]
+            return runner.scheduling.claim(self.name, study.edition)
         if study.search_is_over and study.confirms and self._can_serve(study):
             return confirm.claim(self.storage, study.name, self.name)
         return None

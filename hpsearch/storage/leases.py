@@ -50,6 +50,7 @@ class Lease:
     attempts: int
     kind: Kind = TRIAL
     repeat: int = 0
+    paused: int | None = None  # the epoch after which its trial waits: see `pauses`
 
     @property
     def on(self) -> str:
@@ -106,8 +107,9 @@ class Leases:
         kind: Kind = TRIAL,
         slot: int | None = None,
         repeat: int = 0,
+        begins: bool = True,
     ) -> Lease | None:
-        """Return a lease: one whose worker died, else a new one.
+        """Return a lease: one whose worker died, else, where it `begins` any, a new one.
 
         On a trial: the first that is free, or that of a `slot`, else a new one within the budget;
         on the training of a finalist, the trial of a `slot`; or on the final. None where another
@@ -131,9 +133,10 @@ class Leases:
                 if schema is None:
                     return None
                 check_same(schema, self.retry.shown)
-                mine = _wanted(study, kind, slot, repeat)
-                lease = _taken_over(connection, mine, exists().where(goes_on), study, worker)
-                if lease is not None:
+                mine = wanted_of(study, kind, slot, repeat)
+                lost = and_(mine, leases.c.paused.is_(None))
+                lease = taken_over(connection, lost, exists().where(goes_on), worker)
+                if lease is not None or not begins:
                     return lease
                 if kind == TRIAL:
                     slot = _next_slot(connection, goes_on) if slot is None else None
@@ -233,28 +236,31 @@ class Leases:
 
     @retried
     def unfinished(self, study: str) -> tuple[set[int], set[int]]:
-        """Return Optuna's ids of trials begun and not ended: (held by a worker, interrupted)."""
+        """Return Optuna's ids of trials begun and not ended: (held by a worker, interrupted).
+
+        Those that are paused, and that nobody holds, are neither.
+        """
         held = (leases.c.expires_at >= now_s()).label("held")
+        mine = (leases.c.study == study, ~leases.c.done, leases.c.trial_id.is_not(None))
+        query = select(leases.c.trial_id, held, leases.c.paused).where(*mine)
         with reading(self.engine) as connection:
-            rows = connection.execute(
-                select(leases.c.trial_id, held).where(
-                    leases.c.study == study, ~leases.c.done, leases.c.trial_id.is_not(None)
-                )
-            ).all()
-        return {r.trial_id for r in rows if r.held}, {r.trial_id for r in rows if not r.held}
+            rows = connection.execute(query).all()
+        free = {r.trial_id for r in rows if not r.held and r.paused is None}
+        return {r.trial_id for r in rows if r.held}, free
 
 
-def _wanted(study: str, kind: Kind, slot: int | None, repeat: int) -> ColumnElement[bool]:
+def wanted_of(
+    study: str, kind: Kind, slot: int | None = None, repeat: int = 0
+) -> ColumnElement[bool]:
     """Whether a lease is what is asked for; without a slot, any of its kind."""
     wanted = and_(leases.c.study == study, leases.c.kind == kind, leases.c.repeat == repeat)
     return wanted if slot is None else and_(wanted, leases.c.slot == slot)
 
 
-def _taken_over(
+def taken_over(
     connection: Connection,
     wanted: ColumnElement[bool],
     goes_on: ColumnElement[bool],
-    study: str,
     worker: str,
 ) -> Lease | None:
     """Return the first lease that is wanted and that nobody keeps alive, as this worker's now."""
@@ -282,7 +288,16 @@ def _next_slot(connection: Connection, goes_on: ColumnElement[bool]) -> int | No
 
 
 def _lease(row: Row[Any]) -> Lease:
-    return Lease(row.study, row.slot, row.trial_id, row.worker, row.attempts, row.kind, row.repeat)
+    return Lease(
+        row.study,
+        row.slot,
+        row.trial_id,
+        row.worker,
+        row.attempts,
+        row.kind,
+        row.repeat,
+        row.paused,
+    )
 
 
 def _begins_now(worker: str) -> dict[str, Any]:
@@ -303,7 +318,7 @@ def _fresh(lease: Lease) -> dict[str, Any]:
 
 def is_held(lease: Lease) -> ColumnElement[bool]:
     return and_(
-        _wanted(lease.study, lease.kind, lease.slot, lease.repeat),
+        wanted_of(lease.study, lease.kind, lease.slot, lease.repeat),
         leases.c.worker == lease.worker,
         ~leases.c.done,
     )

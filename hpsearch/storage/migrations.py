@@ -80,7 +80,7 @@ MIGRATIONS = (
     ),
     Migration(
         4,
-        "a lease says what it is on: a trial, a finalist's training or the final",
+        "a lease says what it is on: trial, finalist's training or final; trials can be paused",
         # Keys change, which SQLite can do in new tables alone; made under their own names, so that
         # Postgres calls keys and indexes as those of a new storage. One number used to say all
         # three: 0 and above a trial, -1 the final, and below the 100 trainings of each finalist.
@@ -91,15 +91,15 @@ MIGRATIONS = (
             "study VARCHAR(100) NOT NULL, kind VARCHAR(8) NOT NULL, slot INTEGER NOT NULL, "
             "repeat INTEGER NOT NULL, trial_id INTEGER, worker VARCHAR(200) NOT NULL, "
             "expires_at FLOAT NOT NULL, begun_at FLOAT NOT NULL, progress_at FLOAT NOT NULL, "
-            "attempts INTEGER NOT NULL, done BOOLEAN NOT NULL, "
+            "attempts INTEGER NOT NULL, done BOOLEAN NOT NULL, paused INTEGER, "
             "PRIMARY KEY (study, kind, slot, repeat), "
             "FOREIGN KEY(study) REFERENCES hpsearch_studies (name) ON DELETE CASCADE)",
             "INSERT INTO hpsearch_leases SELECT study, "
             "CASE WHEN slot >= 0 THEN 'trial' WHEN slot = -1 THEN 'final' ELSE 'finalist' END, "
             "CASE WHEN slot >= 0 THEN slot WHEN slot = -1 THEN 0 ELSE (-2 - slot) / 100 END, "
             "CASE WHEN slot >= -1 THEN 0 ELSE (-2 - slot) % 100 END, "
-            "trial_id, worker, expires_at, begun_at, progress_at, attempts, done "
-            "FROM hpsearch_leases_before",
+            "trial_id, worker, expires_at, begun_at, progress_at, attempts, done, "
+            "CAST(NULL AS INTEGER) FROM hpsearch_leases_before",
             "DROP TABLE hpsearch_leases_before",
             "CREATE INDEX hpsearch_leases_open ON hpsearch_leases (study, done)",
             "CREATE TABLE hpsearch_confirmations_before AS SELECT * FROM hpsearch_confirmations",

@@ -96,6 +96,7 @@ leases = Table(
     Column("progress_at", Float, nullable=False),  # when a batch was last over
     Column("attempts", Integer, nullable=False),  # since an epoch of it was last over
     Column("done", Boolean, nullable=False),
+    Column("paused", Integer),  # the epoch after which its trial waits for the scheduler, or NULL
     Index("hpsearch_leases_open", "study", "done"),
 )
 
