@@ -270,7 +270,7 @@ class LocalWorkers:
         except DATABASE_ERRORS:
             raise
         except Exception:  # of a study that was deleted meanwhile, or that cannot be read
-            logger.exception("slot %d of '%s' is not ended", lease.slot, lease.study)
+            logger.exception("%s of '%s' is not ended", lease.on, lease.study)
 
     def _hangs(self, held: Held) -> str | None:
         """Return why a trial has to be ended from outside, None where it goes on."""
