@@ -21,6 +21,7 @@ from hpsearch.search.scheduling import Scheduling
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.records import TrialNotes
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import MINIMISED, WORDS, shown
 from hpsearch.training.fitting import check_fits
@@ -146,7 +147,8 @@ def objective(
     value = training.result.test_metric
     if config.early_stopping is not None:
         spared = range(epoch.number + 1, config.epochs + 1)
-        note(trial, {"best_epoch": training.result.number}, steps=dict.fromkeys(spared, value))
+        notes = TrialNotes(best_epoch=training.result.number)
+        note(trial, notes, steps=dict.fromkeys(spared, value))
     return value
 
 
@@ -160,11 +162,11 @@ def _too_weak(config: TrialConfig, epoch: Epoch, judge: str) -> str:
 
 def _record(trial: Trial, epochs: list[Epoch]) -> None:
     """Write the curve so far, and report the test metric of its last epoch."""
-    curve = {
-        "curve": [recorded(epoch) for epoch in epochs],
-        "duration_s": round(sum(epoch.duration_s for epoch in epochs), 3),
-    }
-    note(trial, curve, steps={epochs[-1].number: epochs[-1].test_metric})
+    notes = TrialNotes(
+        curve=[recorded(epoch) for epoch in epochs],
+        duration_s=round(sum(epoch.duration_s for epoch in epochs), 3),
+    )
+    note(trial, notes, steps={epochs[-1].number: epochs[-1].test_metric})
 
 
 def recorded(epoch: Epoch) -> dict[str, Any]:
