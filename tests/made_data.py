@@ -171,6 +171,20 @@ def write_sound(path: Path, samples: Any, rate: int = 8000, subtype: str | None 
     return path
 
 
+def flac_from_a_pipe(path: Path, samples: Any, rate: int = 8000) -> Path:
+    """Write FLAC whose head does not say how many samples it has, as an encoder in a pipe does.
+
+    That number is the last 36 bits of the stream's first block but for a checksum of 16 bytes, 0
+    where it is not known (RFC 9639, section 8.2).
+    """
+    write_sound(path, samples, rate)
+    raw = bytearray(path.read_bytes())
+    raw[21] &= 0xF0
+    raw[22:26] = bytes(4)
+    path.write_bytes(raw)
+    return path
+
+
 def scenes(count: int, *shape: int, seed: int = 0) -> NDArray[np.uint8]:
     """Return `count` different pictures of `shape` (height, width, channels), smooth as photos."""
     small = noise(count, 8, 8, shape[2], seed=seed)

@@ -20,7 +20,8 @@ from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded
 from hpsearch.data.split import Assignment
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, Split
+from hpsearch.study.data import Data
+from hpsearch.study.splits import Split
 
 TOGETHER = Data(source="digits")
 ALLOW = Data(source="digits", duplicates="allow")

@@ -18,7 +18,7 @@ from PIL import Image, features
 from hpsearch.data.account import Account
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, load_search_data
-from hpsearch.data.sources.folder import decode_image
+from hpsearch.data.sources.pictures import decode_image
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 

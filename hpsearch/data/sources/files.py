@@ -7,9 +7,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +15,9 @@ from numpy.typing import NDArray
 
 from hpsearch.data.account import Account, LeftOut
 from hpsearch.data.sources.columns import Columns, matched, read_table
-from hpsearch.data.sources.content import hash_of
-from hpsearch.data.sources.decoded import Decoded, Progress
+from hpsearch.data.sources.decoded import Decoded
 from hpsearch.data.sources.lists import counted, listed
 from hpsearch.data.sources.published import COLUMN, published
-from hpsearch.data.sources.targets import groups_of, targets_of
 from hpsearch.data.sources.tree import files_below, placed, unread
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
@@ -46,13 +42,15 @@ class FileKind:
 class Listing:
     """Files in a fixed order, the columns of what is known of each, and what became of the others.
 
-    `published` `(N,)` is the part that their authors gave them, as in `Decoded`.
+    `published` `(N,)` is the part that their authors gave them, as in `Decoded`. Where pages are
+    examples, a file stands there for each of them, and `pages` `(N,)` count from 0.
     """
 
     paths: list[Path]
     columns: Columns
     account: Account
     published: NDArray[np.int64] | None = None
+    pages: NDArray[np.int64] | None = None
 
 
 def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
@@ -206,48 +204,6 @@ def file_stamp(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def decode_files(
-    listing: Listing,
-    data: Data,
-    images: NDArray[np.uint8],
-    read: Callable[[BytesIO], NDArray[np.uint8]],
-    broken_as: tuple[type[Exception], ...],
-    noun: str,
-    progress: Progress,
-) -> Decoded:
-    """Return all files of a listing, read into `images` by as many threads as there are cores.
-
-    A file is read once, for its picture and its hash. It is broken where `read` raises one of
-    `broken_as`: an error, or left out and named.
-    """
-    targets, outputs = targets_of(listing.columns, data)
-    groups = groups_of(listing.columns, data)
-    contents = np.zeros(len(images), np.uint64)
-
-    def fill(i: int) -> str | None:
-        path, file = listing.paths[i], BytesIO()
-        try:
-            file = BytesIO(path.read_bytes())
-            contents[i] = hash_of(file.getbuffer())
-            images[i] = read(file)
-        except broken_as as error:
-            return f"{path}: {str(error).replace(repr(file), repr(str(path)))}"
-        return None
-
-    broken: list[tuple[int, str]] = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for i, problem in enumerate(pool.map(fill, range(len(images)))):
-            if problem is not None:
-                broken.append((i, problem))
-            progress(i + 1, len(images))
-    names = listing.columns.examples
-    decoded = Decoded(
-        images, targets, outputs, contents, task=data.task, groups=groups, names=names,
-        account=listing.account, published=listing.published,
-    )  # fmt: skip
-    return without_broken(decoded, broken, data, noun)
-
-
 def without_broken(
     decoded: Decoded, broken: list[tuple[int, str]], data: Data, noun: str
 ) -> Decoded:
@@ -278,5 +234,6 @@ def without_broken(
         groups=None if decoded.groups is None else decoded.groups[kept],
         published=None if decoded.published is None else decoded.published[kept],
         names=[decoded.names[i] for i in kept] if len(decoded.names) else (),
+        content=None if decoded.content is None else decoded.content[kept],
         account=counted.without(BROKEN_REASON, tuple(problem for _, problem in broken)),
     )

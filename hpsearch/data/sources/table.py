@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpsearch.data.sources.decode_pictures import decode_images
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.files import Listing, stamp_of, table_listing
-from hpsearch.data.sources.folder import decode_images
 from hpsearch.study.data import Data
 
 

@@ -20,7 +20,7 @@ from hpsearch.data.sources.content import hashes_of_texts
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.files import file_stamp, without_broken
 from hpsearch.data.sources.published import published
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Text
 
@@ -86,7 +86,8 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         published=codes,
         account=account,
     )
-    return without_broken(decoded, broken, data, "text")
+    told = decoded.deciding(*labels_decided(columns, data))
+    return without_broken(told, broken, data, "text")
 
 
 def _joined(columns: Columns, data: Data) -> NDArray[np.object_]:
