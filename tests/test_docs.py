@@ -23,10 +23,11 @@ from hpsearch.data import prepare as preparing
 from hpsearch.models.cost import cost
 from hpsearch.models.families import FAMILIES, build_model
 from hpsearch.models.layers import ImageShape
-from hpsearch.study.data import Arrays, Data, Sound, Split, Text
+from hpsearch.study.data import Arrays, Data, Sound, Text
 from hpsearch.study.file import validated
 from hpsearch.study.space import Space
 from hpsearch.study.spec import Confirm, Final, Pretrained, Pruner, Search, StudySpec
+from hpsearch.study.splits import Split
 
 DOCS = ROOT / "docs"
 LANGUAGES = {"bash", "python", "yaml", "text", "ini"}

@@ -54,7 +54,7 @@ def audited(
     whole. `pictures` is False where bytes are symbols. Raises DataError where the study refuses
     copies, or where so many would move that little were left; `refused` is the contact sheet then.
     """
-    copies = find_copies(decoded.images, pictures)
+    copies = find_copies(decoded.images, pictures, decoded.content)
     n = len(decoded.images)
     before = np.empty(n, np.int64)
     for number, rows in enumerate((assignment.train, assignment.test, assignment.validation)):

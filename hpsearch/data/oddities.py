@@ -263,11 +263,15 @@ def _groups_finding(found: Audited) -> Finding | None:
 
 
 def _unsearched_finding(found: Audited) -> Finding | None:
-    if not found.copies.unsearched:
+    """Tell where near copies were not looked for, or not among all images."""
+    copies, kind = found.copies, "near-copies-unsearched"
+    if copies.unsearched:
+        return Finding(kind, 0, f"only exact copies were looked for: {copies.unsearched}", "")
+    if not copies.sampled:
         return None
-    return Finding(
-        "near-copies-unsearched",
-        0,
-        f"only exact copies were looked for: {found.copies.unsearched}",
-        "",
+    count = len(found.before)
+    says = (
+        f"copies that are not exact were looked for among {copies.sampled:,} of {count:,} images, "
+        f"drawn at random: {(copies.sampled / count) ** 2:.0%} of all pairs"
     )
+    return Finding(kind, 0, says, "")

@@ -20,8 +20,9 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, find_prepared, load_search_data, read_prepared
 from hpsearch.data.sealed import open_sealed
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, DataReference, Split
+from hpsearch.study.data import Data, DataReference
 from hpsearch.study.file import read_study
+from hpsearch.study.splits import Split
 
 DIGITS = Data(source="digits")
 
