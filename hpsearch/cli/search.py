@@ -157,7 +157,7 @@ def check(
     """Find all that can be wrong before a launch, and what it would cost."""
 
     spec = options.spec_of(study_file)  # what is wrong with it is said before torch is loaded
-    from hpsearch.cli.display import decoding_display
+    from hpsearch.cli.decoding import decoding_display
     from hpsearch.cli.printed import print_check
     from hpsearch.data.account import account_json
     from hpsearch.preflight.check import check as check_study

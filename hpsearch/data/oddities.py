@@ -17,7 +17,7 @@ from hpsearch.data.contrast import BLANK_LEVELS, contrast_finding
 from hpsearch.data.copies import Copies
 from hpsearch.data.findings import Audit, Finding
 from hpsearch.data.kin import kin_finding
-from hpsearch.data.sources.decoded import Decoded
+from hpsearch.data.sources.decoded import Decoded, released
 from hpsearch.study.data import Data
 
 EXAMPLES = 5
@@ -237,10 +237,14 @@ def blank(images: NDArray[np.uint8]) -> Ints:
         levels = some.max(axis=(1, 2)).astype(np.int64) - some.min(axis=(1, 2))
         return np.asarray(levels.max(axis=1) < BLANK_LEVELS)
 
-    # Of a few pixels first: nearly all images are ruled out by them.
-    likely = np.flatnonzero(even(images[:, ::7, ::7]))
-    found = [likely[start : start + 1024] for start in range(0, len(likely), 1024)]
-    return np.concatenate([likely[:0], *(rows[even(images[rows])] for rows in found)])
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(images), 1024):
+        some = images[start : start + 1024]
+        # Of a few pixels first: nearly all images are ruled out by them.
+        likely = np.flatnonzero(even(some[:, ::7, ::7]))
+        found.append(start + likely[even(some[likely])])
+        released(images)
+    return np.concatenate(found)
 
 
 def _groups_finding(found: Audited) -> Finding | None:

@@ -97,9 +97,8 @@ def decode_files(
             released(images)
             mapped_bytes = 0
         done.append(part)
-        for _ in range(part.start, part.stop):
-            count += 1
-            progress(count, len(images))
+        count += part.stop - part.start
+        progress(count, len(images))
     done.sort(key=lambda part: part.start)
     names = listing.columns.examples
     said = (*_notes(done, listing, noun), *labels_decided(listing.columns, data))
