@@ -120,6 +120,8 @@ def print_status(stand: Stand) -> None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
+    if p.paused:
+        out.print(f"{p.paused} paused by the scheduler, which may resume them")
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from hpsearch.data.balance import balance_findings
 from hpsearch.data.contact_sheet import Tile, write_contact_sheet
@@ -69,6 +67,9 @@ class Audited:
 
 def sets_of(n: int, pairs: Ints, groups: NDArray[Any] | None = None) -> Ints:
     """Return for every image the number of the set that it belongs to, by copies and by group."""
+    from scipy.sparse import coo_array  # imported late, as in `copies`
+    from scipy.sparse.csgraph import connected_components
+
     links = [pairs]
     if groups is not None:
         _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)

@@ -90,7 +90,7 @@ def train_for_final(
     """
     device, train_on = device_named(order.device), order.asked.train_on
     attempt = Attempt(
-        _taught(data, train_on), device, held, order.kept(), order.lease.study, order.slot,
+        _taught(data, train_on), device, held, order.kept(), order.lease.study, order.training,
         stopped, order.timeout_s, hear=lambda epoch: tell(_epoch_record(epoch, train_on)),
         keeps_last=True,
     )  # fmt: skip

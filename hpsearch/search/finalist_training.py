@@ -19,7 +19,6 @@ from hpsearch.search.finalist_statistics import RESAMPLES
 from hpsearch.search.objective import recorded
 from hpsearch.search.runner import LONGEST_REASON, LONGEST_TRACEBACK, TrialRunner
 from hpsearch.search.samplers import seed_of
-from hpsearch.storage.confirmations import confirmed_by
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
 from hpsearch.storage.retry import DATABASE_ERRORS
@@ -38,18 +37,17 @@ NUMBERS_AT_ONCE = 2**22  # of resampled weights, so that memory stays small
 
 def retrain(runner: TrialRunner, lease: Lease) -> None:
     """Train the finalist of a lease and write down what it came to, or give the lease back."""
-    trial_slot, repeat = confirmed_by(lease.slot)
     name = runner.spec.name
     trials = runner.storage.known(name).get_trials(deepcopy=False)
-    trial = next(t for t in trials if t.user_attrs.get("slot") == trial_slot)
+    trial = next(t for t in trials if t.user_attrs.get("slot") == lease.slot)
     config = config_from(runner.spec, runner.data.fingerprint, trial)
-    seed = seed_of(runner.spec.search.seed, trial_slot, stream=SEED_STREAM + repeat)
+    seed = seed_of(runner.spec.search.seed, lease.slot, stream=SEED_STREAM + lease.repeat)
     config = config.model_copy(update={"seed": seed})
     if lease.attempts > MAX_ATTEMPTS:
         reason = f"{MAX_ATTEMPTS} workers died on this training, one after the other"
         runner.storage.confirmations.write(lease, trial.number, {"reason": reason, "seed": seed})
         return
-    logger.info("trial %d of '%s' is trained again, seed %d", trial.number, name, repeat + 1)
+    logger.info("trial %d of '%s' is trained again, seed %d", trial.number, name, lease.repeat + 1)
     with HeldLease(runner.storage.leases, lease) as held:
         attempt = Attempt(
             runner.data,
@@ -57,7 +55,7 @@ def retrain(runner: TrialRunner, lease: Lease) -> None:
             held,
             runner.checkpoints,
             name,
-            lease.slot,
+            lease.training,
             runner.stopped,
             runner.spec.search.trial_timeout,
             runner.epoch_over,
@@ -66,7 +64,7 @@ def retrain(runner: TrialRunner, lease: Lease) -> None:
         if result is None:
             runner.storage.leases.give_back(lease)  # does nothing where the lease was lost
         elif runner.storage.confirmations.write(lease, trial.number, result):
-            logger.info("trial %d of '%s', seed %d: ended", trial.number, name, repeat + 1)
+            logger.info("trial %d of '%s', seed %d: ended", trial.number, name, lease.repeat + 1)
             attempt.drop(config)
 
 

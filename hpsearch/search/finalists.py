@@ -22,8 +22,9 @@ from hpsearch.search.finalist_statistics import (
     out_of_the_race,
 )
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
-from hpsearch.storage.confirmations import Confirmation, confirm_slot
+from hpsearch.storage.confirmations import Confirmation
 from hpsearch.storage.leases import Lease
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.study.tasks import rank
 
@@ -115,8 +116,8 @@ def claim(storage: Storage, name: str, worker: str) -> Lease | None:
     left_s = float("inf") if row.time_left_s is None else row.time_left_s - row.final_s
     fitting = [r for r in plan(study).due if r.trial.user_attrs.get("duration_s", 0.0) <= left_s]
     for due in fitting:
-        slot = confirm_slot(due.trial.user_attrs["slot"], due.repeat)
-        lease = storage.confirmations.claim(name, slot, worker)
+        slot = due.trial.user_attrs["slot"]
+        lease = storage.leases.claim(name, worker, kind=FINALIST, slot=slot, repeat=due.repeat)
         if lease is not None:
             return lease
     if not fitting:

@@ -30,6 +30,7 @@ from hpsearch.storage.examples import Examples
 from hpsearch.storage.leases import Leases
 from hpsearch.storage.openings import Openings
 from hpsearch.storage.optuna_trials import TrialStore
+from hpsearch.storage.pauses import Pauses
 from hpsearch.storage.retry import DATABASE_ERRORS, Retry, RetryingStorage, passes, refuses
 from hpsearch.storage.schema import (
     check_unchanged,
@@ -52,6 +53,7 @@ class Storage:
     optuna: TrialStore
     ledger: Ledger
     leases: Leases
+    pauses: Pauses
     openings: Openings
     examples: Examples
     confirmations: Confirmations
@@ -199,6 +201,7 @@ def _open(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
         optuna=TrialStore(backend),
         ledger=Ledger(engine, retry),
         leases=Leases(engine, retry),
+        pauses=Pauses(engine, retry),
         openings=Openings(engine, retry),
         examples=Examples(engine, retry),
         confirmations=Confirmations(engine, retry),

@@ -26,8 +26,7 @@ from hpsearch.reports.formats import as_json, markdown
 from hpsearch.reports.report import Report, make_report
 from hpsearch.search.finalists import plan
 from hpsearch.search.stored_study import enter_study, read_stored_study
-from hpsearch.storage.confirmations import confirm_slot
-from hpsearch.storage.schema import openings
+from hpsearch.storage.schema import FINALIST, openings
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.spec import StudySpec
 
@@ -199,7 +198,7 @@ class World:
             if not due:
                 return
             number, repeat = due[0].trial.number, due[0].repeat
-            lease = self.storage.confirmations.claim(name, confirm_slot(number, repeat), "me")
+            lease = self.storage.leases.claim(name, "me", kind=FINALIST, slot=number, repeat=repeat)
             assert lease is not None
             result: dict[str, Any] = {"reason": "it diverged"}
             if score is not None:
