@@ -12,21 +12,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpsearch.cli.notes import (
+    err,
+    say_audit,
+    say_estimate,
+    say_remade,
+    say_skipped,
+    say_warnings,
+    summary,
+)
 from hpsearch.cli.options import command, safe
-from hpsearch.data.findings import read_audit
 from hpsearch.evaluation.seal import opened_words
 from hpsearch.reports.report import hours
-from hpsearch.search.kinds import counted, kind_of
+from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.stored_study import ended_at
 from hpsearch.storage.defaults import DEFAULT_STORAGE
-from hpsearch.storage.studies import DONE, OPEN, PAUSED
+from hpsearch.storage.studies import OPEN, PAUSED
 from hpsearch.storage.url import shown_url
 from hpsearch.study.data import OUTPUTS
 from hpsearch.study.spec import StudySpec
@@ -37,10 +45,7 @@ if TYPE_CHECKING:
 
     from hpsearch.data.prepared import Prepared
     from hpsearch.evaluation.seal import Seal
-    from hpsearch.preflight.estimate import Estimate
     from hpsearch.service.launch import Outcome, Watcher
-
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 DECODING_STEPS = 10  # lines while decoding, where the output is no terminal
@@ -255,70 +260,10 @@ def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
     )
 
 
-def summary(p: Progress) -> str:
-    best = "none yet"
-    if p.best is not None:
-        score = shown(p.study.spec.metric, p.best.value or 0.0)
-        best = f"{score} (trial {p.best.number})"
-    confirm = ""
-    if p.confirm is not None and p.confirm.has_begun:
-        confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
-    left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
-    return f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}" + (
-        "" if p.state == DONE else f"; time left {left}"
-    )
-
-
 def _bar(label: str, done: int, of: int) -> RenderableType:
     row = RichTable.grid(padding=(0, 1))
     row.add_row(label, ProgressBar(total=max(1, of), completed=done, width=30), f"{done} of {of}")
     return row
-
-
-def say_estimate(estimate: Estimate) -> None:
-    err.print(estimate_words(estimate))
-
-
-def estimate_words(e: Estimate) -> str:
-    """Return in words what a study is expected to cost."""
-    spread = (
-        f" ({hours(e.shortest_s)} to {hours(e.longest_s)})" if e.longest_s > e.shortest_s else ""
-    )
-    words = (
-        f"A trial that is not stopped takes about {hours(e.trial_s)}{spread}; the study with "
-        f"{e.workers} worker(s), final included, about {hours(e.search_s)}"
-    )
-    if e.pruned_s < e.search_s:
-        words += f", or {hours(e.pruned_s)} where pruning saves what it usually does"
-    if e.trials < e.budget:
-        words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
-    return words + "."
-
-
-def say_remade(prepared: Prepared) -> None:
-    """Say that the data had to be prepared anew, and why."""
-    if prepared.remade is not None:
-        err.print(f"{safe(prepared.remade)}: it was made anew now", style="yellow")
-
-
-def say_skipped(prepared: Prepared) -> None:
-    for problem in prepared.skipped:
-        err.print(f"left out, broken: {safe(problem)}", style="yellow")
-
-
-def say_warnings(spec: StudySpec) -> None:
-    """Say what a study asks for that can have no effect."""
-    for warning in spec.warnings():
-        err.print(f"warning: {safe(warning)}", style="yellow")
-
-
-def say_audit(prepared: Prepared) -> None:
-    """Say what is odd in the data, a line each; 'check' shows it."""
-    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
-    for finding in told:
-        err.print(f"data: {safe(finding.says)}", style="yellow")
-    if told:
-        err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.cli.display import estimate_words, say_remade, say_skipped, say_warnings, summary
+from hpsearch.cli.notes import estimate_words, say_remade, say_skipped, say_warnings, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
