@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hpsearch.data.assignment import assigned
 from hpsearch.errors import DataError
-from hpsearch.study.data import Split, Task
+from hpsearch.study.data import Task
+from hpsearch.study.splits import Split
 
 Indices = NDArray[np.int64]
 PARTS = ("train", "test", "validation")

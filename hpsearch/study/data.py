@@ -8,22 +8,17 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
 from hpsearch.study.limits import (
-    NAME_LENGTH,
-    PATH_LENGTH,
     PATTERN_LENGTH,
-    SEED,
-    at_most,
     no_longer_than,
 )
+from hpsearch.study.splits import Name, Path, Section, Split, names_of, one_or_several
 
 SourceName = Literal[
     "digits",
@@ -85,72 +80,6 @@ ROOTS = {
 # The 68 characters that X. Zhang, J. Zhao and Y. LeCun read in "Character-level convolutional
 # networks for text classification", NeurIPS 2015, less the line break: white space is none of them.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{}"
-
-
-Path = Annotated[str, no_longer_than(PATH_LENGTH)]
-Name = Annotated[str, no_longer_than(NAME_LENGTH)]
-
-
-class Section(BaseModel):
-    """A section of a study file: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _names(written: object) -> object:
-    """Return one name or several as a list of names; a YAML number may name a column."""
-    if written is None:
-        return None
-    several = written if isinstance(written, list | tuple) else [written]
-    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
-
-
-def _one_or_several(written: object) -> object:
-    """Return a name as it is, and a list of them as their tuple."""
-    return _names(written) if isinstance(written, list | tuple) else written
-
-
-class Parts(Section):
-    """Which of the parts that its authors gave the data teach, select and are sealed."""
-
-    train: Annotated[tuple[Name, ...], BeforeValidator(_names)]
-    test: Annotated[tuple[Name, ...], BeforeValidator(_names)] = ()
-    validation: Annotated[tuple[Name, ...], BeforeValidator(_names)]
-
-
-class Split(Section):
-    """Shares of the data.
-
-    train learns, **test selects** hyperparameters and prunes, **validation is sealed** until the
-    final choice. `validation: official` seals the data set's own test part instead of a share.
-    Where your own data is split by its authors, in folders, lists or a `column` that names the part
-    of each example, that split counts: by the names of its `parts`, or by those that are given
-    here; `parts: pooled` splits all of it by shares.
-    """
-
-    train: float = Field(0.8, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
-    validation: float | Literal["official"] = 0.1
-    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
-    column: Name | None = None
-    parts: Literal["published", "pooled"] | Parts = "published"
-
-    @model_validator(mode="after")
-    def _shares_add_up(self) -> Split:
-        if self.validation == "official":
-            if self.train + self.test > 1 + 1e-9:
-                raise ValueError(f"train {self.train} + test {self.test} is above 1")
-            return self
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation {self.validation:g} is not between 0 and 1")
-        total = self.train + self.test + self.validation
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + test + validation is {total:g}; make the shares add up to 1")
-        return self
-
-    def test_share(self) -> float:
-        """Return the share of **test** in what a held-out part leaves over."""
-        return self.test / (self.train + self.test)
 
 
 WIDEST, NARROWEST = 1e30, 1e-30  # ranges of values: grey levels are a product of 255 and both
@@ -271,14 +200,14 @@ class Data(Section):
     image_size: ImageSize | None = None
     fit: Fit = "crop"
     task: Task = "single-label"
-    input: Annotated[Name | tuple[Name, ...] | None, BeforeValidator(_one_or_several)] = None
-    target: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    input: Annotated[Name | tuple[Name, ...] | None, BeforeValidator(one_or_several)] = None
+    target: Annotated[tuple[Name, ...] | None, BeforeValidator(names_of)] = None
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
     files: Path | None = None
     suffix: Name | None = None
-    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(names_of)] = None
     quotes: bool | None = None
     balance: Balance = "none"
     pictures: Pictures | None = None

@@ -23,7 +23,8 @@ from hpsearch.data.sources.decoded import Decoded
 from hpsearch.data.sources.text import symbols_of
 from hpsearch.data.split import Assignment
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, Split, Text
+from hpsearch.study.data import Data, Text
+from hpsearch.study.splits import Split
 
 TOGETHER = Data(source="digits")
 ALLOW = Data(source="digits", duplicates="allow")

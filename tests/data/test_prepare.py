@@ -23,8 +23,9 @@ from hpsearch.data.sealed import open_sealed
 from hpsearch.data.sources import decoding
 from hpsearch.data.sources.decoded import allocated
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, DataReference, Split
+from hpsearch.study.data import Data, DataReference
 from hpsearch.study.file import read_study
+from hpsearch.study.splits import Split
 
 DIGITS = Data(source="digits")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpsearch.data.split import Assignment, assign
 from hpsearch.errors import DataError
-from hpsearch.study.data import Split
+from hpsearch.study.splits import Split
 
 
 def targets_of(counts: list[int], seed: int = 0) -> NDArray[np.int64]:

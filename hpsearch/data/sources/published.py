@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from hpsearch.data.account import LeftOut
 from hpsearch.data.sources.columns import Columns
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, Parts
+from hpsearch.study.data import Data
+from hpsearch.study.splits import Parts
 
 Role = Literal["train", "dev", "test"]
 COLUMN = "split"  # of the part that an example is in, where the study names no other
