@@ -60,4 +60,4 @@ def digits_as(task: Task) -> SearchData:
 def write_digits(path: Path, task: Task) -> dict[str, Any]:
     """Write digits as an `.npz` file, and return the data section of a study of them."""
     np.savez(path, images=digits()[0][..., 0], predictions=targets_of(task))
-    return {"source": "arrays", "root": str(path), "task": task, "target": "told"}
+    return {"source": "arrays", "root": str(path), "task": task, "target": "predictions"}
