@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from hpsearch.cli.about_data import err, say_account, say_audit, say_remade, say_warnings
+from hpsearch.cli.decoding import Pace, bar, decoding_display
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
 from hpsearch.reports.report import hours
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from hpsearch.service.launch import Outcome, Watcher
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
-DECODING_STEPS = 10  # lines while decoding, where the output is no terminal
 
 
 class Display:
@@ -56,6 +54,7 @@ class Display:
         self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
         self._interactive = err.is_terminal
+        self._pace = Pace()
 
     def __enter__(self) -> Display:
         if self._interactive:
@@ -89,9 +88,9 @@ class Display:
 
     def decoding(self, done: int, of: int) -> None:
         if self._interactive:
-            self._live.update(_bar("decoding images", done, of))
-        elif done == of or done % max(1, of // DECODING_STEPS) == 0:
-            err.print(f"decoding images: {done} of {of}")
+            self._live.update(self._pace.bar(done, of))
+        elif self._pace.is_a_step(done, of):
+            err.print(f"{self._pace.label(done, of)}: {done} of {of}{self._pace.left(done, of)}")
 
     def prepared(self, prepared: Prepared) -> None:
         train, test, validation = prepared.totals
@@ -150,10 +149,10 @@ class Display:
             err.print(summary(progress))
 
     def _picture(self, progress: Progress) -> RenderableType:
-        rows: list[RenderableType] = [_bar("trials", progress.finished, progress.budget)]
+        rows: list[RenderableType] = [bar("trials", progress.finished, progress.budget)]
         confirm = progress.confirm
         if confirm is not None and confirm.has_begun:
-            rows.append(_bar("confirm: trainings", confirm.ended, confirm.of))
+            rows.append(bar("confirm: trainings", confirm.ended, confirm.of))
         rows.append(Text.from_markup(summary(progress)))
         for trial in progress.running:
             epochs = epochs_of(trial)
@@ -175,7 +174,7 @@ class Display:
         self._finals[words] = epoch["epoch"]
         if self._interactive:
             of = self._spec.search.epochs
-            self._live.update(Group(*(_bar(w, done, of) for w, done in self._finals.items())))
+            self._live.update(Group(*(bar(w, done, of) for w, done in self._finals.items())))
         elif epoch["epoch"] == 1:
             err.print(f"{words}s 1 to {self._spec.search.epochs}")
 
@@ -267,12 +266,6 @@ def summary(p: Progress) -> str:
     )
 
 
-def _bar(label: str, done: int, of: int) -> RenderableType:
-    row = RichTable.grid(padding=(0, 1))
-    row.add_row(label, ProgressBar(total=max(1, of), completed=done, width=30), f"{done} of {of}")
-    return row
-
-
 def say_estimate(estimate: Estimate) -> None:
     err.print(estimate_words(estimate))
 
@@ -291,13 +284,6 @@ def estimate_words(e: Estimate) -> str:
     if e.trials < e.budget:
         words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
     return words + "."
-
-
-@contextmanager
-def decoding_display() -> Iterator[Callable[[int, int], None]]:
-    """Show how far decoding has come."""
-    with Live(console=err, transient=True) as live:
-        yield lambda done, of: live.update(_bar("decoding images", done, of))
 
 
 def _loss(loss: float | None) -> str:

@@ -120,6 +120,8 @@ def print_status(stand: Stand) -> None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
+    if p.paused:
+        out.print(f"{p.paused} paused by the scheduler, which may resume them")
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
@@ -198,7 +200,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     listed = [n for n in SHOWN if n != "precision" and any(n in column for column in columns)]
     listed += [n for n in spec.space.searched() if n not in listed]
     table = [(n, *(_short(column.get(n, "")) for column in columns)) for n in listed]
-    table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
+    table.append(("parameters", *(f"{cost.parameters:,}" for _, cost in checked.samples)))
     table.append(
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
     )

@@ -157,7 +157,7 @@ def check(
     """Find all that can be wrong before a launch, and what it would cost."""
 
     spec = options.spec_of(study_file)  # what is wrong with it is said before torch is loaded
-    from hpsearch.cli.display import decoding_display
+    from hpsearch.cli.decoding import decoding_display
     from hpsearch.cli.printed import print_check
     from hpsearch.data.account import account_json
     from hpsearch.preflight.check import check as check_study
@@ -187,10 +187,10 @@ def check(
                 "samples": [
                     {
                         "config": config.model_dump(mode="json"),
-                        "parameters": price.parameters,
-                        "forward_flops": price.forward_flops,
+                        "parameters": cost.parameters,
+                        "forward_flops": cost.forward_flops,
                     }
-                    for config, price in checked.samples
+                    for config, cost in checked.samples
                 ],
             }
         )

@@ -76,7 +76,7 @@ def run_final(
         beat.value += 1
         return stopped()
 
-    storage = open_storage(order.storage_url, create=False, gives_up=alive, patiently=True)
+    storage = open_storage(order.storage_url, create=False, gives_up=alive, waits_to_open=True)
     try:
         with storage_errors(storage), HeldLease(storage.leases, order.lease) as held:
             verify(order.prepared)  # all of it, before anything is trained or opened
@@ -112,8 +112,8 @@ def _trained_and_measured(final: _Final, with_baseline: bool, answer: Connection
     choice = train_for_final(final.tell, order, data, Held(), final.stopped)
     if choice is None:
         return INTERRUPTED
-    heat = _temperature(choice, order, data)
-    save_model(order.weights, choice.model, choice.config, data, heat)
+    temperature = _temperature(choice, order, data)
+    save_model(order.weights, choice.model, choice.config, data, temperature)
     trial = beside(final.study, order.trial) if with_baseline else None
     found = None if trial is None else _baseline(final, trial, answer)
     if found is None and trial is not None:
@@ -121,13 +121,13 @@ def _trained_and_measured(final: _Final, with_baseline: bool, answer: Connection
     baseline: Trained | str | None = found if isinstance(found, str) else None
     if trial is not None and isinstance(found, dict):
         baseline = read_baseline(_beside(order, final.study, trial), found, data)
-    return _measured(final, choice, heat, baseline, trial)
+    return _measured(final, choice, temperature, baseline, trial)
 
 
 def _measured(
     final: _Final,
     choice: Trained,
-    heat: float | None,
+    temperature: float | None,
     baseline: Trained | str | None,
     trial: FrozenTrial | None,
 ) -> str:
@@ -138,7 +138,7 @@ def _measured(
     opening_id = _opened(storage, order, data, besides)
     sealed = open_sealed(order.prepared)
     result = choice.scores | {"trial": order.trial, "outputs": data.outputs}
-    result |= judged(choice, sealed, data, heat, order.place)
+    result |= judged(choice, sealed, data, temperature, order.place)
     result["search"] = search_luck(final.study, choice.scores["test"], len(data.test))
     result["confirm"] = confirmed(final.study, order.trial)
     result["baseline"] = compared(baseline, trial, choice, sealed, data)
@@ -154,9 +154,9 @@ def _measured(
 
 def _temperature(choice: Trained, order: Order, data: SearchData) -> float | None:
     """Return the temperature fitted on **test**, None where none is asked for."""
-    if not order.asked.temperature or choice.test_told is None:
+    if not order.asked.temperature or choice.test_predictions is None:
         return None
-    return temperature(choice.test_told.cpu().numpy(), np.asarray(data.test.targets))
+    return temperature(choice.test_predictions.cpu().numpy(), np.asarray(data.test.targets))
 
 
 def _opened(storage: Storage, order: Order, data: SearchData, besides: str) -> int:

@@ -1,4 +1,4 @@
-"""What the processes that train for a final are told: plain data, made without torch."""
+"""What the processes that train for a final are given: plain data, made without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from hpsearch.search.baseline import baseline_of, whole_training_s
 from hpsearch.search.stored_study import OpenStudy
 from hpsearch.storage.checkpoints import EVERY_S, Checkpoints
 from hpsearch.storage.leases import Lease
-from hpsearch.storage.schema import FINAL_SLOT
 from hpsearch.storage.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import Final
@@ -24,7 +23,6 @@ MEASURED, LOST, INTERRUPTED = "measured", "lost", "interrupted"  # how a final's
 MODEL = "model.safetensors"
 BASELINE_MODEL = "baseline.safetensors"
 UNFINISHED = ".final-"  # folders of results that have not taken their place begin so
-_OTHER_SLOTS = 10**9  # below those of any confirmation
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,10 @@ class Order:
     is_baseline: bool = False
 
     @property
-    def slot(self) -> int:
-        """Where its checkpoints lie: a training with test is another than one without."""
-        with_test = self.asked.train_on != "train"
-        return FINAL_SLOT - _OTHER_SLOTS * (1 + 2 * self.is_baseline + with_test)
+    def training(self) -> str:
+        """What its checkpoints are called after: with test it is another training than without."""
+        what = "baseline" if self.is_baseline else self.lease.training
+        return what if self.asked.train_on == "train" else f"{what}-with-test"
 
     @property
     def weights(self) -> Path:

@@ -25,26 +25,28 @@ from hpsearch.study.tasks import key_of
 from hpsearch.training.loop import outputs_of
 
 
-def _validation_told(trained: Trained, sealed: Labelled, data: SearchData) -> tuple[Tensor, Tensor]:
+def _validation_outputs(
+    trained: Trained, sealed: Labelled, data: SearchData
+) -> tuple[Tensor, Tensor]:
     split = resident(sealed, data, trained.device)
     return outputs_of(trained.model, split, trained.config), split.targets
 
 
 def judged(
-    choice: Trained, sealed: Labelled, data: SearchData, heat: float | None, folder: Path
+    choice: Trained, sealed: Labelled, data: SearchData, temperature: float | None, folder: Path
 ) -> dict[str, Any]:
     """Return what validation says of the choice; pictures of its errors go into `folder`."""
     config, task = choice.config, choice.task
-    outputs, targets = _validation_told(choice, sealed, data)
+    outputs, targets = _validation_outputs(choice, sealed, data)
     found = measured(task, config, outputs, targets, sealed.groups)
     found["outputs_sha256"] = digest(outputs)
-    told = task.told(outputs).cpu().numpy()
+    predictions = task.predictions(outputs).cpu().numpy()
     result: dict[str, Any] = {"validation": found}
     if config.task == "regression":
-        write_residuals(folder / PLOT, data.outputs, told, np.asarray(sealed.targets))
+        write_residuals(folder / PLOT, data.outputs, predictions, np.asarray(sealed.targets))
     else:
-        result["calibration"] = _calibration(config, told, sealed, heat)
-    result["mistakes"] = worst_mistakes(config, told, sealed, data, heat or 1.0)
+        result["calibration"] = _calibration(config, predictions, sealed, temperature)
+    result["mistakes"] = worst_mistakes(config, predictions, sealed, data, temperature or 1.0)
     if not data.symbols:
         write_mistakes(folder / SHEET, sealed, result["mistakes"])
     return result
@@ -56,13 +58,15 @@ def digest(outputs: Tensor) -> str:
 
 
 def _calibration(
-    config: TrialConfig, logits: np.ndarray[Any, Any], sealed: Labelled, heat: float | None
+    config: TrialConfig, logits: np.ndarray[Any, Any], sealed: Labelled, temperature: float | None
 ) -> dict[str, Any]:
     targets, groups = np.asarray(sealed.targets), sealed.groups
     plain = calibration(probabilities_of(config.task, logits, 1.0), targets, groups=groups)
-    found = dataclasses.asdict(plain) | {"temperature": heat}
-    if heat is not None:
-        mended = calibration(probabilities_of(config.task, logits, heat), targets, groups=groups)
+    found = dataclasses.asdict(plain) | {"temperature": temperature}
+    if temperature is not None:
+        mended = calibration(
+            probabilities_of(config.task, logits, temperature), targets, groups=groups
+        )
         found["mended"] = {"error": mended.error, "by_chance": mended.by_chance}
     return found
 
@@ -83,11 +87,11 @@ def compared(
     if isinstance(baseline, str):
         return {"trial": trial.number, "failed": baseline}
     config, task = baseline.config, baseline.task
-    outputs, targets = _validation_told(baseline, sealed, data)
+    outputs, targets = _validation_outputs(baseline, sealed, data)
     found = measured(task, config, outputs, targets, sealed.groups)
-    mine = choice.task.told(_validation_told(choice, sealed, data)[0])
+    mine = choice.task.predictions(_validation_outputs(choice, sealed, data)[0])
     gain, bounds = gained(
-        task.name, config.metric, mine, task.told(outputs), targets, sealed.groups
+        task.name, config.metric, mine, task.predictions(outputs), targets, sealed.groups
     )
     kept = {"images", "groups", "loss", key_of(config.metric), "interval"}
     parts = config.micro_batches

@@ -1,4 +1,4 @@
-"""The worst mistakes of a network: which images it told wrong, and was the surest of."""
+"""The worst mistakes of a network: which images it predicted wrong, and was the surest of."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ TEXT_SHOWN = 60  # characters
 
 
 def worst_mistakes(
-    config: TrialConfig, told: NDArray[Any], split: Labelled, data: SearchData, temperature: float
+    config: TrialConfig,
+    predictions: NDArray[Any],
+    split: Labelled,
+    data: SearchData,
+    temperature: float,
 ) -> list[dict[str, Any]]:
     """Return the mistakes of the highest confidence, or the largest errors of a regression.
 
-    `told` `(N, outputs)` are logits, or numbers in their own units, whose errors are compared in
-    standard deviations of train. Each mistake has the image's place in the split, counted from 0,
-    and in words what it is, what was told, and for classes and labels how sure the network was.
+    `predictions` `(N, outputs)` are logits, or numbers in their own units, whose errors are
+    compared in standard deviations of train. Each mistake has the image's place in the split,
+    counted from 0, and in words what it is, what was predicted, and for classes and labels how
+    sure the network was.
     """
     find = {"single-label": _classes, "multi-label": _labels, "regression": _numbers}[config.task]
-    found = find(config, told, np.asarray(split.targets), data, temperature)
+    found = find(config, predictions, np.asarray(split.targets), data, temperature)
     if config.data.source == "text" and config.data.text is not None:
         for mistake in found:
             symbols = np.asarray(split.images[mistake["image"], 0, :, 0])
@@ -37,10 +42,14 @@ def worst_mistakes(
 
 
 def _classes(
-    config: TrialConfig, told: NDArray[Any], targets: NDArray[Any], data: SearchData, heat: float
+    config: TrialConfig,
+    predictions: NDArray[Any],
+    targets: NDArray[Any],
+    data: SearchData,
+    temperature: float,
 ) -> list[dict[str, Any]]:
-    sure = probabilities_of(config.task, told, heat)  # (N, classes)
-    called, confidence = told.argmax(1), sure.max(1)
+    sure = probabilities_of(config.task, predictions, temperature)  # (N, classes)
+    called, confidence = predictions.argmax(1), sure.max(1)
     wrong = np.flatnonzero(called != targets)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST]
     return [
@@ -55,10 +64,14 @@ def _classes(
 
 
 def _labels(
-    config: TrialConfig, told: NDArray[Any], targets: NDArray[Any], data: SearchData, heat: float
+    config: TrialConfig,
+    predictions: NDArray[Any],
+    targets: NDArray[Any],
+    data: SearchData,
+    temperature: float,
 ) -> list[dict[str, Any]]:
-    called, true = told >= 0, targets > 0.5
-    sure = probabilities_of(config.task, np.abs(told), heat)
+    called, true = predictions >= 0, targets > 0.5
+    sure = probabilities_of(config.task, np.abs(predictions), temperature)
     images, labels = np.nonzero(called != true)
     worst = np.argsort(-sure[images, labels], kind="stable")[:MOST]
     words = ("not ", "")
@@ -74,16 +87,20 @@ def _labels(
 
 
 def _numbers(
-    config: TrialConfig, told: NDArray[Any], targets: NDArray[Any], data: SearchData, heat: float
+    config: TrialConfig,
+    predictions: NDArray[Any],
+    targets: NDArray[Any],
+    data: SearchData,
+    temperature: float,
 ) -> list[dict[str, Any]]:
     spread = np.maximum(np.asarray(data.train.targets, np.float64).std(0), 1e-12)
-    errors = np.abs(told - targets) / spread  # (N, numbers)
+    errors = np.abs(predictions - targets) / spread  # (N, numbers)
     worst = np.argsort(-errors, axis=None, kind="stable")[:MOST]
     return [
         {
             "image": int(i),
             "is": f"{data.outputs[k]} {targets[i, k]:.4g}",
-            "told": f"{data.outputs[k]} {told[i, k]:.4g}",
+            "told": f"{data.outputs[k]} {predictions[i, k]:.4g}",
             "confidence": None,
         }
         for i, k in zip(*np.unravel_index(worst, errors.shape), strict=True)
@@ -99,7 +116,10 @@ def write_mistakes(path: Path, split: Labelled, mistakes: list[dict[str, Any]]) 
     """Write the pictures of mistakes as a contact sheet; RunsFolderError where it cannot be."""
     tiles = []
     for mistake in mistakes:
-        sure, words = mistake["confidence"], (f"is {mistake['is']}", f"told {mistake['told']}")
+        sure, words = (
+            mistake["confidence"],
+            (f"is {mistake['is']}", f"predicted {mistake['told']}"),
+        )
         caption = words if sure is None else (*words, f"{sure:.2%} sure")
         tiles.append(Tile((np.asarray(split.images[mistake["image"]]),), caption))
     try:

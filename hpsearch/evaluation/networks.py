@@ -34,14 +34,14 @@ TrainOn = Literal["train", "train+test"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and its scores; `test_told` is None where test was taught, too."""
+    """A trained network and its scores; `test_predictions` is None where test was taught, too."""
 
     config: TrialConfig
     model: nn.Module
     task: LearningTask
     device: torch.device
     scores: dict[str, Any]
-    test_told: Tensor | None = None
+    test_predictions: Tensor | None = None
 
 
 def train_again(
@@ -55,7 +55,7 @@ def train_again(
     """Train a configuration to its end, tell every epoch, save the weights; return all scores."""
     data, device = load_search_data(prepared), device_named(device_name)
     for epoch, training in train(config, _taught(data, train_on), device):  # noqa: B007 - the last is kept
-        tell(_told(epoch, train_on))
+        tell(_epoch_record(epoch, train_on))
         if epoch.diverged:
             raise HpsearchError("the training diverged: its loss is no finite number any more")
     trained = scored(config, training, training.epochs, data, device, train_on)
@@ -90,8 +90,9 @@ def train_for_final(
     """
     device, train_on = device_named(order.device), order.asked.train_on
     attempt = Attempt(
-        _taught(data, train_on), device, held, order.kept(), order.lease.study, order.slot,
-        stopped, order.timeout_s, hear=lambda epoch: tell(_told(epoch, train_on)), keeps_last=True,
+        _taught(data, train_on), device, held, order.kept(), order.lease.study, order.training,
+        stopped, order.timeout_s, hear=lambda epoch: tell(_epoch_record(epoch, train_on)),
+        keeps_last=True,
     )  # fmt: skip
     ended = attempt.train(order.config)
     if ended is None:
@@ -148,7 +149,7 @@ def scored(
     taught = _taught(data, train_on)
     learned = evaluate(training.model, resident(taught.train, taught, device), config, task)
     scores: dict[str, Any] = {
-        "curve": [_told(epoch, train_on) for epoch in epochs],
+        "curve": [_epoch_record(epoch, train_on) for epoch in epochs],
         "epoch": result.number,
         "train_on": train_on,
         "device": device_name(device),
@@ -159,18 +160,18 @@ def scored(
     if train_on != "train":
         return Trained(config, training.model, task, device, scores)
     test = resident(data.test, data, device)
-    told = task.told(outputs_of(training.model, test, config))
+    predictions = task.predictions(outputs_of(training.model, test, config))
     scores["test"] = {
         **sizes(len(data.test), data.test.groups),
         "loss": result.test_loss,
         key: result.test_metric,
-        "interval": interval(task.name, config.metric, told, test.targets, data.test.groups),
+        "interval": interval(task.name, config.metric, predictions, test.targets, data.test.groups),
     }
-    return Trained(config, training.model, task, device, scores, told)
+    return Trained(config, training.model, task, device, scores, predictions)
 
 
-def _told(epoch: Epoch, train_on: TrainOn) -> dict[str, Any]:
-    """Return an epoch as it is told; of images that were taught there is no test score."""
+def _epoch_record(epoch: Epoch, train_on: TrainOn) -> dict[str, Any]:
+    """Return an epoch as it is passed on; of images that were taught there is no test score."""
     unknown = {} if train_on == "train" else {"test_loss": None, "test_metric": None}
     return recorded(epoch) | unknown
 

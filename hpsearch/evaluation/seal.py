@@ -149,7 +149,7 @@ def opened_words(seal: Seal) -> str:
     )
 
 
-OpenedBefore = Callable[[Seal, bool], bool]  # told of a seal, and whether --open-again was said
+OpenedBefore = Callable[[Seal, bool], bool]  # given a seal, and whether --open-again was said
 
 
 def as_asked(seal: Seal, asked: bool) -> bool:
@@ -169,7 +169,7 @@ def _sealed(row: StudyRow, sealed: Hashes | None) -> int:
     """Return how many sealed examples a study has; 1 for all of them where nothing tells."""
     try:
         return int(row.data_summary["totals"][2])
-    except UnreadableStudyError:  # its openings can be told all the same
+    except UnreadableStudyError:  # its openings are known all the same
         return 1 if sealed is None else len(sealed)
 
 

@@ -8,8 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from hpsearch.evaluation.selection_bias import accuracy_optimism, expected_optimism, noise_of_hits
-from hpsearch.search.finalists import groups_of, hits, verdict
+from hpsearch.evaluation.selection_bias import (
+    accuracy_optimism,
+    expected_optimism,
+    noise_of_correct,
+)
+from hpsearch.search.finalists import correct, groups_of, verdict
 from hpsearch.search.stored_study import OpenStudy
 from hpsearch.storage.confirmations import Confirmation
 from hpsearch.study.tasks import MINIMISED
@@ -21,7 +25,7 @@ def search_luck(study: OpenStudy, test: dict[str, Any] | None, images: int) -> d
     """Return what the search's best score was, and by how much luck is expected to have lifted it.
 
     The luck with seeds is known where finalists were trained again and differed; else that with
-    test images alone is told, None where they do not tell. `test` holds the
+    test images alone is known, None where they do not show it. `test` holds the
     choice's scores on so many `images`, None where they were taught.
     """
     best = study.best()
@@ -72,7 +76,7 @@ def _noise_of_finalists(study: OpenStudy) -> float | None:
         return None
     scores = [[c.score or 0.0 for c in one] for one in of]
     groups = groups_of(c for one in of for c in one)
-    return noise_of_hits(scores, [np.stack([hits(c) for c in one]) for one in of], groups)
+    return noise_of_correct(scores, [np.stack([correct(c) for c in one]) for one in of], groups)
 
 
 def confirmed(study: OpenStudy, trial_number: int) -> dict[str, Any] | None:

@@ -67,8 +67,8 @@ def check(
     configs = sampled(spec, prepared.fingerprint, "fp32", count)
     samples = [(config, cost(config, shape, outputs)) for config in configs]
     refused = []
-    for i, (config, price) in enumerate(samples):
-        found = infeasible(price, config, spec.search.max_parameters, machine_memory_bytes())
+    for i, (config, needs) in enumerate(samples):
+        found = infeasible(needs, config, spec.search.max_parameters, machine_memory_bytes())
         if found is not None:
             refused.append(f"configuration {i} would not be trained: {found.reason}")
     audit, cost_of_all = read_audit(prepared.folder), estimate(spec, prepared, workers, device)

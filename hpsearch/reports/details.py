@@ -116,7 +116,7 @@ def calibrated(final: dict[str, Any]) -> Section | None:
 
 
 def mistaken(metric: Metric, final: dict[str, Any]) -> Section | None:
-    """Return what was told wrong with the most confidence, or the largest errors of numbers."""
+    """Return what was predicted wrong most confidently, or the largest errors of numbers."""
     found = final.get("mistakes")
     if not found:
         return None
@@ -132,7 +132,13 @@ def mistaken(metric: Metric, final: dict[str, Any]) -> Section | None:
         )
         for m in found[:MISTAKES]
     ]
-    header = ("image", "is", "told", *(() if numbers else ("sure",)), *(("text",) if text else ()))
+    header = (
+        "image",
+        "is",
+        "predicted",
+        *(() if numbers else ("sure",)),
+        *(("text",) if text else ()),
+    )
     picture = None if text else "mistakes.png"
     where = [] if text else ["Their pictures are in mistakes.png, beside the weights."]
     return Section(f"{title} on validation", where, Table(header, rows), picture)
@@ -169,8 +175,8 @@ def _per_number(names: list[str], scores: list[dict[str, Any]]) -> Section:
         for name, number in zip(names, scores, strict=True)
     ]
     lines = [
-        "Errors in each number's own units; residuals (told less true) by quantile. Every one of "
-        "them is in residuals.png, beside the weights."
+        "Errors in each number's own units; residuals (predicted minus true) by quantile. Every "
+        "one of them is in residuals.png, beside the weights."
     ]
     header = ("number", "MSE", "MAE", "R2", *QUANTILES.values())
     return Section("Numbers on validation", lines, Table(header, rows), "residuals.png")

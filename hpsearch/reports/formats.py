@@ -63,6 +63,7 @@ def counts(p: Progress) -> dict[str, int]:
         "budget": p.budget,
         "running": len(p.running),
         "interrupted": p.interrupted,
+        "paused": p.paused,
         "complete": p.complete,
         "pruned": p.pruned,
         "infeasible": p.infeasible,

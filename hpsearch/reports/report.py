@@ -76,9 +76,9 @@ def sections(report: Report) -> list[Section]:
 def _data(report: Report) -> Section:
     study = report.study
     train, test, validation = study.data_summary["totals"]
-    told = f"{len(study.data_summary['outputs'])} {OUTPUTS[study.data_summary['task']]}"
+    kinds = f"{len(study.data_summary['outputs'])} {OUTPUTS[study.data_summary['task']]}"
     lines = [
-        f"Data: {study.spec.data.source}, {told}, fingerprint {study.fingerprint[:12]}",
+        f"Data: {study.spec.data.source}, {kinds}, fingerprint {study.fingerprint[:12]}",
         f"Images: {train} train, {test} test, {validation} validation",
     ]
     if groups := study.data_summary.get("groups"):
@@ -246,7 +246,8 @@ def _search(report: Report) -> Section:
     lines = [
         f"{p.finished} of {p.budget} trials ended: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
-        + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else ""),
+        + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else "")
+        + (f"; {p.paused} paused by the scheduler" if p.paused else ""),
         f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
         f"{hours(duration_s)} of training",
         saved_line(p),

@@ -99,8 +99,8 @@ def _gap_line(metric: Metric, final: Final, then: str) -> str | None:
         return f"Validation is no worse than {known}: no winner's curse is seen here."
     words = f"Validation is {_size(metric, gap)} worse than {known}"
     if bounds is None:
-        told_by = "groups" if "groups" in validation else "images"
-        return f"{words}; its {told_by} do not tell how much of that is chance."
+        units = "groups" if "groups" in validation else "images"
+        return f"{words}; its {units} do not tell how much of that is chance."
     if bounds[0] <= best <= bounds[1]:
         return (
             f"{words}, which lies within validation's interval: chance with "

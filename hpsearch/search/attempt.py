@@ -57,7 +57,7 @@ class Ended:
 class Attempt:
     """One worker's try at a training: with which data, on what, under which lease and limits.
 
-    Checkpoints lie in `checkpoints` under `study`, `slot` and the configuration. `further()` is
+    Checkpoints lie in `checkpoints` under `study`, `training` and the configuration. `further()` is
     called when a training has come an epoch further than ever, `hear` for every epoch, those that
     an earlier attempt trained included. With `keeps_last` the whole training is kept, too, for
     whoever has to do something with it before it is safe.
@@ -68,7 +68,7 @@ class Attempt:
     held: Held
     checkpoints: Checkpoints
     study: str
-    slot: int
+    training: str
     stopped: Callable[[], bool]
     timeout_s: float | None = None
     further: Callable[[], None] = lambda: None
@@ -101,14 +101,14 @@ class Attempt:
         """Remove whatever is kept of a training, once what came of it is safe."""
         for trained in (config, in_parts(config)):
             if trained is not None:
-                self.checkpoints.drop(self.study, self.slot, trained)
+                self.checkpoints.drop(self.study, self.training, trained)
 
     @property
     def _name(self) -> str:
-        return f"the training of slot {self.slot} of '{self.study}'"
+        return f"the training {self.training} of '{self.study}'"
 
     def _saved(self, config: TrialConfig) -> SavedTraining:
-        return SavedTraining(self.checkpoints, self.study, self.slot, config).load(
+        return SavedTraining(self.checkpoints, self.study, self.training, config).load(
             self.data, self.device
         )
 

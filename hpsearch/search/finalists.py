@@ -17,13 +17,14 @@ from optuna.trial import FrozenTrial
 from hpsearch.search.finalist_statistics import (
     alike,
     differences,
-    image_variance_of_hits,
+    distinguished,
+    image_variance_of_correct,
     out_of_the_race,
-    told_apart,
 )
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
-from hpsearch.storage.confirmations import Confirmation, confirm_slot
+from hpsearch.storage.confirmations import Confirmation
 from hpsearch.storage.leases import Lease
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.study.tasks import rank
 
@@ -56,7 +57,7 @@ class Finalist:
     scores: tuple[float, ...]
     out_after: int | None  # seeds, after which it could not win any more
     failed: str | None  # why it came to no score with one of its seeds
-    tied: bool  # whether it cannot be told apart from the one with the best mean
+    tied: bool  # whether it cannot be distinguished from the one with the best mean
 
     @property
     def mean(self) -> float:
@@ -115,8 +116,8 @@ def claim(storage: Storage, name: str, worker: str) -> Lease | None:
     left_s = float("inf") if row.time_left_s is None else row.time_left_s - row.final_s
     fitting = [r for r in plan(study).due if r.trial.user_attrs.get("duration_s", 0.0) <= left_s]
     for due in fitting:
-        slot = confirm_slot(due.trial.user_attrs["slot"], due.repeat)
-        lease = storage.confirmations.claim(name, slot, worker)
+        slot = due.trial.user_attrs["slot"]
+        lease = storage.leases.claim(name, worker, kind=FINALIST, slot=slot, repeat=due.repeat)
         if lease is not None:
             return lease
     if not fitting:
@@ -160,7 +161,7 @@ def verdict(study: OpenStudy) -> Verdict | None:
 
 
 def _order(study: OpenStudy, finalist: Finalist) -> tuple[float, float]:
-    """Return what is preferred among finalists that cannot be told apart; the least wins."""
+    """Return what is preferred among finalists that cannot be distinguished; the least wins."""
     by_mean = rank(study.spec.metric, finalist.mean)
     attrs = finalist.trial.user_attrs
     size = {
@@ -172,7 +173,7 @@ def _order(study: OpenStudy, finalist: Finalist) -> tuple[float, float]:
 
 
 def _tied(study: OpenStudy, trials: list[FrozenTrial]) -> set[int]:
-    """Return the numbers of those that cannot be told apart from the one with the best mean.
+    """Return the numbers of those that cannot be distinguished from the one with the best mean.
 
     Where no configuration has two seeds, nothing is known of their noise: then the best alone.
     """
@@ -182,7 +183,7 @@ def _tied(study: OpenStudy, trials: list[FrozenTrial]) -> set[int]:
     scores = [_scores(study, c) for c in of]
     if max(len(s) for s in scores) < UNJUDGED:
         return {trials[int(np.argmax([np.mean(s) for s in scores]))].number}
-    apart = told_apart(scores, *_by_image(of))
+    apart = distinguished(scores, *_by_image(of))
     return {t.number for t, is_apart in zip(trials, apart, strict=True) if not is_apart}
 
 
@@ -229,8 +230,8 @@ def _by_image(of: Sequence[Sequence[Confirmation]]) -> tuple[NDArray[np.float64]
     groups = groups_of(c for one in of for c in one)
     count: float = of[0][0].result["images"] if groups is None else alike(groups)
     if all("hits" in c.result for one in of for c in one):
-        found = [np.stack([hits(c) for c in one]) for one in of]
-        return image_variance_of_hits(found, groups), count
+        found = [np.stack([correct(c) for c in one]) for one in of]
+        return image_variance_of_correct(found, groups), count
     resampled = np.stack([np.mean([_floats(c.result["resampled"]) for c in one], 0) for one in of])
     scored = resampled[:, np.isfinite(resampled).all(0)]  # (k, resamples)
     variance = differences(np.cov(scored))
@@ -239,7 +240,7 @@ def _by_image(of: Sequence[Sequence[Confirmation]]) -> tuple[NDArray[np.float64]
     return variance, count
 
 
-def hits(confirmation: Confirmation) -> NDArray[np.bool_]:
+def correct(confirmation: Confirmation) -> NDArray[np.bool_]:
     """Return which test images a training was right about `(N,)`; for studies by accuracy."""
     packed = np.frombuffer(base64.b64decode(confirmation.result["hits"]), np.uint8)
     return np.unpackbits(packed, count=confirmation.result["images"]).astype(np.bool_)

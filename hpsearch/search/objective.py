@@ -14,7 +14,10 @@ import torch
 from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
+from hpsearch.search.kinds import RESUMED
 from hpsearch.search.progress import epochs_of
+from hpsearch.search.scheduler import Pause, Stop
+from hpsearch.search.scheduling import Scheduling
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.optuna_trials import note
@@ -33,13 +36,21 @@ class Diverged(optuna.TrialPruned):
     """The loss of a trial is no finite number any more."""
 
 
+class Paused(Exception):
+    """The scheduler has decided that a trial waits here; `training` can go on from there."""
+
+    def __init__(self, training: Training, epoch: int, until: str) -> None:
+        super().__init__(until)
+        self.training, self.epoch, self.until = training, epoch, until
+
+
 @dataclass
 class SavedTraining:
     """The checkpoint of one trial: read once, written now and then, removed in the end."""
 
     checkpoints: Checkpoints
     study: str
-    slot: int
+    training: str
     config: TrialConfig
     state: State | None = None  # what an earlier worker left
     _next_at: float = field(init=False)
@@ -49,7 +60,7 @@ class SavedTraining:
 
     def load(self, data: SearchData, device: torch.device) -> SavedTraining:
         """Read what an earlier worker kept of the trial, if anything usable; returns itself."""
-        content = self.checkpoints.load(self.study, self.slot, self.config)
+        content = self.checkpoints.load(self.study, self.training, self.config)
         if content is None:
             return self
         try:
@@ -79,13 +90,13 @@ class SavedTraining:
         if not now and began < self._next_at:
             return
         content = to_bytes(training.state())
-        self.checkpoints.save(self.study, self.slot, self.config, content)
+        self.checkpoints.save(self.study, self.training, self.config, content)
         ended = time.monotonic()
         self._next_at = ended + max(self.checkpoints.every_s, (ended - began) / SAVE_SHARE)
 
     def drop(self) -> None:
         """Remove what was kept."""
-        self.checkpoints.drop(self.study, self.slot, self.config)
+        self.checkpoints.drop(self.study, self.training, self.config)
 
 
 def objective(
@@ -96,8 +107,10 @@ def objective(
     saved: SavedTraining,
     interrupted: Callable[[], bool],
     epoch_over: Callable[[], None],
+    scheduling: Scheduling,
 ) -> float:
-    """Return the **test** metric of the epoch that counts; every epoch's is reported to the pruner.
+    """Return the **test** metric of the epoch that counts; every epoch's is reported, and the
+    scheduler asked what becomes of the trial.
 
     That is the last epoch, or the best one under early stopping. A trial that stops early is
     complete, and is reported to stand still at its best value in all epochs that it was spared: the
@@ -105,12 +118,15 @@ def objective(
     then, not only those that needed as long.
 
     Goes on from what was saved of it, and calls `epoch_over()` when it has come further than ever
-    before. Raises TrialPruned with a reason, Diverged where that is it, and Interrupted when
-    `interrupted()` turns true.
+    before. Raises TrialPruned with a reason, Diverged where that is it, Paused where the scheduler
+    says so, and Interrupted when `interrupted()` turns true.
     """
     stored = trial.storage.get_trial(id_of(trial))
     trained = epochs_of(stored)  # reports beyond are of an early stop that nobody heard of
     reported = {n: value for n, value in stored.intermediate_values.items() if n <= trained}
+    # Of an answer that a worker died on nobody knows: a scheduler that pauses is asked again, but
+    # not about the epoch after which the trial was taken up.
+    decided = max(stored.user_attrs.get(RESUMED, 0), len(reported) - scheduling.pauses)
     for epoch, training in train(config, data, device, interrupted, saved.state):
         if reported.get(epoch.number) != epoch.test_metric:
             _record(trial, training.epochs[: epoch.number])
@@ -118,9 +134,13 @@ def objective(
             raise Diverged(f"the loss was no finite number after epoch {epoch.number}")
         if epoch.number > len(reported):
             epoch_over()
-            goes_on = epoch.number < config.epochs and not training.turned
-            if goes_on and trial.should_prune():  # at the end there is nothing to be spared
-                raise optuna.TrialPruned(_too_weak(trial, config, epoch))
+        goes_on = epoch.number < config.epochs and not training.turned
+        if epoch.number > decided and goes_on:  # at the end there is nothing to be spared
+            decision = scheduling.after_epoch(trial)
+            if isinstance(decision, Stop):
+                raise optuna.TrialPruned(_too_weak(config, epoch, decision.judge))
+            if isinstance(decision, Pause):
+                raise Paused(training, epoch.number, decision.until)
         if saved.epochs < epoch.number < config.epochs:
             saved.keep(training)
     value = training.result.test_metric
@@ -130,13 +150,11 @@ def objective(
     return value
 
 
-def _too_weak(trial: Trial, config: TrialConfig, epoch: Epoch) -> str:
-    """Return why a pruner stopped a trial."""
-    pruner = type(trial.study.pruner).__name__.removesuffix("Pruner").lower()
+def _too_weak(config: TrialConfig, epoch: Epoch, judge: str) -> str:
+    """Return why a trial was stopped."""
     return (
         f"test {WORDS[config.metric]} {shown(config.metric, epoch.test_metric)} after epoch "
-        f"{epoch.number} was too {'high' if config.metric in MINIMISED else 'low'} for the "
-        f"{pruner} pruner"
+        f"{epoch.number} was too {'high' if config.metric in MINIMISED else 'low'} for {judge}"
     )
 
 

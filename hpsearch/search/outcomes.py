@@ -10,11 +10,10 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hpsearch.search.kinds import ENDED, Kind, kind_of_pruned
-from hpsearch.storage.confirmations import confirmed_by
+from hpsearch.search.kinds import ENDED, PAUSED, RESUMED, Kind, kind_of_pruned
 from hpsearch.storage.leases import Lease
 from hpsearch.storage.optuna_trials import note
-from hpsearch.storage.schema import CONFIRM_SLOT
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import STOPPED
 
@@ -65,15 +64,49 @@ def fail(
     return state
 
 
+def pause(storage: Storage, trial: Trial, lease: Lease, epoch: int, until: str) -> TrialState:
+    """Let a trial wait after an epoch, kept as it is, until the scheduler resumes it."""
+    note(trial, {PAUSED: epoch, "until": until})
+    storage.pauses.pause(lease, epoch)
+    logger.info(
+        "trial %d of '%s' is paused after epoch %d until %s",
+        trial.number,
+        lease.study,
+        epoch,
+        until,
+        extra=event("trial paused", lease, trial) | {"epoch": epoch},
+    )
+    return TrialState.RUNNING
+
+
+def resume(storage: Storage, trial: Trial, lease: Lease) -> None:
+    """Let a paused trial go on under a lease. Until this is done, it is still paused."""
+    note(trial, {PAUSED: None, RESUMED: lease.paused})
+    storage.pauses.go_on(lease)
+    logger.info(
+        "trial %d of '%s' is resumed after epoch %d",
+        trial.number,
+        lease.study,
+        lease.paused,
+        extra=event("trial resumed", lease, trial) | {"epoch": lease.paused},
+    )
+
+
+def never_resumed(storage: Storage, trial: Trial, lease: Lease) -> TrialState:
+    """End a paused trial of a study whose scheduler resumes none any more."""
+    until = trial.user_attrs.get("until", "it is resumed")
+    reason = f"paused after epoch {lease.paused} until {until}, and never resumed"
+    return prune(storage, trial, lease, reason)
+
+
 def end_hung(storage: Storage, lease: Lease, reason: str) -> None:
     """End what a killed worker hung on: a trial, or the training of a finalist."""
     trial = live_trial(storage, lease)
     if trial is not None:
         fail(storage, trial, lease, reason)
-    elif lease.slot <= CONFIRM_SLOT:
-        trial_slot, _ = confirmed_by(lease.slot)
+    elif lease.kind == FINALIST:
         trials = storage.load(lease.study).get_trials(deepcopy=False)
-        number = next(t.number for t in trials if t.user_attrs.get("slot") == trial_slot)
+        number = next(t.number for t in trials if t.user_attrs.get("slot") == lease.slot)
         storage.confirmations.write(lease, number, {"reason": reason})
 
 

@@ -43,6 +43,7 @@ class Progress:
     budget: int
     running: list[FrozenTrial]
     interrupted: int
+    paused: int  # that wait for the study's scheduler
     complete: int
     pruned: int  # by the pruner
     failed: int
@@ -96,6 +97,7 @@ def progress_of(storage: Storage, name: str) -> Progress:
         budget=row.trials,
         running=running,
         interrupted=len(study.interrupted),
+        paused=len(study.paused),
         complete=len(complete),
         pruned=kinds["pruned"],
         failed=kinds["failed"],

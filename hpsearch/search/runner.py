@@ -7,6 +7,7 @@ import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 
 import optuna
@@ -36,12 +37,15 @@ from hpsearch.search.baseline import (
     whole_training_s,
 )
 from hpsearch.search.finalists import CONFIRM_SHARE
-from hpsearch.search.objective import Diverged, SavedTraining, objective
-from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.search.kinds import PAUSED
+from hpsearch.search.objective import Diverged, Paused, SavedTraining, objective
+from hpsearch.search.samplers import given_params, sampler_for, seed_of
+from hpsearch.search.scheduler import scheduler_for
+from hpsearch.search.scheduling import Scheduling, seen_by_samplers
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of, study_id_of
+from hpsearch.storage.optuna_private import id_of, seen_as, study_id_of
 from hpsearch.storage.optuna_trials import note
 from hpsearch.storage.retry import DATABASE_ERRORS
 from hpsearch.storage.storage import Storage
@@ -72,12 +76,21 @@ class TrialRunner:
     stopped: Callable[[], bool]
     epoch_over: Callable[[], None] = lambda: None
 
+    @cached_property
+    def scheduling(self) -> Scheduling:
+        """The study's scheduler."""
+        return Scheduling(self.storage, self.spec, scheduler_for(self.spec.search))
+
     def run(self, lease: Lease) -> TrialState:
-        """Run the trial of a lease to its end, or give the lease back; return the trial's state."""
-        search = self.spec.search
-        study = self.storage.known(
-            self.spec.name, sampler_for(search, lease.slot), pruner_for(search)
-        )
+        """Run the trial of a lease until it ends or waits, or give the lease back.
+
+        Returns the trial's state, RUNNING for one that has not ended.
+        """
+        pruner = self.scheduling.scheduler.pruner
+        sampler = sampler_for(self.spec.search, lease.slot)
+        study = self.storage.known(self.spec.name, sampler, pruner)
+        if self.scheduling.pauses:
+            study = seen_as(study, seen_by_samplers)
         trial_id = self._trial_id(study, lease)
         with self.storage.optuna.held(trial_id, lease):
             return self._run(study, trial_id, lease)
@@ -91,6 +104,10 @@ class TrialRunner:
         if lease.attempts > MAX_ATTEMPTS:
             reason = f"{MAX_ATTEMPTS} workers died on this trial, one after the other"
             return endings.fail(self.storage, trial, lease, reason)
+        if lease.paused is not None:
+            endings.resume(self.storage, trial, lease)
+        elif trial.user_attrs.get(PAUSED) is not None:  # its worker died while it paused it
+            note(trial, {PAUSED: None})
         logger.info(
             "trial %d of '%s' begins",
             trial.number,
@@ -109,13 +126,13 @@ class TrialRunner:
             refused = self._refused(trial, held, config)
             if refused is not None:
                 return refused
-            saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
+            saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.training, config)
             saved.load(self.data, self.device)
             watch = Watch(held, self.stopped, self.spec.search.trial_timeout, saved.trained_s)
             value = self._value(trial, held, saved, watch)
-        except Interrupted as asked:
+        except (Interrupted, Paused) as left:
             assert saved is not None
-            return self._interrupted(trial, held, saved, asked, watch.why)
+            return self._left(trial, held, saved, left, watch.why)
         except optuna.TrialPruned as pruned:
             diverged = isinstance(pruned, Diverged)
             state = endings.prune(self.storage, trial, held.lease, str(pruned), diverged=diverged)
@@ -140,9 +157,9 @@ class TrialRunner:
 
     def _refused(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState | None:
         """Return the state of a trial that is known not to fit; None where it is to be trained."""
-        price = self._note_cost(trial, config)
-        room = device_memory_bytes(self.device, config.threads)
-        found = infeasible(price, config, self.spec.search.max_parameters, room)
+        network_cost = self._note_cost(trial, config)
+        memory = device_memory_bytes(self.device, config.threads)
+        found = infeasible(network_cost, config, self.spec.search.max_parameters, memory)
         if found is None:
             return None
         if found.in_parts:
@@ -158,25 +175,35 @@ class TrialRunner:
 
         config = saved.config
         torch.set_num_threads(config.threads)
-        must_stop = watch.must_stop
-        return objective(trial, config, self.data, self.device, saved, must_stop, epoch_over)
+        return objective(
+            trial, config, self.data, self.device, saved, watch.must_stop, epoch_over,
+            self.scheduling,
+        )  # fmt: skip
 
     def _failed(self, trial: Trial, held: HeldLease, error: Exception) -> TrialState:
         reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
         return endings.fail(self.storage, trial, held.lease, reason, trace)
 
-    def _interrupted(
-        self, trial: Trial, held: HeldLease, saved: SavedTraining, asked: Interrupted, why: str
+    def _left(
+        self,
+        trial: Trial,
+        held: HeldLease,
+        saved: SavedTraining,
+        left: Interrupted | Paused,
+        why: str,
     ) -> TrialState:
         """Keep what there is of a trial and give it back; end it where it took too long."""
+        if isinstance(left, Paused):
+            saved.keep(left.training, now=True)
+            return endings.pause(self.storage, trial, held.lease, left.epoch, left.until)
         if why == TOO_LONG:
             saved.drop()
             assert self.spec.search.trial_timeout is not None
             reason = took_too_long(self.spec.search.trial_timeout)
             return endings.prune(self.storage, trial, held.lease, reason, "trial_timeout")
         if not held.lost:
-            saved.keep(asked.training, now=True)
+            saved.keep(left.training, now=True)
             logger.info(
                 "trial %d of '%s' given back: %s",
                 trial.number,
@@ -220,9 +247,12 @@ class TrialRunner:
         }
 
     def _note_cost(self, trial: Trial, config: TrialConfig) -> Cost:
-        price = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
-        note(trial, {"parameters": price.parameters, "forward_flops": price.forward_flops})
-        return price
+        network_cost = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
+        note(
+            trial,
+            {"parameters": network_cost.parameters, "forward_flops": network_cost.forward_flops},
+        )
+        return network_cost
 
     def _note_memory(self, trial: Trial) -> None:
         """Record what a trial took of a GPU, for whoever decides how many workers it holds."""
@@ -270,7 +300,7 @@ class TrialRunner:
             return self.storage.optuna.create_new_trial(study_id_of(study), self._template(lease))
 
         tries: list[bool] = []
-        trial_id = self.storage.patience.call(find_or_make)
+        trial_id = self.storage.retry.call(find_or_make)
         self.storage.leases.set_trial(lease, trial_id)
         return trial_id
 

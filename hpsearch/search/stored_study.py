@@ -34,6 +34,7 @@ class OpenStudy:
     trials: list[FrozenTrial]
     held: frozenset[int]  # Optuna's ids of trials that a worker is at
     interrupted: frozenset[int]  # begun, not ended, and at present nobody's
+    paused: frozenset[int] = frozenset()  # begun, and waiting for the study's scheduler
     confirmations: tuple[Confirmation, ...] = ()  # of finalists that were trained again
 
     def in_state(self, state: TrialState) -> list[FrozenTrial]:
@@ -101,14 +102,17 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
         check_trials(trials)
         confirmations = tuple(storage.confirmations.of(name))
     begun = {id_of(t) for t in trials if not t.state.is_finished()}
-    held, interrupted = storage.leases.unfinished(name)
+    found = {b.trial_id: b for b in storage.pauses.begun(name) if b.trial_id in begun}
+    held = frozenset(number for number, b in found.items() if b.is_held)
+    paused = frozenset(n for n, b in found.items() if b.paused is not None) - held
     return OpenStudy(
         spec=spec,
         fingerprint=row.fingerprint,
         data_summary=row.data_summary,
         trials=trials,
-        held=frozenset(held & begun),
-        interrupted=frozenset(interrupted & begun),
+        held=held,
+        interrupted=frozenset(found) - held - paused,
+        paused=paused,
         confirmations=confirmations,
     )
 

@@ -29,6 +29,7 @@ from hpsearch.reports.report import Report
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
+from hpsearch.storage.schema import FINAL
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE
 
@@ -60,8 +61,8 @@ def conclude(
     """
     series = _Series(finishing)
     while True:
-        token = uuid.uuid4().hex[:8]  # no other claim is called the same: see `claim_final`
-        lease = storage.leases.claim_final(name, f"{who}-final-{token}")
+        token = uuid.uuid4().hex[:8]  # no other claim is called the same: see `Leases.claim`
+        lease = storage.leases.claim(name, f"{who}-final-{token}", kind=FINAL)
         if lease is None:
             return None
         place = folder / f"{UNFINISHED}{token}"

@@ -130,8 +130,8 @@ def launch(
                     open_study(storage, spec, final, priority)
                     if not row.claimed and not callable(workers) and is_worth_it(spec, prepared):
                         watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
-                    crew = _crew(storage, spec, workers, device, place)
-                    _search(storage, spec.name, crew, watcher, interrupted)
+                    started = _workers_of(storage, spec, workers, device, place)
+                    _search(storage, spec.name, started, watcher, interrupted)
                 measured, unopened = False, None
                 try:
                     if final:
@@ -162,7 +162,7 @@ def _check_writable(folder: Path) -> None:
         ) from None
 
 
-def _crew(
+def _workers_of(
     storage: Storage,
     spec: StudySpec,
     workers: int | StartWorkers | None,

@@ -253,7 +253,7 @@ def serve(
     with interrupts_noted() as noted:
         interrupted = _or_orphaned(noted)
         try:
-            storage = open_storage(storage_url, gives_up=interrupted, patiently=True)
+            storage = open_storage(storage_url, gives_up=interrupted, waits_to_open=True)
         except StorageError:
             if interrupted():  # while it waited for the database
                 return
@@ -262,7 +262,7 @@ def serve(
             with storage_errors(storage):
                 if not storage.study_names():
                     logger.info("%s holds no study yet; it waits for one", storage.shown)
-                crew = LocalWorkers(
+                started = LocalWorkers(
                     storage,
                     study,
                     checkpoints,
@@ -271,9 +271,9 @@ def serve(
                     waits=not until_idle,
                     log_level=logging.INFO,
                 )
-                pool = Pool(storage, crew, runs, data_root, device, interrupted, search_only)
+                pool = Pool(storage, started, runs, data_root, device, interrupted, search_only)
                 pool.serve()
-                if crew.gave_up and not interrupted():
+                if started.gave_up and not interrupted():
                     raise WorkerError("no worker of this machine can go on; see the log above")
         finally:
             storage.close()

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
 from hpsearch.storage.leases import Lease, keep
-from hpsearch.storage.retry import Patience, patient
+from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import now_s, openings, reading, studies, versions
 
 
@@ -46,9 +46,9 @@ class Openings:
     """Reads and writes the openings; they outlive their study."""
 
     engine: Engine
-    patience: Patience
+    retry: Retry
 
-    @patient
+    @retried
     def of(self, fingerprint: str) -> list[Opening]:
         """Return every opening of this data's validation split, oldest first."""
         with reading(self.engine) as connection:
@@ -59,7 +59,7 @@ class Openings:
             ).all()
         return [_opening(row) for row in rows]
 
-    @patient
+    @retried
     def marks(self) -> list[Mark]:
         """Return what every opening in the storage was of, oldest first."""
         of = (openings.c.id, openings.c.study, openings.c.fingerprint, openings.c.examples)
@@ -67,20 +67,20 @@ class Openings:
             rows = connection.execute(select(*of).order_by(openings.c.id)).all()
         return [Mark(**row._asdict()) for row in rows]
 
-    @patient
+    @retried
     def numbered(self, ids: Collection[int]) -> list[Opening]:
         """Return openings by their id, oldest first."""
         with reading(self.engine) as connection:
             query = select(openings).where(openings.c.id.in_(ids)).order_by(openings.c.id)
             return [_opening(row) for row in connection.execute(query)]
 
-    @patient
+    @retried
     def newest(self) -> int:
         """Return the id of the newest opening in this storage, 0 where there is none."""
         with reading(self.engine) as connection:
             return int(connection.execute(select(func.max(openings.c.id))).scalar() or 0)
 
-    @patient
+    @retried
     def open(
         self,
         lease: Lease,
@@ -119,7 +119,7 @@ class Openings:
                 key=key,
             )
 
-    @patient
+    @retried
     def go_on(self, lease: Lease) -> None:
         """Make sure that an opening may be measured to its end; LeaseLostError where it may not."""
         with self.engine.begin() as connection:
@@ -149,7 +149,7 @@ class Openings:
                 why=why,
             )
 
-    @patient
+    @retried
     def write_result(
         self, opening_id: int, result: Mapping[str, Any], lease: Lease | None = None
     ) -> None:

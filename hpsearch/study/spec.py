@@ -110,10 +110,10 @@ class Confirm(Section):
     """How the best configurations are trained again, with new seeds, before one is chosen.
 
     Of the best `candidates`, each is trained with up to `seeds` new seeds, and the one with the
-    best mean test metric is chosen. Of those that cannot be told apart from it, the smaller network
-    is (fewer parameters), or the `faster` one (fewer FLOPs), or still the one of the best `score`.
-    Without a number of candidates there are 3, and none in a search of fewer than 20 trials, which
-    has little to be lucky with, and would take twice as long.
+    best mean test metric is chosen. Of those that cannot be distinguished from it, the smaller
+    network is (fewer parameters), or the `faster` one (fewer FLOPs), or still the one of the best
+    `score`. Without a number of candidates there are 3, and none in a search of fewer than 20
+    trials, which has little to be lucky with, and would take twice as long.
     """
 
     candidates: int | None = Field(None, ge=0, le=100)

@@ -27,11 +27,13 @@ from hpsearch.machine.children import (
     child_environment,
     death,
     device_named,
+    is_processor,
     leave,
     unguarded,
 )
 from hpsearch.machine.logs import set_up_logging
 from hpsearch.search import outcomes as endings
+from hpsearch.search.idle import wait_for_work
 from hpsearch.storage.checkpoints import EVERY_S, Checkpoints
 from hpsearch.storage.leases import Held, Lease
 from hpsearch.storage.retry import DATABASE_ERRORS
@@ -72,30 +74,18 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
     """The main function of a worker process; `progress` is a number it shares with its parent."""
     stopped = _stop_signals()
     set_up_logging(order.log_level, dated=order.log_level < logging.WARNING)
-    import torch
-
-    from hpsearch.search.worker import Worker
 
     def progressed() -> None:
         progress.value += 1
 
-    torch.set_num_threads(order.threads)
     try:
-        storage = open_storage(order.storage_url, False, gives_up=stopped, patiently=True)
+        storage = open_storage(order.storage_url, False, gives_up=stopped, waits_to_open=True)
         try:
             with storage_errors(storage):
-                worker = Worker(
-                    name=order.worker,
-                    storage=storage,
-                    device=device_named(order.device, order.number),
-                    threads=order.threads,
-                    checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
-                    stopped=stopped,
-                    progressed=progressed,
-                    only=order.only,
-                    waits=order.waits,
+                due = not _may_wait(order) or wait_for_work(
+                    storage, order.worker, "cpu" if is_processor(order.device) else "cuda", stopped
                 )
-                goes_on = not worker.work()
+                goes_on = due and _work(order, storage, stopped, progressed)
         finally:
             storage.close()
     except HpsearchError as error:
@@ -103,6 +93,37 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
         may_pass = isinstance(error, StorageError) and not isinstance(error, SchemaError)
         sys.exit(1 if may_pass else REFUSED)
     leave(RECYCLED if goes_on else 0)
+
+
+def _may_wait(order: WorkerOrder) -> bool:
+    """Whether torch can be loaded late: not to be told whether a device is there at all."""
+    return order.waits and order.only is None and order.device in ("auto", "cpu")
+
+
+def _work(
+    order: WorkerOrder,
+    storage: Storage,
+    stopped: Callable[[], bool],
+    progressed: Callable[[], None],
+) -> bool:
+    """Load torch and run trials to the end; return whether a fresh process should go on."""
+    import torch
+
+    from hpsearch.search.worker import Worker
+
+    torch.set_num_threads(order.threads)
+    worker = Worker(
+        name=order.worker,
+        storage=storage,
+        device=device_named(order.device, order.number),
+        threads=order.threads,
+        checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
+        stopped=stopped,
+        progressed=progressed,
+        only=order.only,
+        waits=order.waits,
+    )
+    return not worker.work()
 
 
 def _stop_signals() -> Callable[[], bool]:
@@ -249,7 +270,7 @@ class LocalWorkers:
         except DATABASE_ERRORS:
             raise
         except Exception:  # of a study that was deleted meanwhile, or that cannot be read
-            logger.exception("slot %d of '%s' is not ended", lease.slot, lease.study)
+            logger.exception("%s of '%s' is not ended", lease.on, lease.study)
 
     def _hangs(self, held: Held) -> str | None:
         """Return why a trial has to be ended from outside, None where it goes on."""

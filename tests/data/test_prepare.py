@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from hpsearch.data.places import data_root
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, find_prepared, load_search_data, read_prepared
 from hpsearch.data.sealed import open_sealed
+from hpsearch.data.sources import decoding
+from hpsearch.data.sources.decoded import allocated
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, DataReference
 from hpsearch.study.file import read_study
@@ -239,6 +242,8 @@ def test_a_cache_without_permission_says_to_put_it_elsewhere(
 
 PREPARE = """
 from hpsearch.data.prepare import prepare
+from hpsearch.data.sources import decoding
+from hpsearch.data.sources.decoded import allocated
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 try:
@@ -454,3 +459,72 @@ def test_what_a_database_or_the_cache_tells_leads_out_of_no_folder(
         assert find_prepared(prepared.fingerprint) is None
     note.write_bytes(b"\xff\xfe")
     assert find_prepared(prepared.fingerprint) is None
+
+
+# Resumed
+
+
+SLOWLY = """
+import sys, time
+from pathlib import Path
+from hpsearch.data.prepare import prepare
+from hpsearch.data.sources import decoding
+from hpsearch.study.data import Data
+
+decoding.SAVED_EVERY_S = 0.0
+root, told = Path(sys.argv[1]), Path(sys.argv[2])
+
+def slowly(done, of):
+    told.write_text(str(done))
+    time.sleep(0.02)
+
+prepare(Data(source="folder", root=str(root), image_size=16), progress=slowly)
+"""
+
+
+def test_a_killed_preparation_is_gone_on_with(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path / "pets", {"cat": 150, "dog": 150})
+    (root / "cat" / "007.png").write_bytes(b"this is no picture")
+    data = Data(source="folder", root=str(root), image_size=16, on_broken="skip")
+    script = SLOWLY.replace("image_size=16", 'image_size=16, on_broken="skip"')
+    told = tmp_path / "told"
+    child = subprocess.Popen([sys.executable, "-c", script, str(root), str(told)])
+    while child.poll() is None and not (told.exists() and int(told.read_text() or 0) > 40):
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    first = int(told.read_text())
+    assert first < 300
+    seen: list[int] = []
+    monkeypatch.setattr(decoding, "SAVED_EVERY_S", 0.0)
+    resumed = prepare(data, progress=lambda done, of: seen.append(done))
+    assert seen[0] > first - 2 * decoding.PART and seen[-1] == 300
+    assert len(seen) <= 300 - first + 2 * decoding.PART
+    assert [path.name for path in resumed.folder.iterdir() if "decoded" in path.name] == []
+    shutil.rmtree(cache)
+    assert prepare(data) == resumed  # the same fingerprint, hashes and account
+    assert resumed.account.found - resumed.account.used == 1
+
+
+def test_what_nobody_goes_on_with_is_removed_after_days(pets: Data, cache: Path) -> None:
+    abandoned, fresh = (cache / "prepared" / f"{name}.unfinished" for name in ("a" * 24, "b" * 24))
+    for folder, days in ((abandoned, 8), (fresh, 6)):
+        folder.mkdir(parents=True)
+        (folder / "decoded.npy").write_bytes(b"half")
+        for path in (folder / "decoded.npy", folder):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+    prepare(pets)
+    assert fresh.exists() and not abandoned.exists()
+
+
+def test_another_listing_does_not_go_on_with_what_was_decoded_of_this(
+    tmp_path: Path, cache: Path
+) -> None:
+    """A journal of an array of another shape is none of this one's."""
+    path = tmp_path / "decoded.npy"
+    np.save(path, noise(3, 4, 4, 1))
+    (tmp_path / "decoded.journal").write_text("{}\n")
+    assert not allocated(path, (4, 4, 4, 1)).any()
+    assert not (tmp_path / "decoded.journal").exists()

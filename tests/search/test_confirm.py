@@ -13,8 +13,7 @@ from sqlalchemy import func, select, update
 
 from hpsearch.search import finalists as confirm
 from hpsearch.search.finalists import Plan, candidates, choice, plan, verdict
-from hpsearch.storage.confirmations import MOST_SEEDS, confirm_slot, confirmed_by
-from hpsearch.storage.schema import FINAL_SLOT, confirmations, leases, studies
+from hpsearch.storage.schema import FINALIST, confirmations, leases, studies
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.waiting import Waiting
 from hpsearch.study.spec import StudySpec
@@ -69,7 +68,7 @@ def right(count: int, seed: int = 0) -> dict[str, Any]:
 def confirmed(storage: Storage, number: int, *results: dict[str, Any], first: int = 0) -> None:
     """Write what trainings of a trial came to, each with the next seed; slots count as trials."""
     for repeat, result in enumerate(results, start=first):
-        lease = storage.confirmations.claim("made", confirm_slot(number, repeat), "worker")
+        lease = storage.leases.claim("made", "worker", kind=FINALIST, slot=number, repeat=repeat)
         assert lease is not None
         assert storage.confirmations.write(lease, number, result)
 
@@ -230,14 +229,6 @@ def test_more_trials_bring_new_candidates_and_keep_what_is_known_of_old_ones(
     assert due(storage, spec) == [(2, 0), (2, 1)]
 
 
-def test_slots_of_finalists_are_their_own_and_below_the_final() -> None:
-    slots = [confirm_slot(slot, repeat) for slot in range(3) for repeat in range(MOST_SEEDS)]
-    assert len(set(slots)) == len(slots) and max(slots) < FINAL_SLOT
-    assert [confirmed_by(slot) for slot in slots] == [
-        (slot, repeat) for slot in range(3) for repeat in range(MOST_SEEDS)
-    ]
-
-
 def test_each_training_is_claimed_once_and_the_last_claim_ends_the_confirming(
     storage: Storage,
 ) -> None:
@@ -247,7 +238,7 @@ def test_each_training_is_claimed_once_and_the_last_claim_ends_the_confirming(
     held = [confirm.claim(storage, "made", f"worker {i}") for i in range(3)]
     first, second, third = held
     assert first is not None and second is not None and third is None
-    assert {first.slot, second.slot} == {confirm_slot(0, 0), confirm_slot(1, 0)}
+    assert {(first.slot, first.repeat), (second.slot, second.repeat)} == {(0, 0), (1, 0)}
     assert waiting(storage).confirming == 2 and waiting(storage).held == 0
     assert open_leases(storage, "made") == 0, "they are no trials"
     assert storage.leases.claim("made", "worker") is None
@@ -329,7 +320,7 @@ def test_a_training_that_would_not_end_in_time_is_not_begun(storage: Storage) ->
     assert confirm.claim(storage, "made", "worker") is None
     assert waiting(storage).is_over
     with storage.ledger.engine.connect() as connection:
-        begun = select(func.count()).where(leases.c.slot < FINAL_SLOT)
+        begun = select(func.count()).where(leases.c.kind == FINALIST)
         assert connection.execute(begun).scalar() == 0
 
 

@@ -1,4 +1,4 @@
-"""How trials ended, told apart by their records."""
+"""How trials ended, distinguished by their records."""
 
 from __future__ import annotations
 

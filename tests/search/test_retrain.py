@@ -19,12 +19,12 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
 from hpsearch.search import control
 from hpsearch.search.attempt import MICRO_BATCHES
-from hpsearch.search.finalists import choice, hits, plan
+from hpsearch.search.finalists import choice, correct, plan
 from hpsearch.search.progress import progress_of
 from hpsearch.search.samplers import seed_of
 from hpsearch.search.stored_study import enter_study, read_stored_study
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
-from hpsearch.storage.schema import FINAL_SLOT, leases, studies
+from hpsearch.storage.schema import FINALIST, leases, studies
 from hpsearch.storage.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
@@ -65,9 +65,9 @@ def assert_whole(storage: Storage, prepared: Path, trainings: int) -> None:
             (e.train_loss, e.test_metric) for e in epochs
         ]
         assert confirmation.score == epochs[-1].test_metric
-        assert hits(confirmation).mean() == pytest.approx(confirmation.score, abs=1e-6)
+        assert correct(confirmation).mean() == pytest.approx(confirmation.score, abs=1e-6)
     with storage.ledger.engine.connect() as connection:
-        rows = connection.execute(select(leases).where(leases.c.slot < FINAL_SLOT)).all()
+        rows = connection.execute(select(leases).where(leases.c.kind == FINALIST)).all()
     assert len(rows) == trainings and all(row.done for row in rows)
 
 
@@ -149,7 +149,7 @@ def test_workers_that_are_killed_while_they_confirm_repeat_and_lose_nothing(
         if len(killed) < 3 and begun(storage) and confirmations(storage) >= len(killed):
             with storage.ledger.engine.connect() as connection:
                 holder = connection.execute(
-                    select(leases.c.worker).where(leases.c.slot < FINAL_SLOT, ~leases.c.done)
+                    select(leases.c.worker).where(leases.c.kind == FINALIST, ~leases.c.done)
                 ).scalar()
             process = crew._alive.get(holder or "")
             if process is not None and process.pid is not None and process.is_alive():

@@ -168,7 +168,7 @@ def test_a_trial_that_cannot_be_ended_keeps_no_supervisor_from_the_others(
     damage(storage, "torn", torn_attribute)
     crew = LocalWorkers(storage, None, str(tmp_path))
     crew._fail(held.lease, "it hung")
-    assert "slot 0 of 'torn' is not ended" in caplog.text
+    assert "the trial of slot 0 of 'torn' is not ended" in caplog.text
     damage(storage, "torn", newer_key)
     assert crew._hangs(held) is None
     assert crew._hangs(dataclasses.replace(held, idle_s=1e9)) is not None

@@ -97,18 +97,15 @@ def decode_files(
             released(images)
             mapped_bytes = 0
         done.append(part)
-        for _ in range(part.start, part.stop):
-            count += 1
-            progress(count, len(images))
+        count += part.stop - part.start
+        progress(count, len(images))
     done.sort(key=lambda part: part.start)
     names = listing.columns.examples
-    account = listing.account.deciding(
-        *_told(done, listing, noun), *labels_decided(listing.columns, data)
-    )
+    said = (*_notes(done, listing, noun), *labels_decided(listing.columns, data))
     contents = np.array([number for part in done for number in part.contents], np.uint64)
     found = Decoded(
         images, targets, outputs, contents, task=data.task, groups=groups, names=names,
-        account=account, published=listing.published,
+        account=listing.account.deciding(*said), published=listing.published,
     )  # fmt: skip
     broken = [(row, why) for part in done for row, why in part.broken.items()]
     if broken:
@@ -148,7 +145,7 @@ def _in_turn(decoded: Callable[[Part], Part], parts: Iterator[Part]) -> Iterator
                 waiting.cancel()
 
 
-def _told(done: list[Part], listing: Listing, noun: str) -> list[str]:
+def _notes(done: list[Part], listing: Listing, noun: str) -> list[str]:
     """Return sentences on what was done to pictures of some files."""
     by_note: dict[str, list[str]] = {}
     for part in done:

@@ -113,11 +113,12 @@ class Reading:
             extent = self._reduced(opened)
         deep = deep_of(opened, file)
         opened.load()  # it turns TIFF and AVIF, and leaves no orientation then
-        turn = TURNS.get(opened.getexif().get(ORIENTATION, 1))
+        turn = _turn(opened)
         picture = self._shallow(opened) if deep is None else deep.picture(self.deep)
         height, width = self.size
         lies = turn in (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
-        picture = picture.convert("L" if self.grey else "RGB")
+        mode = "L" if self.grey else "RGB"
+        picture = picture if picture.mode == mode else picture.convert(mode)
         picture = fitted(picture, (width, height) if lies else (height, width), self.fit, extent)
         if turn is not None:
             picture = picture.transpose(turn)
@@ -153,6 +154,13 @@ class Reading:
             white = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(white, picture)
         return picture
+
+
+def _turn(opened: Image.Image) -> Image.Transpose | None:
+    """Return how a picture has to be turned; of a JPEG without EXIF and XMP nothing is searched."""
+    if opened.format == "JPEG" and not opened.info.keys() & {"exif", "xmp"}:
+        return None
+    return TURNS.get(opened.getexif().get(ORIENTATION, 1))
 
 
 def decode_image(file: Path | BinaryIO, size: int, grey: bool) -> Pixels:
