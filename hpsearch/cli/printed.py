@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hpsearch.cli.about_data import say_account, say_remade, say_warnings
-from hpsearch.cli.display import estimate_words, summary
+from hpsearch.cli.notes import estimate_words, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections

@@ -159,17 +159,17 @@ def read_sound(file: Path | BinaryIO, rate: int, most: int | None = None) -> Rec
     """
     head = head_of(file)
     shown = _shown(head, rate, most)
-    samples, count = _portions(file, head, shown)
-    if not count:
+    kept = _portions(file, head, shown)
+    if not kept.count:
         raise ValueError("holds no sound")
-    if head.samples is not None and count < CUT_BELOW * head.samples:
-        raise _cut(count, head.samples, "samples")
-    if head.samples != count:
-        head = Head(head.rate, head.channels, count, head.subtype)
+    if head.samples is not None and kept.count < CUT_BELOW * head.samples:
+        raise _cut(kept.count, head.samples, "samples")
+    if head.samples != kept.count:
+        head = Head(head.rate, head.channels, kept.count, head.subtype)
         if shown is not None:  # its middle is elsewhere
             shown = _shown(head, rate, most)
-            samples, _ = _portions(file, head, shown)
-    one, turned_over, silent = _one_channel(samples, head.subtype)
+            kept = _portions(file, head, shown)
+    one, turned_over, silent = _one_channel(kept, head.subtype)
     if head.rate != rate:
         one = _resampled(one, head.rate, rate)
     if most is None:
@@ -205,10 +205,23 @@ def _shown(head: Head, rate: int, most: int | None) -> slice | None:
     return slice(start, min(head.samples, -(-end * down // up) + reach + 1))
 
 
-def _portions(file: Path | BinaryIO, head: Head, shown: slice | None) -> tuple[Floats, int]:
-    """Return the samples `(samples, channels)` of a file, or those shown, and how many it has."""
+@dataclass(frozen=True)
+class Kept:
+    """Samples `(samples, channels)` of a file, of `count` that it has, the largest value in them.
+
+    Each channel is around its mean in the whole file: an offset is the recorder's, and the mean of
+    a few periods of a tone is none.
+    """
+
+    samples: Floats
+    count: int
+    largest: float
+
+
+def _portions(file: Path | BinaryIO, head: Head, shown: slice | None) -> Kept:
+    """Return all samples of a file, or those shown."""
     kept: list[Floats] = []
-    count, size = 0, max(1, PORTION // head.channels)
+    count, size, total = 0, max(1, PORTION // head.channels), np.zeros(head.channels)
     with _one_way()(_opened(file)) as opened:
         while len(portion := _next(opened, size)):
             if not np.isfinite(portion).all():
@@ -218,11 +231,13 @@ def _portions(file: Path | BinaryIO, head: Head, shown: slice | None) -> tuple[F
             elif count < shown.stop and count + len(portion) > shown.start:
                 kept.append(portion[max(0, shown.start - count) : shown.stop - count].copy())
             count += len(portion)
+            total += portion.sum(axis=0)
             if count * head.channels > MOST_SAMPLES:
                 raise ValueError(
                     f"holds more than {MOST_SAMPLES:,} samples, the most of one recording: cut it"
                 )
-    return np.concatenate([np.empty((0, head.channels)), *kept]), count
+    found = np.concatenate([np.empty((0, head.channels)), *kept])
+    return Kept(found - total / max(1, count), count, float(np.abs(found).max(initial=0)))
 
 
 @cache
@@ -245,10 +260,9 @@ def _next(opened: Any, size: int) -> Floats:
     return portion
 
 
-def _one_channel(samples: Floats, subtype: str) -> tuple[Floats, int, bool]:
-    """Return the mean of channels `(samples, channels)`, those turned over, and if it is silent."""
-    largest = float(np.abs(samples).max())
-    samples = samples - samples.mean(axis=0)
+def _one_channel(kept: Kept, subtype: str) -> tuple[Floats, int, bool]:
+    """Return the mean of the channels `(samples,)`, those turned over, and if it is silent."""
+    samples = kept.samples
     turned_over = 0
     if samples.shape[1] > 1:
         products = samples.T @ samples  # (channels, channels)
@@ -259,7 +273,9 @@ def _one_channel(samples: Floats, subtype: str) -> tuple[Floats, int, bool]:
         turned_over = int(turned.sum())
         samples = samples * np.where(turned, -1, 1)
     one: Floats = samples.mean(axis=1)
-    step = ROUNDING[subtype] * largest if subtype in ROUNDING else STEPS.get(subtype, LOSSY_STEP)
+    step = (
+        ROUNDING[subtype] * kept.largest if subtype in ROUNDING else STEPS.get(subtype, LOSSY_STEP)
+    )
     peak = float(np.abs(one).max())
     silent = peak < step or not peak
     return (np.zeros_like(one) if silent else one), turned_over, silent
