@@ -152,7 +152,7 @@ class TrialRunner:
             objective.hear,
             known=objective.known,
             after_epoch=objective.after_epoch,
-            cut=lambda config: note(trial, {"micro_batches": config.micro_batches}),
+            cut=lambda config: note(trial, TrialNotes(micro_batches=config.micro_batches)),
             called=f"trial {trial.number} of '{self.spec.name}'",
             event=endings.event("trial given back", held.lease, trial),
         )
@@ -173,7 +173,7 @@ class TrialRunner:
             self.spec.name,
             smaller.micro_batches,
         )
-        note(trial, {"micro_batches": smaller.micro_batches})
+        note(trial, TrialNotes(micro_batches=smaller.micro_batches))
         return smaller
 
     def _ended(
