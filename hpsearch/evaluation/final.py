@@ -25,7 +25,6 @@ from hpsearch.evaluation.final_order import (
     Order,
     beside,
     has_time,
-    stop_signals,
 )
 from hpsearch.evaluation.judged import compared, judged
 from hpsearch.evaluation.model_file import save_model
@@ -35,11 +34,12 @@ from hpsearch.evaluation.seal import seal_of
 from hpsearch.evaluation.search_luck import confirmed, search_luck
 from hpsearch.evaluation.stall import Stall
 from hpsearch.machine.children import LISTEN_S, SPAWN, Tell, in_child, user_name
+from hpsearch.machine.stopping import stop_signals
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.final_record import ConfigRecord, FinalRecord
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
-from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.storage import Storage, opened_storage
 
 
 @dataclass
@@ -77,9 +77,11 @@ def run_final(
         beat.value += 1
         return stopped()
 
-    storage = open_storage(order.storage_url, create=False, gives_up=alive, waits_to_open=True)
     try:
-        with storage_errors(storage), HeldLease(storage.leases, order.lease) as held:
+        with (
+            opened_storage(order.storage_url, gives_up=alive, waits_to_open=True) as storage,
+            HeldLease(storage.leases, order.lease) as held,
+        ):
             verify(order.prepared)  # all of it, before anything is trained or opened
             study = read_stored_study(storage, order.lease.study)
             data = load_search_data(order.prepared)
@@ -90,8 +92,6 @@ def run_final(
             return LOST if ended == INTERRUPTED and held.lost else ended
     except LeaseLostError:
         return LOST
-    finally:
-        storage.close()
 
 
 def _trained_and_measured(final: _Final, with_baseline: bool, answer: Connection | None) -> str:

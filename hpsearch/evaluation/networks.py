@@ -17,10 +17,11 @@ from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.errors import HpsearchError, RunsFolderError
 from hpsearch.evaluation.exported import package_versions
-from hpsearch.evaluation.final_order import Order, stop_signals
+from hpsearch.evaluation.final_order import Order
 from hpsearch.evaluation.measures import interval, sizes
 from hpsearch.evaluation.model_file import load_model, save_model
 from hpsearch.machine.children import Tell, device_named
+from hpsearch.machine.stopping import stop_signals
 from hpsearch.search.attempt import Attempt, Held, device_name
 from hpsearch.search.objective import recorded
 from hpsearch.storage.final_record import TrainingRecord, TrainOn

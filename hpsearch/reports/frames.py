@@ -9,7 +9,7 @@ from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.defaults import DEFAULT_STORAGE
-from hpsearch.storage.storage import open_storage, storage_errors
+from hpsearch.storage.storage import opened_storage
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import key_of
 
@@ -42,12 +42,8 @@ def open_study(name: str, storage: str = DEFAULT_STORAGE) -> StudyFrames:
     `storage` is a URL, as `--storage` takes it. Raises StudyNotFoundError, which names the studies
     there are, and StorageError.
     """
-    opened = open_storage(storage, create=False)
-    try:
-        with storage_errors(opened):
-            study = read_stored_study(opened, name)
-    finally:
-        opened.close()
+    with opened_storage(storage) as opened:
+        study = read_stored_study(opened, name)
     return StudyFrames(study.spec, trials_frame(study), epochs_frame(study))
 
 

@@ -215,6 +215,25 @@ def _open(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
 
 
 @contextmanager
+def opened_storage(
+    url: str,
+    create: bool = False,
+    gives_up: Callable[[], bool] | None = None,
+    waits_to_open: bool = False,
+) -> Iterator[Storage]:
+    """Open a storage for the block, as `open_storage` does, and close it whatever happens.
+
+    Errors of its database are StorageErrors inside, too.
+    """
+    storage = open_storage(url, create, gives_up, waits_to_open)
+    try:
+        with storage_errors(storage):
+            yield storage
+    finally:
+        storage.close()
+
+
+@contextmanager
 def storage_errors(storage: Storage) -> Iterator[None]:
     """Turn the database's errors inside the block into StorageError."""
     try:

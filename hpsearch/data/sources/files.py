@@ -9,19 +9,22 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.account import Account, LeftOut
-from hpsearch.data.sources.columns import Columns, matched, read_table
+from hpsearch.data.sources.columns import Columns, matched
 from hpsearch.data.sources.decoded import Decoded
 from hpsearch.data.sources.lists import counted, listed
 from hpsearch.data.sources.published import COLUMN, published
+from hpsearch.data.sources.tables import read_tables
 from hpsearch.data.sources.tree import files_below, placed, unread
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
+UNPACKED = "unpacked"  # in the scratch folder: files that lay in tables
 BROKEN_REASON = "cannot be decoded"
 
 
@@ -50,6 +53,7 @@ class Listing:
     columns: Columns
     account: Account
     published: NDArray[np.int64] | None = None
+    tables: tuple[Path, ...] = ()  # that name these files
     pages: NDArray[np.int64] | None = None
 
 
@@ -117,33 +121,70 @@ def _published(paths: list[Path], columns: Columns, data: Data, account: Account
     return Listing(paths, columns, account, split.codes[kept])
 
 
-def table_listing(data: Data, table: Path, noun: str) -> Listing:
-    """Return the files that a table names; relative paths begin at the table's own folder."""
-    columns = read_table(table, data)
-    written = [str(name).strip() for name in columns.of(data.input_name(), "input")]
+def table_listing(data: Data, table: Path, noun: str, scratch: Path | None = None) -> Listing:
+    """Return the files that a table names; relative paths begin at the table's own folder.
+
+    Files that lie in the table itself are written into `scratch`.
+    """
+    read = read_tables(table, data)
+    columns = read.columns
+    values = columns.of(data.input_name(), "input")
+    account = Account(len(columns), len(columns), things="rows")
+    if any(isinstance(value, bytes) for value in values):
+        paths, written = _unpacked(columns, values, scratch)
+        columns = _with_pattern(columns, data, written)
+        return replace(_published(paths, columns, data, account), tables=read.files)
+    written = [str(name).strip() for name in values]
     empty = np.array([not name for name in written])
     columns.refuse(data.input_name(), empty, "is empty", f"name a file of {noun}s in every row")
-    suffix, above = data.suffix or "", table.parent / (data.files or "")
+    suffix = data.suffix or ""
     written = [name if name.endswith(suffix) else f"{name}{suffix}" for name in written]
-    paths = [above / name for name in written]
+    above = [read.base / place for place in _places(columns, data)]
+    paths = [place / name for place, name in zip(above, written, strict=True)]
     # A NUL, which no name has, is a ValueError to the system, not a missing file.
     missing = [i for i, p in enumerate(paths) if "\0" in written[i] or not p.is_file()]
     if missing and data.on_broken == "error":
         first = missing[0]
         raise DataError(
             f"{table}: {len(missing)} of {len(paths)} file(s) in column '{data.input_name()}' are "
-            f"not there, such as {paths[first]} (row {first + 1}); relative paths begin at "
-            f"{above}{_elsewhere(table, above, written[first])}"
+            f"not there, such as {paths[first]} ({columns.examples[first]}); relative paths begin "
+            f"at {above[first]}{_elsewhere(read.base, above[first], written[first])}"
         )
-    account = Account(len(paths), len(paths), things="rows")
-    return _published(paths, _with_pattern(columns, data, written), data, account)
+    columns = _with_pattern(columns, data, written)
+    return replace(_published(paths, columns, data, account), tables=read.files)
 
 
-def _elsewhere(table: Path, above: Path, name: str) -> str:
+def _places(columns: Columns, data: Data) -> list[str]:
+    """Return the folder of each file; `{fold}` in data.files is what column `fold` holds."""
+    files = data.files or ""
+    named = re.findall(r"\{(\w+)\}", files)
+    if not named:
+        return [files] * len(columns)
+    values = [columns.of(name, "files") for name in named]
+    every = zip(*values, strict=True)
+    return [files.format(**dict(zip(named, map(str, row), strict=True))) for row in every]
+
+
+def _unpacked(
+    columns: Columns, values: NDArray[Any], scratch: Path | None
+) -> tuple[list[Path], list[str]]:
+    """Write the files of a table into a folder, and return where, and what they are called."""
+    written = [name.replace("/", " ") for name in columns.examples]
+    if scratch is None:
+        return [Path(name) for name in written], written
+    place = scratch / UNPACKED
+    place.mkdir(exist_ok=True)
+    paths = [place / f"{number:08}" for number in range(len(values))]
+    for path, content in zip(paths, values, strict=True):
+        path.write_bytes(content if isinstance(content, bytes) else b"")
+    return paths, written
+
+
+def _elsewhere(base: Path, above: Path, name: str) -> str:
     """Return what to say in the study where a file lies elsewhere, or has an ending; or nothing."""
     if "\0" in name:
         return ""
-    places = [above, *(p for p in sorted(table.parent.iterdir()) if p.is_dir())]
+    places = [above, *(p for p in sorted(base.iterdir()) if p.is_dir())]
     for place in places:
         ends = [""] if (place / name).is_file() else []
         with contextlib.suppress(OSError):
@@ -151,7 +192,7 @@ def _elsewhere(table: Path, above: Path, name: str) -> str:
             beside = (place / name).parent
             ends += sorted(p.name[len(last) :] for p in beside.glob(f"{glob.escape(last)}.*"))
         if ends:
-            files = [] if place == above else [f"files: {place.relative_to(table.parent)}"]
+            files = [] if place == above else [f"files: {place.relative_to(base)}"]
             keys = [*files, *([f"suffix: {ends[0]}"] if ends[0] else [])]
             return f"; say {' and '.join(f'data.{key}' for key in keys)}"
     return ""
@@ -186,8 +227,8 @@ def stamp_of(listing: Listing, root: Path | None) -> str:
     def lines() -> Iterator[str]:
         yield str(root and root.resolve())
         base = root.parent if root is not None and root.is_file() else root or Path()
-        if root is not None and root.is_file():
-            yield file_stamp(root)
+        for table in listing.tables:
+            yield f"{os.path.relpath(table, base)} {file_stamp(table)}"
         yield str(listing.account.left_out)
         for path in listing.paths:
             yield f"{os.path.relpath(path, base)} {file_stamp(path)}"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from hpsearch.data.sources.dicom import NEGATIVE, register
 from hpsearch.data.sources.levels import FULL_16_BITS, WHITE, Range, as_levels
 from hpsearch.data.sources.png import colours_of_16_bits, is_interlaced
 from hpsearch.data.sources.resize import Extent, Size, fitted
@@ -44,6 +45,8 @@ BITS, PHOTOMETRIC, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 284, 338, 33
 MIN_IS_WHITE, APART, SIGNED = 0, 2, 2
 CODESTREAM = b"\xff\x4f\xff\x51"  # where the head of JPEG 2000 begins, of ISO/IEC 15444-1, A.4
 DEPTH_BYTE = 42  # of it: whether numbers are signed, and their bits less one
+
+register()  # DICOM, as one more format of Pillow
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
@@ -215,7 +218,7 @@ def deep_of(opened: Image.Image, file: Path | BinaryIO) -> Deep | None:
         _refuse_misread(opened)
         return None
     key = opened.info.get("transparency")
-    negative = (
+    negative = bool(opened.info.get(NEGATIVE)) or (
         isinstance(opened, TiffImagePlugin.TiffImageFile)
         and opened.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE
     )

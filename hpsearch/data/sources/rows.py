@@ -70,7 +70,7 @@ def read_rows(path: Path, columns: tuple[str, ...] = (), quotes: bool | None = N
     first, rest = quoted.rows[0], quoted.rows[1:]
     if columns and first != list(columns):
         first, rest = list(columns), quoted.rows
-    return Rows(_told_apart(first), rest, decided)
+    return Rows(_told_apart([name.strip() for name in first]), rest, decided)
 
 
 def _decided(

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.account import Account
-from hpsearch.data.sources.columns import Columns, read_table
+from hpsearch.data.sources.columns import Columns
 from hpsearch.data.sources.content import hashes_of_texts
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.files import file_stamp, without_broken
 from hpsearch.data.sources.published import published
+from hpsearch.data.sources.tables import read_tables
 from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Text
@@ -30,7 +31,8 @@ LEAST_KNOWN = 0.5  # share of visible characters that the alphabet has to have
 
 def stamp(data: Data, root: Path | None) -> str:
     assert root is not None
-    return f"{root.resolve()} {file_stamp(root)}"
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+    return "\n".join(f"{path.resolve()} {file_stamp(path)}" for path in files)
 
 
 def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
@@ -49,7 +51,7 @@ def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     assert root is not None
     options = data.text or Text()
-    columns = read_table(root, data)
+    columns = read_tables(root, data).columns
     split = published(columns, data)
     account = Account(len(columns), len(columns), decided=columns.decided, things="rows")
     account = account.deciding(*split.decided)
