@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import Table, func, select
 
+from hpsearch.data.account import Account
 from hpsearch.data.prepare import Prepared
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import scheduler_for
@@ -28,6 +29,7 @@ PREPARED = Prepared(
     image_shape=(1, 8, 8),
     counts=((80, 10, 10), (80, 10, 10)),
     totals=(160, 20, 20),
+    account=Account(200, 200, things="files"),
 )
 
 

@@ -24,10 +24,11 @@ from hpsearch.models.cost import cost
 from hpsearch.models.families import FAMILIES, build_model
 from hpsearch.models.layers import ImageShape
 from hpsearch.search.scheduler import Begin, Budget, Curve, Resume, Standing, Wait
-from hpsearch.study.data import Arrays, Data, Sound, Split, Text
+from hpsearch.study.data import Arrays, Data, Pictures, Sound, Text
 from hpsearch.study.file import validated
 from hpsearch.study.space import Space
 from hpsearch.study.spec import Confirm, Final, Pretrained, Pruner, Search, StudySpec
+from hpsearch.study.splits import Split
 
 DOCS = ROOT / "docs"
 LANGUAGES = {"bash", "python", "yaml", "text", "ini"}
@@ -115,6 +116,7 @@ SECTIONS: tuple[tuple[str, str, type[Any], set[str]], ...] = (
     ("study-file.md", "final", Final, set()),
     ("study-file.md", "pretrained", Pretrained, set()),
     ("data.md", "Keys", Data, set()),
+    ("data.md", "Pictures", Pictures, set()),
     ("data.md", "Arrays", Arrays, set()),
     ("data.md", "Sound", Sound, set()),
     ("data.md", "Text", Text, set()),

@@ -12,21 +12,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpsearch.cli.about_data import err, say_account, say_audit, say_remade, say_warnings
+from hpsearch.cli.decoding import Pace, bar, decoding_display
+from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
-from hpsearch.data.findings import read_audit
 from hpsearch.evaluation.seal import opened_words
 from hpsearch.reports.report import hours
-from hpsearch.search.kinds import counted, kind_of
+from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.stored_study import ended_at
 from hpsearch.storage.defaults import DEFAULT_STORAGE
-from hpsearch.storage.studies import DONE, OPEN, PAUSED
+from hpsearch.storage.studies import OPEN, PAUSED
 from hpsearch.storage.url import shown_url
 from hpsearch.study.data import OUTPUTS
 from hpsearch.study.spec import StudySpec
@@ -37,13 +37,10 @@ if TYPE_CHECKING:
 
     from hpsearch.data.prepared import Prepared
     from hpsearch.evaluation.seal import Seal
-    from hpsearch.preflight.estimate import Estimate
     from hpsearch.service.launch import Outcome, Watcher
-
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+    from hpsearch.storage.records import TrialRecord
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
-DECODING_STEPS = 10  # lines while decoding, where the output is no terminal
 
 
 class Display:
@@ -58,6 +55,7 @@ class Display:
         self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
         self._interactive = err.is_terminal
+        self._pace = Pace()
 
     def __enter__(self) -> Display:
         if self._interactive:
@@ -91,9 +89,9 @@ class Display:
 
     def decoding(self, done: int, of: int) -> None:
         if self._interactive:
-            self._live.update(_bar("decoding images", done, of))
-        elif done == of or done % max(1, of // DECODING_STEPS) == 0:
-            err.print(f"decoding images: {done} of {of}")
+            self._live.update(self._pace.bar(done, of))
+        elif self._pace.is_a_step(done, of):
+            err.print(f"{self._pace.label(done, of)}: {done} of {of}{self._pace.left(done, of)}")
 
     def prepared(self, prepared: Prepared) -> None:
         train, test, validation = prepared.totals
@@ -102,7 +100,7 @@ class Display:
             f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
         say_remade(prepared)
-        say_skipped(prepared)
+        say_account(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
 
@@ -138,7 +136,9 @@ class Display:
         best = progress.study.best_in_turn()
         for trial in sorted(progress.study.trials, key=ended_at):
             if trial.number in ended - self._seen:
-                err.print(_ended_line(self._spec.metric, trial, trial.number in best))
+                record = progress.study.record(trial)
+                is_best = trial.number in best
+                err.print(_ended_line(self._spec.metric, trial, record, is_best))
         self._seen |= ended
         if progress.state != self._state:
             self._state = progress.state
@@ -152,10 +152,10 @@ class Display:
             err.print(summary(progress))
 
     def _picture(self, progress: Progress) -> RenderableType:
-        rows: list[RenderableType] = [_bar("trials", progress.finished, progress.budget)]
+        rows: list[RenderableType] = [bar("trials", progress.finished, progress.budget)]
         confirm = progress.confirm
         if confirm is not None and confirm.has_begun:
-            rows.append(_bar("confirm: trainings", confirm.ended, confirm.of))
+            rows.append(bar("confirm: trainings", confirm.ended, confirm.of))
         rows.append(Text.from_markup(summary(progress)))
         for trial in progress.running:
             epochs = epochs_of(trial)
@@ -177,7 +177,7 @@ class Display:
         self._finals[words] = epoch["epoch"]
         if self._interactive:
             of = self._spec.search.epochs
-            self._live.update(Group(*(_bar(w, done, of) for w, done in self._finals.items())))
+            self._live.update(Group(*(bar(w, done, of) for w, done in self._finals.items())))
         elif epoch["epoch"] == 1:
             err.print(f"{words}s 1 to {self._spec.search.epochs}")
 
@@ -241,91 +241,18 @@ def _storage_flag(storage: str) -> str:
     return f" {command('--storage', shown_url(storage))}"
 
 
-def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
+def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
     state = kind_of(trial)
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if is_best else ""
     told = state not in ("complete", "pruned")
-    reason = safe(f": {trial.user_attrs.get('reason', '')}") if told else ""
-    took = hours(trial.user_attrs.get("duration_s", 0.0))
+    reason = safe(f": {record.reason or ''}") if told else ""
+    took = hours(record.duration_s or 0.0)
     return (
         f"trial {trial.number:>3} [{colour}]{state:<10}[/{colour}]{score} after "
         f"{epochs_of(trial)} epochs, {took}{reason}{star}"
     )
-
-
-def summary(p: Progress) -> str:
-    best = "none yet"
-    if p.best is not None:
-        score = shown(p.study.spec.metric, p.best.value or 0.0)
-        best = f"{score} (trial {p.best.number})"
-    confirm = ""
-    if p.confirm is not None and p.confirm.has_begun:
-        confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
-    left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
-    return f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}" + (
-        "" if p.state == DONE else f"; time left {left}"
-    )
-
-
-def _bar(label: str, done: int, of: int) -> RenderableType:
-    row = RichTable.grid(padding=(0, 1))
-    row.add_row(label, ProgressBar(total=max(1, of), completed=done, width=30), f"{done} of {of}")
-    return row
-
-
-def say_estimate(estimate: Estimate) -> None:
-    err.print(estimate_words(estimate))
-
-
-def estimate_words(e: Estimate) -> str:
-    """Return in words what a study is expected to cost."""
-    spread = (
-        f" ({hours(e.shortest_s)} to {hours(e.longest_s)})" if e.longest_s > e.shortest_s else ""
-    )
-    words = (
-        f"A trial that is not stopped takes about {hours(e.trial_s)}{spread}; the study with "
-        f"{e.workers} worker(s), final included, about {hours(e.search_s)}"
-    )
-    if e.pruned_s < e.search_s:
-        words += f", or {hours(e.pruned_s)} where pruning saves what it usually does"
-    if e.trials < e.budget:
-        words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
-    return words + "."
-
-
-def say_remade(prepared: Prepared) -> None:
-    """Say that the data had to be prepared anew, and why."""
-    if prepared.remade is not None:
-        err.print(f"{safe(prepared.remade)}: it was made anew now", style="yellow")
-
-
-def say_skipped(prepared: Prepared) -> None:
-    for problem in prepared.skipped:
-        err.print(f"left out, broken: {safe(problem)}", style="yellow")
-
-
-def say_warnings(spec: StudySpec) -> None:
-    """Say what a study asks for that can have no effect."""
-    for warning in spec.warnings():
-        err.print(f"warning: {safe(warning)}", style="yellow")
-
-
-def say_audit(prepared: Prepared) -> None:
-    """Say what is odd in the data, a line each; 'check' shows it."""
-    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
-    for finding in told:
-        err.print(f"data: {safe(finding.says)}", style="yellow")
-    if told:
-        err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")
-
-
-@contextmanager
-def decoding_display() -> Iterator[Callable[[int, int], None]]:
-    """Show how far decoding has come."""
-    with Live(console=err, transient=True) as live:
-        yield lambda done, of: live.update(_bar("decoding images", done, of))
 
 
 def _loss(loss: float | None) -> str:

@@ -10,6 +10,7 @@ import typer
 from hpsearch.cli import options
 from hpsearch.cli.options import Checkpoints, DataRoot, Device, Runs, StorageUrl, StudyName
 from hpsearch.storage.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
+from hpsearch.study.names import plain
 
 
 def worker(
@@ -113,15 +114,23 @@ def delete(
     from hpsearch.search.control import delete as delete_study
     from hpsearch.storage.checkpoints import Checkpoints as Place
     from hpsearch.storage.storage import opened_storage
+    from hpsearch.study.spec import is_name
 
     with opened_storage(storage) as opened:
         name = options.name_of(study)
         trials = opened.row(name).claimed
         if not yes:
-            typer.confirm(f"Delete study '{name}' with its {trials} trials?", abort=True, err=True)
+            asked = f"Delete study '{plain(name)}' with its {trials} trials?"
+            typer.confirm(asked, abort=True, err=True)
         place = Place(checkpoints or str((runs / CHECKPOINTS).absolute()))
         delete_study(opened, name, place)
-    options.say(f"study '{name}' is deleted; its results in {runs / name}/ are left alone")
+    if is_name(name):
+        options.say(f"study '{name}' is deleted; its results in {runs / name}/ are left alone")
+    else:
+        options.say(
+            f"study '{plain(name)}' is deleted. No study may have that name: another program, or "
+            "damage, has put it there, and no checkpoints or results can be of it"
+        )
 
 
 def upgrade(

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, log_softmax
 
 from hpsearch.evaluation.grouped import FEWEST_GROUPS
 
@@ -121,6 +119,9 @@ def temperature(logits: NDArray[Any], targets: NDArray[Any]) -> float:
     **test**, for validation to judge. `targets` as for `calibration`. Between 0.05 and 20: of a
     test split without a mistake, the lowest loss is at 0. C. Guo and others, 2017.
     """
+    from scipy.optimize import minimize_scalar  # as long to import as all the rest of a report
+    from scipy.special import log_expit, log_softmax
+
     scores = logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:

@@ -36,6 +36,7 @@ from hpsearch.evaluation.stall import Stall
 from hpsearch.machine.children import LISTEN_S, SPAWN, Tell, in_child, user_name
 from hpsearch.machine.stopping import stop_signals
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
+from hpsearch.storage.final_record import ConfigRecord, FinalRecord
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
 from hpsearch.storage.storage import Storage, opened_storage
@@ -137,16 +138,23 @@ def _measured(
     besides = f"; beside it the default configuration, trial {trial.number}" if compares else ""  # type: ignore[union-attr]
     opening_id = _opened(storage, order, data, besides)
     sealed = open_sealed(order.prepared)
-    result = choice.scores | {"trial": order.trial, "outputs": data.outputs}
-    result |= judged(choice, sealed, data, temperature, order.place)
-    result["search"] = search_luck(final.study, choice.scores["test"], len(data.test))
-    result["confirm"] = confirmed(final.study, order.trial)
-    result["baseline"] = compared(baseline, trial, choice, sealed, data)
-    result |= {
-        "config": choice.config.model_dump(),
-        "weights": f"{socket.gethostname()}:{(order.folder / MODEL).absolute()}",
-        "weights_sha256": sha256_of(order.weights),
-    }
+    beside_it = None
+    if trial is not None:
+        parts = final.study.record(trial).micro_batches
+        beside_it = compared(baseline, trial.number, parts, choice, sealed, data)
+    found = judged(choice, sealed, data, temperature, order.place)
+    result = FinalRecord(
+        **dict(choice.scores),
+        trial=order.trial,
+        outputs=list(data.outputs),
+        **{name: value for name, value in vars(found).items() if value is not None},
+        search=search_luck(final.study, choice.scores.test, len(data.test)),
+        confirm=confirmed(final.study, order.trial),
+        baseline=beside_it,
+        config=ConfigRecord.model_validate(choice.config.model_dump()),
+        weights=f"{socket.gethostname()}:{(order.folder / MODEL).absolute()}",
+        weights_sha256=sha256_of(order.weights),
+    )
     storage.openings.write_result(opening_id, result, order.lease)
     take_place(order.place, order.folder, result)
     return MEASURED
@@ -184,7 +192,7 @@ def _opened(storage: Storage, order: Order, data: SearchData, besides: str) -> i
             order.trial,
             who,
             why + besides,
-            order.config.model_dump(mode="json"),
+            order.config,
         )
         if made is not None:
             return made

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from hpsearch.evaluation.intervals import BATCH_VALUES, CONFIDENCE
 
@@ -69,6 +68,8 @@ def grouped_interval(
 
 
 def _student(confidence: float, freedom: float) -> float:
+    from scipy import stats  # half a second to import, and needed for groups alone
+
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
@@ -115,6 +116,8 @@ def _scaled(scores: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
 
 def _of_share(found: _Jackknife, confidence: float) -> Interval:
     """Return the exact binomial interval with as many images as the variance is worth."""
+    from scipy import stats
+
     share, normal = found.whole, stats.norm.ppf((1 + confidence) / 2)
     student = _student(confidence, found.carriers)
     worth = found.alike

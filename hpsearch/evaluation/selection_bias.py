@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri, ndtr
 
 from hpsearch.search.finalist_statistics import (
     CONFIDENCE,
@@ -46,6 +45,8 @@ def expected_optimism(scores: NDArray[np.float64], noise: ArrayLike) -> NDArray[
 
 
 def _optimism(scores: NDArray[np.float64], noise: float) -> float:
+    from scipy.special import ndtr  # imported late, for a command that shows no optimism
+
     scores = scores[scores >= scores.max() - REACH * noise]
     n = len(scores)
     if n < 2 or noise == 0:
@@ -92,6 +93,8 @@ def _best_alike(scores: NDArray[np.float64], seed_sd: float, images: float) -> t
 
     By the chi-square test of homogeneity at 95 %.
     """
+    from scipy.special import chdtri
+
     ranked = np.sort(scores)[::-1]
     counts = np.arange(1, len(ranked) + 1)
     means = ranked.cumsum() / counts

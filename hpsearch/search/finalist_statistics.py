@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 CONFIDENCE = 0.95  # that the best candidate is among those that are not distinguished
 RACING_CONFIDENCE = 0.99  # from which on a candidate gets no further seed
@@ -42,6 +41,8 @@ def distinguished(
     Simulated, of 2 to 6 equal candidates one is distinguished in 1 to 3 %, not 5: what seeds do
     differently on each image counts in both variances, which errs on the side of a tie.
     """
+    from scipy.special import stdtrit  # imported late: 10 MB in each worker, for finalists alone
+
     means = np.array([np.mean(of) for of in scores])
     seeds = np.array([len(of) for of in scores])
     best = int(means.argmax())

@@ -19,6 +19,7 @@ from hpsearch.search.scheduling import Scheduling
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.records import TrialNotes
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import MINIMISED, WORDS, shown
 from hpsearch.training.fitting import check_fits
@@ -127,7 +128,7 @@ class Objective:
         result = training.result
         if self._config.early_stopping is not None:
             spared = range(len(training.epochs) + 1, self._config.epochs + 1)
-            best = {"best_epoch": result.number}
+            best = TrialNotes(best_epoch=result.number)
             note(self._trial, best, steps=dict.fromkeys(spared, result.test_metric))
         return result.test_metric
 
@@ -142,11 +143,11 @@ def too_weak(config: TrialConfig, epoch: Epoch, judge: str) -> str:
 
 def _record(trial: Trial, epochs: list[Epoch]) -> None:
     """Write the curve so far, and report the test metric of its last epoch."""
-    curve = {
-        "curve": [recorded(epoch) for epoch in epochs],
-        "duration_s": round(sum(epoch.duration_s for epoch in epochs), 3),
-    }
-    note(trial, curve, steps={epochs[-1].number: epochs[-1].test_metric})
+    notes = TrialNotes(
+        curve=[recorded(epoch) for epoch in epochs],
+        duration_s=round(sum(epoch.duration_s for epoch in epochs), 3),
+    )
+    note(trial, notes, steps={epochs[-1].number: epochs[-1].test_metric})
 
 
 def recorded(epoch: Epoch) -> dict[str, Any]:

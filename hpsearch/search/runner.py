@@ -38,6 +38,7 @@ from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease, LeaseLostError
 from hpsearch.storage.optuna_private import id_of, seen_as, study_id_of
 from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.records import TrialNotes
 from hpsearch.storage.retry import DATABASE_ERRORS
 from hpsearch.storage.storage import Storage
 from hpsearch.study.config import TrialConfig
@@ -97,7 +98,7 @@ class TrialRunner:
         if lease.paused is not None:
             endings.resume(self.storage, trial, lease)
         elif trial.user_attrs.get(PAUSED) is not None:  # its worker died while it paused it
-            note(trial, {PAUSED: None})
+            note(trial, TrialNotes(paused=None))
         logger.info(
             "trial %d of '%s' begins",
             trial.number,
@@ -214,18 +215,17 @@ class TrialRunner:
         if any(trial.user_attrs.get(key) != value for key, value in ours.items()):
             note(trial, ours)
 
-    def _about_worker(self) -> dict[str, str]:
-        return {
-            "worker": self.worker,
-            "device": device_name(self.device),
-            "torch": version("torch"),
-        }
+    def _about_worker(self) -> TrialNotes:
+        device = device_name(self.device)
+        return TrialNotes(worker=self.worker, device=device, torch=version("torch"))
 
     def _note_cost(self, trial: Trial, config: TrialConfig) -> Cost:
         network_cost = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
         note(
             trial,
-            {"parameters": network_cost.parameters, "forward_flops": network_cost.forward_flops},
+            TrialNotes(
+                parameters=network_cost.parameters, forward_flops=network_cost.forward_flops
+            ),
         )
         return network_cost
 
@@ -234,7 +234,7 @@ class TrialRunner:
         if self.device.type == "cuda":
             peak = torch.cuda.max_memory_reserved(self.device)
             total = torch.cuda.get_device_properties(self.device).total_memory
-            note(trial, {"peak_memory_bytes": peak, "device_memory_bytes": total})
+            note(trial, TrialNotes(peak_memory_bytes=peak, device_memory_bytes=total))
 
     def _keep_time(self, trial: Trial) -> None:
         """Keep of the study's time what follows the search: the best trial's training once more,
@@ -280,14 +280,15 @@ class TrialRunner:
         return trial_id
 
     def _template(self, lease: Lease) -> optuna.trial.FrozenTrial:
+        notes = TrialNotes(
+            slot=lease.slot,
+            seed=seed_of(self.spec.search.seed, lease.slot, stream=1),
+            precision=self.precision,
+            threads=self.threads,
+            **self._about_worker(),
+        )
         return create_trial(
             state=TrialState.RUNNING,
-            user_attrs={
-                "slot": lease.slot,
-                "seed": seed_of(self.spec.search.seed, lease.slot, stream=1),
-                "precision": self.precision,
-                "threads": self.threads,
-            }
-            | self._about_worker(),
+            user_attrs=dict(notes),
             system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
         )

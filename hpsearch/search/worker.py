@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 import torch
 
@@ -16,6 +15,7 @@ from hpsearch.machine.memory import MemoryWatch
 from hpsearch.search import finalists as confirm
 from hpsearch.search.attempt import device_name
 from hpsearch.search.finalist_training import retrain
+from hpsearch.search.idle import pause, versions
 from hpsearch.search.runner import TrialRunner
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.leases import Lease, LeaseLostError
@@ -70,8 +70,7 @@ class Worker:
 
         Returns False where the process has grown and a fresh one should go on in its place.
         """
-        versions = f"hpsearch {version('hpsearch')}, torch {version('torch')}"
-        self.storage.workers.enter(self.name, device_name(self.device), versions)
+        self.storage.workers.enter(self.name, device_name(self.device), versions())
         poll_s = FIRST_POLL_S
         try:
             while not self.stopped():
@@ -85,7 +84,7 @@ class Worker:
                 elif self._is_done():
                     return True
                 else:
-                    self._pause(poll_s if self.only else IDLE_POLL_S)
+                    pause(poll_s if self.only else IDLE_POLL_S, self.stopped)
                     poll_s = min(2 * poll_s, POLL_S)
             return True
         finally:
@@ -232,8 +231,3 @@ class Worker:
             )
             self.storage.workers.see(self.name, note)
             self._seen_at = now
-
-    def _pause(self, seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends and not self.stopped():
-            time.sleep(0.1)

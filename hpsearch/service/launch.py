@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpsearch.data.account import write_names
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
@@ -111,6 +112,7 @@ def launch(
     _check_writable(folder)
     prepared = prepare(spec.data, data_root, watcher.decoding)
     watcher.prepared(prepared)
+    write_names(folder, prepared.account)
     check_weights(spec)
     with (
         interrupts_noted() as interrupted,

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from hpsearch.errors import StorageError
 from hpsearch.storage.url import without_secrets
 from hpsearch.study.config import TrialConfig
@@ -46,6 +44,8 @@ class Checkpoints:
     _warned_at: float = field(default=float("-inf"), init=False, repr=False)
 
     def __post_init__(self) -> None:
+        import fsspec  # imported late: few commands look at checkpoints
+
         try:
             self._fs, self._root = fsspec.core.url_to_fs(self.url)
         except ImportError as error:

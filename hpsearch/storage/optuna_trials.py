@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, bindparam, exists
 
 from hpsearch.storage import optuna_private as private
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import Attrs, Changes
+from hpsearch.storage.optuna_rows import Attrs, Changes
 from hpsearch.storage.retry import RetryingStorage
 from hpsearch.storage.schema import TRIAL, leases, reading
 from hpsearch.storage.trial_cache import StudyRead, TrialCache

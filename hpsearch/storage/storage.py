@@ -165,8 +165,11 @@ def _open_unless_refused(url: URL, create: bool, retry: Retry, opened: ExitStack
 def _open(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
     engine = database_engine(url)
     opened.callback(engine.dispose)
-    with creation_lock(url, engine) if create else nullcontext():
-        version = schema_version(engine, shown_url(url))
+    version = schema_version(engine, shown_url(url))
+    # Where the tables are, none waits for another: it may be asleep, or hang.
+    with creation_lock(url, engine) if create and version is None else nullcontext():
+        if create and version is None:  # another process may have been first
+            version = schema_version(engine, shown_url(url))
         if version is not None:
             check_version(version, shown_url(url))
         elif not create:

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -25,12 +26,14 @@ from hpsearch.machine.children import (
     child_environment,
     death,
     device_named,
+    is_processor,
     leave,
     unguarded,
 )
 from hpsearch.machine.logs import set_up_logging
 from hpsearch.machine.stopping import stop_signals
 from hpsearch.search import outcomes as endings
+from hpsearch.search.idle import wait_for_work
 from hpsearch.storage.checkpoints import EVERY_S, Checkpoints
 from hpsearch.storage.leases import Held, Lease
 from hpsearch.storage.retry import DATABASE_ERRORS
@@ -71,33 +74,52 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
     """The main function of a worker process; `progress` is a number it shares with its parent."""
     stopped = stop_signals()
     set_up_logging(order.log_level, dated=order.log_level < logging.WARNING)
-    import torch
-
-    from hpsearch.search.worker import Worker
 
     def progressed() -> None:
         progress.value += 1
 
-    torch.set_num_threads(order.threads)
     try:
         with opened_storage(order.storage_url, gives_up=stopped, waits_to_open=True) as storage:
-            worker = Worker(
-                name=order.worker,
-                storage=storage,
-                device=device_named(order.device, order.number),
-                threads=order.threads,
-                checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
-                stopped=stopped,
-                progressed=progressed,
-                only=order.only,
-                waits=order.waits,
+            due = not _may_wait(order) or wait_for_work(
+                storage, order.worker, "cpu" if is_processor(order.device) else "cuda", stopped
             )
-            goes_on = not worker.work()
+            goes_on = due and _work(order, storage, stopped, progressed)
     except HpsearchError as error:
         logger.error("worker %s: %s", order.worker, error)
         may_pass = isinstance(error, StorageError) and not isinstance(error, SchemaError)
         sys.exit(1 if may_pass else REFUSED)
     leave(RECYCLED if goes_on else 0)
+
+
+def _may_wait(order: WorkerOrder) -> bool:
+    """Whether torch can be loaded late: not to be told whether a device is there at all."""
+    return order.waits and order.only is None and order.device in ("auto", "cpu")
+
+
+def _work(
+    order: WorkerOrder,
+    storage: Storage,
+    stopped: Callable[[], bool],
+    progressed: Callable[[], None],
+) -> bool:
+    """Load torch and run trials to the end; return whether a fresh process should go on."""
+    import torch
+
+    from hpsearch.search.worker import Worker
+
+    torch.set_num_threads(order.threads)
+    worker = Worker(
+        name=order.worker,
+        storage=storage,
+        device=device_named(order.device, order.number),
+        threads=order.threads,
+        checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
+        stopped=stopped,
+        progressed=progressed,
+        only=order.only,
+        waits=order.waits,
+    )
+    return not worker.work()
 
 
 @dataclass

@@ -8,8 +8,9 @@ from importlib.metadata import version
 
 import pytest
 from child_processes import HALF, Crew, decide
-from made_studies import claimed, enter, launch, rewind, row_of, spec_of
+from made_studies import PREPARED, claimed, enter, launch, rewind, row_of, spec_of
 
+from hpsearch.data.account import account_json
 from hpsearch.storage import schema as tables
 from hpsearch.storage.leases import Pulse
 from hpsearch.storage.schema import FINAL, studies
@@ -33,6 +34,7 @@ def test_an_entered_study_is_read_back_as_it_was(storage: Storage) -> None:
         "counts": [[80, 10, 10]] * 2,
         "totals": [160, 20, 20],
         "groups": [],
+        "account": account_json(PREPARED.account) | {"left_out": [], "decided": []},
     }
     assert storage.ledger.study("another") is None
 
