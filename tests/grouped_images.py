@@ -1,4 +1,4 @@
-"""Simulated test splits whose images come in groups that are told right or wrong together."""
+"""Simulated test splits whose images come in groups that are predicted right or wrong together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sizes_of(kind: Sizes, groups: int, mean: int, rng: np.random.Generator) -> N
 def hits_of(
     sizes: NDArray[np.int64], accuracy: float, likeness: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which images `(N,)` are told right, and their groups.
+    """Return which images `(N,)` are predicted right, and their groups.
 
     `likeness` is the correlation of two images of one group, from 0 to below 1 (beta-binomial).
     """

@@ -29,7 +29,7 @@ def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def targets_of(task: Task) -> NDArray[Any]:
-    """Return what is to be told of each digit, as `Labelled` has it."""
+    """Return what is to be said of each digit, as `Labelled` has it."""
     images, digit = digits()
     if task == "single-label":
         return digit
@@ -59,5 +59,5 @@ def digits_as(task: Task) -> SearchData:
 
 def write_digits(path: Path, task: Task) -> dict[str, Any]:
     """Write digits as an `.npz` file, and return the data section of a study of them."""
-    np.savez(path, images=digits()[0][..., 0], told=targets_of(task))
-    return {"source": "arrays", "root": str(path), "task": task, "target": "told"}
+    np.savez(path, images=digits()[0][..., 0], predictions=targets_of(task))
+    return {"source": "arrays", "root": str(path), "task": task, "target": "predictions"}

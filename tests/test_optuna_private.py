@@ -6,6 +6,8 @@ import ast
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
@@ -16,6 +18,9 @@ import pytest
 from optuna.storages import BaseStorage
 from packaging.requirements import Requirement
 
+from hpsearch.storage.optuna_private import HEAD_VERSION
+from hpsearch.storage.storage import open_storage
+
 ROOT = Path(__file__).parent.parent
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text()
@@ -23,11 +28,12 @@ MODULES = {
 }
 ONE = "hpsearch.storage.optuna_private"
 USED = {  # by that one; what is added here has to be tried with each minor release
-    "optuna.storages._rdb",  # the tables
+    "optuna.storages._rdb",  # the tables, and what looks at their version
     "_trial_id",
     "_study_id",
     "_cached_frozen_trial",
     "_get_trials",  # which trials a sampler sees
+    "_init_alembic",
 }
 NAMESAKES = {
     ("hpsearch.study.axes", "_number"),  # of our own `Kind`
@@ -135,6 +141,27 @@ def test_the_walk_finds_what_a_storage_of_ours_has_from_optunas() -> None:
     assert "_get_trials" in names & PRIVATE
     assert list(private_uses("self._get_trials(1)", names))
     assert not list(private_uses("self._get_trials(1)")), "a namesake in a class of our own"
+
+
+def test_the_version_of_optunas_tables_is_that_of_its_last_migration(tmp_path: Path) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/optuna.db")
+    try:
+        assert storage.get_all_versions()[0] == HEAD_VERSION == storage.get_current_version()
+    finally:
+        storage.engine.dispose()
+
+
+def test_an_open_storage_has_not_loaded_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hpsearch.db"
+    open_storage(url).close()
+    code = (
+        "import sys; from hpsearch.storage.storage import open_storage; "
+        f"open_storage({url!r}, create=False).close(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_the_requirement_ends_at_the_minor_release_that_was_tried() -> None:

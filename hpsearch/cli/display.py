@@ -18,14 +18,15 @@ from rich.text import Text
 
 from hpsearch.cli.about_data import err, say_account, say_audit, say_remade, say_warnings
 from hpsearch.cli.decoding import Pace, bar, decoding_display
+from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
 from hpsearch.reports.report import hours
-from hpsearch.search.kinds import counted, kind_of
+from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.stored_study import ended_at
 from hpsearch.storage.defaults import DEFAULT_STORAGE
-from hpsearch.storage.studies import DONE, OPEN, PAUSED
+from hpsearch.storage.studies import OPEN, PAUSED
 from hpsearch.storage.url import shown_url
 from hpsearch.study.data import OUTPUTS
 from hpsearch.study.spec import StudySpec
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
     from hpsearch.data.prepared import Prepared
     from hpsearch.evaluation.seal import Seal
-    from hpsearch.preflight.estimate import Estimate
     from hpsearch.service.launch import Outcome, Watcher
+    from hpsearch.storage.records import TrialRecord
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 
@@ -135,7 +136,9 @@ class Display:
         best = progress.study.best_in_turn()
         for trial in sorted(progress.study.trials, key=ended_at):
             if trial.number in ended - self._seen:
-                err.print(_ended_line(self._spec.metric, trial, trial.number in best))
+                record = progress.study.record(trial)
+                is_best = trial.number in best
+                err.print(_ended_line(self._spec.metric, trial, record, is_best))
         self._seen |= ended
         if progress.state != self._state:
             self._state = progress.state
@@ -238,52 +241,18 @@ def _storage_flag(storage: str) -> str:
     return f" {command('--storage', shown_url(storage))}"
 
 
-def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
+def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
     state = kind_of(trial)
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if is_best else ""
     told = state not in ("complete", "pruned")
-    reason = safe(f": {trial.user_attrs.get('reason', '')}") if told else ""
-    took = hours(trial.user_attrs.get("duration_s", 0.0))
+    reason = safe(f": {record.reason or ''}") if told else ""
+    took = hours(record.duration_s or 0.0)
     return (
         f"trial {trial.number:>3} [{colour}]{state:<10}[/{colour}]{score} after "
         f"{epochs_of(trial)} epochs, {took}{reason}{star}"
     )
-
-
-def summary(p: Progress) -> str:
-    best = "none yet"
-    if p.best is not None:
-        score = shown(p.study.spec.metric, p.best.value or 0.0)
-        best = f"{score} (trial {p.best.number})"
-    confirm = ""
-    if p.confirm is not None and p.confirm.has_begun:
-        confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
-    left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
-    return f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}" + (
-        "" if p.state == DONE else f"; time left {left}"
-    )
-
-
-def say_estimate(estimate: Estimate) -> None:
-    err.print(estimate_words(estimate))
-
-
-def estimate_words(e: Estimate) -> str:
-    """Return in words what a study is expected to cost."""
-    spread = (
-        f" ({hours(e.shortest_s)} to {hours(e.longest_s)})" if e.longest_s > e.shortest_s else ""
-    )
-    words = (
-        f"A trial that is not stopped takes about {hours(e.trial_s)}{spread}; the study with "
-        f"{e.workers} worker(s), final included, about {hours(e.search_s)}"
-    )
-    if e.pruned_s < e.search_s:
-        words += f", or {hours(e.pruned_s)} where pruning saves what it usually does"
-    if e.trials < e.budget:
-        words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
-    return words + "."
 
 
 def _loss(loss: float | None) -> str:

@@ -58,8 +58,9 @@ MOST_WORKERS = 1024  # processes of one machine, each with a Python and a torch 
 
 def spec_of(path: Path, trials: int | None = None, timeout: str | None = None) -> StudySpec:
     """Return the study of a file, its budget replaced by the flags that are given."""
+    from hpsearch.study.durations import seconds
     from hpsearch.study.file import read_study, validated
-    from hpsearch.study.spec import Search, seconds
+    from hpsearch.study.spec import Search
 
     spec = read_study(path)
     budget: dict[str, Any] = {}

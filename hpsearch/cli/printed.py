@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hpsearch.cli.about_data import say_account, say_remade, say_warnings
-from hpsearch.cli.display import estimate_words, summary
+from hpsearch.cli.notes import estimate_words, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
@@ -114,16 +114,18 @@ def print_status(stand: Stand) -> None:
     )
     out.print(summary(p))
     why = why_none_completes(p.study.trials)
-    if why is not None:
+    if why is not None and why not in (stand.waits or ""):
         out.print(safe(why), style="yellow")
     if stand.waits is not None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
+    if p.paused:
+        out.print(f"{p.paused} paused by the scheduler, which may resume them")
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
-            f"worker {safe(str(trial.user_attrs.get('worker', '?')))}"
+            f"worker {safe(p.study.record(trial).worker or '?')}"
         )
     for number, seed in p.confirm.running if p.confirm is not None else ():
         out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
@@ -149,7 +151,7 @@ def _print_failures(p: Progress) -> None:
     out.print("Failed trials:", style="red")
     for line in failures:
         out.print(f"  {safe(line)}")
-    traces = [t.user_attrs["traceback"] for t in p.study.trials if "traceback" in t.user_attrs]
+    traces = [r.traceback for r in p.study.records.values() if r.traceback is not None]
     if traces:
         out.print("The last traceback (all of them: --json):", style="dim")
         for line in traces[-1].rstrip().splitlines()[-TRACE_LINES:]:
@@ -198,7 +200,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     listed = [n for n in SHOWN if n != "precision" and any(n in column for column in columns)]
     listed += [n for n in spec.space.searched() if n not in listed]
     table = [(n, *(_short(column.get(n, "")) for column in columns)) for n in listed]
-    table.append(("parameters", *(f"{price.parameters:,}" for _, price in checked.samples)))
+    table.append(("parameters", *(f"{cost.parameters:,}" for _, cost in checked.samples)))
     table.append(
         ("MFLOP per image", *(f"{p.forward_flops / 1e6:,.1f}" for _, p in checked.samples))
     )

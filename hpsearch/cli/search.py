@@ -187,10 +187,10 @@ def check(
                 "samples": [
                     {
                         "config": config.model_dump(mode="json"),
-                        "parameters": price.parameters,
-                        "forward_flops": price.forward_flops,
+                        "parameters": cost.parameters,
+                        "forward_flops": cost.forward_flops,
                     }
-                    for config, price in checked.samples
+                    for config, cost in checked.samples
                 ],
             }
         )

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 from hpsearch.data.alike import pairs_alike
 from hpsearch.data.sources.decoded import released
@@ -240,6 +239,8 @@ def _edges(images: Images, number: type[np.floating[Any]]) -> NDArray[Any]:
     transform, each weighted by 2 - 2 cos(pi k / size) in either direction. Brightness has no part
     in it, contrast goes with the length, and coarse frequencies alone make it a smaller image.
     """
+    from scipy.fft import dct  # imported late: a pool that prepares nothing does without
+
     _, height, width, _ = images.shape
     bases, weights = [], []
     for size in (height, width):

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from hpsearch.data.balance import balance_findings
 from hpsearch.data.contact_sheet import Tile, write_contact_sheet
+from hpsearch.data.contrast import BLANK_LEVELS, contrast_finding
 from hpsearch.data.copies import Copies
 from hpsearch.data.findings import Audit, Finding
+from hpsearch.data.kin import kin_finding
 from hpsearch.data.sources.decoded import Decoded, released
 from hpsearch.study.data import Data
 
 EXAMPLES = 5
-BLANK_LEVELS = 3  # grey levels from darkest to brightest; JPEG gives an even area as many
 SAME_NUMBER = 0.1  # of a target's standard deviation: numbers this close contradict nothing
 NAMES = ("train", "test", "validation")
 TRAIN, TEST, VALIDATION = range(3)
@@ -31,7 +30,8 @@ Ints = NDArray[np.int64]
 class Audited:
     """What findings are made from: data, copies, and the split of every image `(N,)`, then and now.
 
-    `copied` numbers the sets of images that are copies of each other.
+    `copied` numbers the sets of images that are copies of each other. Of texts, `alphabet` are the
+    characters that their bytes stand for.
     """
 
     decoded: Decoded
@@ -40,6 +40,15 @@ class Audited:
     copied: Ints
     before: Ints
     after: Ints
+    alphabet: str = ""
+
+    def shown(self, row: int) -> NDArray[np.uint8] | str:
+        """Return an image, or the text that it stands for, as it is drawn on a sheet."""
+        image: NDArray[np.uint8] = self.decoded.images[row]
+        if not self.alphabet:
+            return image
+        characters = f" {self.alphabet}"  # 0 is one that the alphabet lacks, such as a space
+        return "".join(characters[number] for number in image.reshape(-1)).rstrip()
 
     def name(self, row: int) -> str:
         """Return an image's file, or its number in the source, with its class."""
@@ -58,6 +67,9 @@ class Audited:
 
 def sets_of(n: int, pairs: Ints, groups: NDArray[Any] | None = None) -> Ints:
     """Return for every image the number of the set that it belongs to, by copies and by group."""
+    from scipy.sparse import coo_array  # imported late, as in `copies`
+    from scipy.sparse.csgraph import connected_components
+
     links = [pairs]
     if groups is not None:
         _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
@@ -89,18 +101,21 @@ def pair_line(found: Audited, number: int, split: Ints) -> str:
 def audit_of(found: Audited, data: Data, place: Path) -> Audit:
     left, has = found.before != found.after, np.zeros(len(found.before), np.bool_)
     has[found.copies.pairs.reshape(-1)] = True
+    images = len(found.before)
     findings = [
+        kin_finding(found.copies, images, data.duplicates),
         across_splits_finding(found, data, place),
         _within_finding(found),
         _contradicting_finding(found, place),
         _blank_finding(found, place),
+        None if found.alphabet else contrast_finding(found.decoded.images, data.source),
         _groups_finding(found),
         _unsearched_finding(found),
         *balance_findings(found.decoded, found.after),
         *found.decoded.findings,
     ]
     return Audit(
-        images=len(found.before),
+        images=images,
         with_copy=int(has.sum()),
         moved_from_test=int((left & (found.before == TEST)).sum()),
         moved_from_validation=int((left & (found.before == VALIDATION)).sum()),
@@ -120,11 +135,17 @@ def across_splits_finding(found: Audited, data: Data, place: Path) -> Finding | 
         write_pairs(found, shown, place / sheet, "Copies across splits, the least alike first")
     apart = straddles(found.copied, found.before)
     counts = [int((apart & (found.before == split)).sum()) for split in (TEST, VALIDATION)]
-    official = " (the official test part)" if data.split.validation == "official" else ""
-    what = f"{counts[0]} test and {counts[1]} validation{official} images had a copy elsewhere"
+    published = found.decoded.published is not None
+    what = f"{counts[0]} test and {counts[1]} validation images had a copy elsewhere"
     if data.duplicates == "together":
         groups = " with their groups" if found.groups is not None else ""
         says = f"{what}; they were moved into train{groups}"
+        if published:
+            moved = int((found.before != found.after).sum())
+            says = (
+                f"{what}; {moved} were moved into train{groups}, and those of parts that their "
+                "authors hold out stayed: scores on them are remembered, and too good"
+            )
         instead = "data.duplicates: refuse stops here instead, allow leaves them where they were"
     else:
         says = f"{what} and stayed: scores on them are remembered, and too good"
@@ -184,7 +205,7 @@ def write_pairs(found: Audited, numbers: Ints, sheet: Path, title: str) -> None:
         rows = found.copies.pairs[i]
         lines = [f"{NAMES[found.before[row]]} {found.name(row)}" for row in rows]
         alike = "exact" if found.copies.exact[i] else f"alike by {found.copies.likeness[i]:.3f}"
-        tiles.append(Tile(tuple(found.decoded.images[row] for row in rows), (*lines, alike)))
+        tiles.append(Tile(tuple(found.shown(row) for row in rows), (*lines, alike)))
     write_contact_sheet(sheet, title, tiles)
 
 
@@ -196,7 +217,9 @@ def _blank_finding(found: Audited, place: Path) -> Finding | None:
     shown, sheet = rows[found.after[rows] != VALIDATION], None
     if len(shown):
         sheet = "blank.png"
-        tiles = [Tile((images[row],), (NAMES[found.after[row]], found.name(row))) for row in shown]
+        tiles = [
+            Tile((found.shown(row),), (NAMES[found.after[row]], found.name(row))) for row in shown
+        ]
         write_contact_sheet(place / sheet, "Blank images", tiles)
     return Finding(
         "blank",

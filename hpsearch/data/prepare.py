@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -20,6 +19,7 @@ from hpsearch.data import sealed
 from hpsearch.data.account import Account, account_json, write_names
 from hpsearch.data.audit import audited
 from hpsearch.data.digests import FORMAT, write_meta
+from hpsearch.data.places import data_root
 from hpsearch.data.prepared import CONTENTS, Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
@@ -57,22 +57,6 @@ LOCK_TIMEOUT_S = 86_400.0  # a lock dies with its process; millions of files tak
 UNFINISHED = ".unfinished"  # the end of the name of a folder in which data is being prepared
 DECODED = ("decoded.npy", f"decoded{JOURNAL}")
 ABANDONED_S = 7 * 86_400.0
-
-
-def data_root(data: Data, override: str | Path | None) -> Path | None:
-    """Return where the data lies: below `override` (or HPSEARCH_DATA), else `data.root`.
-
-    An override is the data itself, or the folder that `data.root` is relative to.
-    """
-    override = override or os.environ.get("HPSEARCH_DATA") or None
-    if override is None:
-        return None if data.root is None else Path(data.root)
-    if data.root is not None and not Path(data.root).is_absolute():
-        below = Path(override) / data.root
-        is_file = data.source in ("table", "arrays", "text")
-        if below.exists() or (is_file and Path(override).is_dir()):
-            return below
-    return Path(override)
 
 
 def no_progress(done: int, of: int) -> None:
@@ -165,7 +149,7 @@ def _make(
             decoded.targets,
             decoded.outputs,
             data.split,
-            decoded.official_test,
+            decoded.published,
             decoded.task,
             decoded.groups,
         )

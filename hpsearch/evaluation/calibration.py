@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, log_softmax
 
 from hpsearch.evaluation.grouped import FEWEST_GROUPS
 
@@ -66,7 +64,7 @@ def calibration(
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins)
     sure = np.bincount(place, confidence, bins)
-    hits = np.bincount(place, right, bins)
+    correct = np.bincount(place, right, bins)
     rng = np.random.default_rng(seed)
     chance = [
         np.abs(np.bincount(place, rng.random(len(place)) < confidence, bins) - sure).sum()
@@ -78,10 +76,10 @@ def calibration(
         together = _by_chance_of_groups(right - confidence, place, answers, bins, rng)
         by_chance = None if together is None else max(by_chance or 0.0, together)
     return Calibration(
-        error=float(np.abs(hits - sure).sum() / len(place)),
+        error=float(np.abs(correct - sure).sum() / len(place)),
         by_chance=by_chance,
         bins=tuple(
-            Bin(i / bins, (i + 1) / bins, int(n), float(sure[i] / n), float(hits[i] / n))
+            Bin(i / bins, (i + 1) / bins, int(n), float(sure[i] / n), float(correct[i] / n))
             for i, n in enumerate(counts)
             if n
         ),
@@ -121,6 +119,9 @@ def temperature(logits: NDArray[Any], targets: NDArray[Any]) -> float:
     **test**, for validation to judge. `targets` as for `calibration`. Between 0.05 and 20: of a
     test split without a mistake, the lowest loss is at 0. C. Guo and others, 2017.
     """
+    from scipy.optimize import minimize_scalar  # as long to import as all the rest of a report
+    from scipy.special import log_expit, log_softmax
+
     scores = logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:

@@ -1,7 +1,7 @@
 """Intervals where images come in groups: how far a score holds for new groups like these.
 
-Images of one patient, speaker or place are told right or wrong together, so that what counts is how
-many groups there are.
+Images of one patient, speaker or place are predicted right or wrong together, so that what counts
+is how many groups there are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from hpsearch.evaluation.intervals import BATCH_VALUES, CONFIDENCE
 
@@ -69,6 +68,8 @@ def grouped_interval(
 
 
 def _student(confidence: float, freedom: float) -> float:
+    from scipy import stats  # half a second to import, and needed for groups alone
+
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
@@ -115,13 +116,15 @@ def _scaled(scores: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
 
 def _of_share(found: _Jackknife, confidence: float) -> Interval:
     """Return the exact binomial interval with as many images as the variance is worth."""
+    from scipy import stats
+
     share, normal = found.whole, stats.norm.ppf((1 + confidence) / 2)
     student = _student(confidence, found.carriers)
     worth = found.alike
     if found.variance > 0:
         worth = min(share * (1 - share) / found.variance, found.images)
         worth = max(min(worth, found.alike), worth * (normal / student) ** 2)
-    hits, misses = worth * share, worth * (1 - share)
-    low = stats.beta.ppf((1 - confidence) / 2, hits, misses + 1) if hits > 0 else 0.0
-    high = stats.beta.ppf((1 + confidence) / 2, hits + 1, misses) if misses > 1e-9 else 1.0
+    correct, misses = worth * share, worth * (1 - share)
+    low = stats.beta.ppf((1 - confidence) / 2, correct, misses + 1) if correct > 0 else 0.0
+    high = stats.beta.ppf((1 + confidence) / 2, correct + 1, misses) if misses > 1e-9 else 1.0
     return float(low), float(high)

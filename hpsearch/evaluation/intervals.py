@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -21,16 +20,18 @@ Metric = Callable[..., NDArray[np.float64]]
 
 
 def wilson_interval(
-    hits: ArrayLike, images: ArrayLike, confidence: float = CONFIDENCE
+    correct: ArrayLike, images: ArrayLike, confidence: float = CONFIDENCE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lower and upper end of the Wilson score interval of `hits` in `images`.
+    """Return the lower and upper end of the Wilson score interval of `correct` in `images`.
 
     Arrays of any shape give arrays of that shape. E. B. Wilson, "Probable inference, the law of
     succession, and statistical inference", 1927.
     """
+    from scipy.special import ndtri  # imported late, for a command that has no interval to show
+
     n = np.asarray(images, np.float64)
-    share = np.asarray(hits, np.float64) / n
-    z = stats.norm.ppf((1 + confidence) / 2)
+    share = np.asarray(correct, np.float64) / n
+    z = ndtri((1 + confidence) / 2)
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return np.where(share == 0, 0.0, middle - half), np.where(share == 1, 1.0, middle + half)
@@ -51,6 +52,8 @@ def bootstrap_interval(
     that miss a class, are left out. None where every resample scores alike, or many have none:
     then the images do not tell how sure the score is.
     """
+    from scipy import stats  # half a second to import
+
     (n,) = {len(column) for column in columns}
     values = n * max(int(np.prod(column.shape[1:])) for column in columns)
 

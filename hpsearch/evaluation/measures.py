@@ -16,7 +16,7 @@ from hpsearch.evaluation.intervals import bootstrap_interval, wilson_interval
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Metric, key_of
-from hpsearch.training.metrics import JUDGES, average_precisions, drawn, plain
+from hpsearch.training.metrics import SCORERS, average_precisions, drawn, plain
 from hpsearch.training.tasks import LearningTask
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -30,17 +30,17 @@ SCALES: dict[Metric, Scale] = {"mse": "error", "mae": "error", "r2": "explained"
 def measured(
     task: LearningTask, config: TrialConfig, outputs: Tensor, targets: Tensor, groups: Groups = None
 ) -> dict[str, Any]:
-    """Return all that is to be told of outputs `(N, outputs)` and targets, as plain data.
+    """Return all that is to be said of outputs `(N, outputs)` and targets, as plain data.
 
     Number of images, and of groups where they come in such, loss, every metric of the task, the
     interval of the one that selects; and per class precision, recall, F1 and the confusion matrix
     (row i holds the images of class i, column j those that were called j), or per label the same
-    scores and average precision, or per number its errors and the quantiles of its residuals (told
-    less true, in its own units).
+    scores and average precision, or per number its errors and the quantiles of its residuals
+    (predicted minus true, in its own units).
     """
     outputs, targets = outputs.cpu(), targets.cpu()
     task = task.on(torch.device("cpu"))
-    told = task.told(outputs)
+    predictions = task.predictions(outputs)
     details = {
         "single-label": _of_classes,
         "multi-label": _of_labels,
@@ -49,14 +49,14 @@ def measured(
     return {
         **sizes(len(targets), groups),
         "loss": float(task.test_loss(outputs, targets)),
-        **{key_of(m): _score(task.name, m, told, targets) for m in TASKS[task.name].metrics},
-        "interval": interval(task.name, config.metric, told, targets, groups),
-        **details(told, targets),
+        **{key_of(m): _score(task.name, m, predictions, targets) for m in TASKS[task.name].metrics},
+        "interval": interval(task.name, config.metric, predictions, targets, groups),
+        **details(predictions, targets),
     }
 
 
-def _score(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> float:
-    return float(JUDGES[task, metric].whole(told, targets, plain(targets)))
+def _score(task: Task, metric: Metric, predictions: Tensor, targets: Tensor) -> float:
+    return float(SCORERS[task, metric].whole(predictions, targets, plain(targets)))
 
 
 def sizes(images: int, groups: Groups) -> dict[str, int]:
@@ -66,29 +66,29 @@ def sizes(images: int, groups: Groups) -> dict[str, int]:
 
 
 def interval(
-    task: Task, metric: Metric, told: Tensor, targets: Tensor, groups: Groups = None
+    task: Task, metric: Metric, predictions: Tensor, targets: Tensor, groups: Groups = None
 ) -> Interval | None:
     """Return the 95 % interval of a metric: Wilson's for an accuracy, else a bootstrap's.
 
     Of images in groups it says how far the score holds for other groups, by `grouped_interval`.
-    None where the images do not tell how sure a score is, as where nothing at all was told wrong,
-    and with fewer than 10 groups.
+    None where the images do not tell how sure a score is, as where nothing at all was predicted
+    wrong, and with fewer than 10 groups.
     """
-    told, targets = told.cpu(), targets.cpu()
+    predictions, targets = predictions.cpu(), targets.cpu()
     if groups is not None:
         scale = SCALES.get(metric, "share")
-        return grouped_interval(_of_weights(task, metric, told, targets), groups, scale)
+        return grouped_interval(_of_weights(task, metric, predictions, targets), groups, scale)
     if metric == "accuracy":
-        low, high = wilson_interval(int((told.argmax(1) == targets).sum()), len(targets))
+        low, high = wilson_interval(int((predictions.argmax(1) == targets).sum()), len(targets))
         return float(low), float(high)
-    score = _of_resamples(_of_weights(task, metric, told, targets), len(targets))
+    score = _of_resamples(_of_weights(task, metric, predictions, targets), len(targets))
     return bootstrap_interval(score, np.arange(len(targets)))
 
 
 def gained(
     task: Task,
     metric: Metric,
-    told: Tensor,
+    predictions: Tensor,
     instead: Tensor,
     targets: Tensor,
     groups: Groups = None,
@@ -98,7 +98,7 @@ def gained(
     Of the same images: what they have in common falls out of the difference. Of images in groups
     the interval is for other groups, and there is none with fewer than 10.
     """
-    one, other = (_of_weights(task, metric, t.cpu(), targets.cpu()) for t in (told, instead))
+    one, other = (_of_weights(task, metric, t.cpu(), targets.cpu()) for t in (predictions, instead))
 
     def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return one(weights) - other(weights)
@@ -110,15 +110,17 @@ def gained(
     return gain, bootstrap_interval(_of_resamples(difference, n), np.arange(n))
 
 
-def _of_weights(task: Task, metric: Metric, told: Tensor, targets: Tensor) -> Weighed:
+def _of_weights(task: Task, metric: Metric, predictions: Tensor, targets: Tensor) -> Weighed:
     """Return what gives a metric of weighed images: `(B, N)` to `(B,)`.
 
     Images are weighed, not copied: a resample is as cheap as its weights.
     """
-    judge = JUDGES[task, metric].whole
+    scorer = SCORERS[task, metric].whole
 
     def score(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = judge(told, targets, torch.from_numpy(weights)).numpy()
+        scores: NDArray[np.float64] = scorer(
+            predictions, targets, torch.from_numpy(weights)
+        ).numpy()
         return scores
 
     return score
@@ -131,18 +133,18 @@ def _of_resamples(
     return lambda rows: score(drawn(torch.from_numpy(rows), images).numpy())
 
 
-def _of_classes(told: Tensor, targets: Tensor) -> dict[str, Any]:
-    called, true = told.argmax(1).numpy(), targets.numpy()
-    classes = list(range(told.shape[1]))
+def _of_classes(predictions: Tensor, targets: Tensor) -> dict[str, Any]:
+    called, true = predictions.argmax(1).numpy(), targets.numpy()
+    classes = list(range(predictions.shape[1]))
     return {
         "confusion": confusion_matrix(true, called, labels=classes).tolist(),
         "per_class": _precision_and_recall(true, called, classes),
     }
 
 
-def _of_labels(told: Tensor, targets: Tensor) -> dict[str, Any]:
-    rows = _precision_and_recall(targets.numpy() > 0.5, told.numpy() >= 0, None)
-    found = average_precisions(told, targets, plain(targets))[0].nan_to_num().tolist()
+def _of_labels(predictions: Tensor, targets: Tensor) -> dict[str, Any]:
+    rows = _precision_and_recall(targets.numpy() > 0.5, predictions.numpy() >= 0, None)
+    found = average_precisions(predictions, targets, plain(targets))[0].nan_to_num().tolist()
     return {
         "per_label": [
             row | {"average_precision": precision}
@@ -161,10 +163,10 @@ def _precision_and_recall(
     ]
 
 
-def _of_numbers(told: Tensor, targets: Tensor) -> dict[str, Any]:
+def _of_numbers(predictions: Tensor, targets: Tensor) -> dict[str, Any]:
     rows = []
-    for output in range(told.shape[1]):
-        one, true = told[:, output : output + 1], targets[:, output : output + 1]
+    for output in range(predictions.shape[1]):
+        one, true = predictions[:, output : output + 1], targets[:, output : output + 1]
         residuals = (one - true).double().numpy()
         scores = {
             key_of(m): _score("regression", m, one, true) for m in TASKS["regression"].metrics

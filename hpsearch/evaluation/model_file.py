@@ -241,11 +241,11 @@ def _with_weights(about: _About, weights: dict[str, Tensor]) -> nn.Module:
         if name not in weights or name not in wanted:
             what = "is missing" if name in wanted else "belongs to no part of this network"
             raise ValueError(f"the tensor '{name}' {what}")
-        told, given = wanted[name], weights[name]
-        if (told.shape, told.dtype) != (given.shape, given.dtype):
+        stated, given = wanted[name], weights[name]
+        if (stated.shape, stated.dtype) != (given.shape, given.dtype):
             raise ValueError(
                 f"the tensor '{name}' is {given.dtype} of shape {tuple(given.shape)}; expected "
-                f"{told.dtype} of {tuple(told.shape)}"
+                f"{stated.dtype} of {tuple(stated.shape)}"
             )
         if given.is_floating_point() and not bool(given.isfinite().all()):
             raise ValueError(f"the tensor '{name}' holds values that are no finite number")

@@ -25,9 +25,9 @@ def _shown(name: str) -> str:
 
 
 def write_residuals(
-    path: Path, names: Sequence[str], told: NDArray[Any], true: NDArray[Any]
+    path: Path, names: Sequence[str], predictions: NDArray[Any], true: NDArray[Any]
 ) -> None:
-    """Draw told less true over true, one panel for each number; both are `(N, numbers)`.
+    """Draw predicted minus true over true, one panel for each number; both are `(N, numbers)`.
 
     The first `MOST` numbers are drawn. Raises RunsFolderError where the file cannot be written.
     """
@@ -39,8 +39,8 @@ def write_residuals(
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for i, (panel, name) in enumerate(zip(panels, shown, strict=False)):
         panel.axhline(0, color="0.5", linewidth=1)
-        panel.scatter(true[:, i], told[:, i] - true[:, i], s=12, alpha=0.5, linewidths=0)
-        panel.set(xlabel="true", ylabel="told less true")
+        panel.scatter(true[:, i], predictions[:, i] - true[:, i], s=12, alpha=0.5, linewidths=0)
+        panel.set(xlabel="true", ylabel="predicted minus true")
         panel.set_title(_shown(name), parse_math=False)  # `$` is a sign like any other
     for panel in panels:  # what is left of the last row
         panel.set_axis_off()

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from hpsearch.data.prepare import prepare
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.errors import DataError, StudyFileError
@@ -97,6 +95,8 @@ def _noise(exported: Exported, scores: dict[str, Any]) -> tuple[float, str]:
     """
     seeds, sd = exported.recorded.seeds, exported.recorded.seed_sd
     if seeds is not None and sd is not None and seeds > 1:
+        from scipy import stats  # half a second to import
+
         limit = float(stats.t.ppf(0.975, seeds - 1)) * sd * math.sqrt(2)
         return limit, f"{seeds} trainings with other seeds"
     test = scores["test"]

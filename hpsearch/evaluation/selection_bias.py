@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri, ndtr
 
 from hpsearch.search.finalist_statistics import (
     CONFIDENCE,
-    image_variance_of_hits,
+    image_variance_of_correct,
     seed_variance,
     sums_of_groups,
 )
@@ -27,7 +26,7 @@ def expected_optimism(scores: NDArray[np.float64], noise: ArrayLike) -> NDArray[
     """Return how much the best of some scores is expected to lie above what it stands for.
 
     `scores` are `(n,)` of one search, or `(..., n)` of several, higher is better; `noise` is the
-    standard deviation of a score around the truth of its configuration (`noise_of_hits`).
+    standard deviation of a score around the truth of its configuration (`noise_of_correct`).
 
     For independent normal noise the gap is, exactly and whatever the truths are, the noise's
     variance times the density with which the two best are equal (C. M. Stein's identity, 1981);
@@ -46,6 +45,8 @@ def expected_optimism(scores: NDArray[np.float64], noise: ArrayLike) -> NDArray[
 
 
 def _optimism(scores: NDArray[np.float64], noise: float) -> float:
+    from scipy.special import ndtr  # imported late, for a command that shows no optimism
+
     scores = scores[scores >= scores.max() - REACH * noise]
     n = len(scores)
     if n < 2 or noise == 0:
@@ -83,8 +84,8 @@ def accuracy_optimism(scores: NDArray[np.float64], seed_sd: float, images: float
     """
     mean, alike = _best_alike(scores, seed_sd, images)
     noise = np.sqrt(seed_sd**2 + mean * (1 - mean) / images)
-    told = float(expected_optimism(scores, noise))
-    return max(told, float(scores.max()) - mean) if alike == len(scores) else told
+    optimism = float(expected_optimism(scores, noise))
+    return max(optimism, float(scores.max()) - mean) if alike == len(scores) else optimism
 
 
 def _best_alike(scores: NDArray[np.float64], seed_sd: float, images: float) -> tuple[float, int]:
@@ -92,6 +93,8 @@ def _best_alike(scores: NDArray[np.float64], seed_sd: float, images: float) -> t
 
     By the chi-square test of homogeneity at 95 %.
     """
+    from scipy.special import chdtri
+
     ranked = np.sort(scores)[::-1]
     counts = np.arange(1, len(ranked) + 1)
     means = ranked.cumsum() / counts
@@ -102,31 +105,31 @@ def _best_alike(scores: NDArray[np.float64], seed_sd: float, images: float) -> t
     return float(np.clip(means[alike - 1], 0, 1)), alike
 
 
-def noise_of_hits(
+def noise_of_correct(
     scores: Sequence[Sequence[float]],
-    hits: Sequence[NDArray[Any]],
+    correct: Sequence[NDArray[Any]],
     groups: NDArray[np.int64] | None = None,
 ) -> float:
     """Return the noise of one training's score that it does not share with other configurations.
 
-    `scores` are those of each candidate, one for each seed, and `hits` its answers
-    `(seeds, images)`, as for `image_variance_of_hits`. What two seeds of a candidate do differently
-    from image to image is part of the variance between seeds, and is not counted again. Needs two
-    candidates, and two seeds of one of them. `groups` `(images,)` are numbers from 0 on, where
-    images come in such.
+    `scores` are those of each candidate, one for each seed, and `correct` its answers
+    `(seeds, images)`, as for `image_variance_of_correct`. What two seeds of a candidate do
+    differently from image to image is part of the variance between seeds, and is not counted again.
+    Needs two candidates, and two seeds of one of them. `groups` `(images,)` are numbers from 0 on,
+    where images come in such.
     """
-    k = len(hits)
-    between = image_variance_of_hits(hits, groups).sum() / (k * (k - 1)) / 2
-    within = np.mean([_seeds_by_image(of, groups) for of in hits])
+    k = len(correct)
+    between = image_variance_of_correct(correct, groups).sum() / (k * (k - 1)) / 2
+    within = np.mean([_seeds_by_image(of, groups) for of in correct])
     return float(np.sqrt(seed_variance(scores) + max(between - within, 0)))
 
 
-def _seeds_by_image(hits: NDArray[Any], groups: NDArray[np.int64] | None) -> float:
+def _seeds_by_image(correct: NDArray[Any], groups: NDArray[np.int64] | None) -> float:
     """Return the variance of a candidate's mean by what its seeds do differently on each image."""
-    seeds, n = hits.shape
+    seeds, n = correct.shape
     if seeds == 1:
         return 0.0
-    around = np.asarray(hits - hits.mean(axis=1, keepdims=True, dtype=np.float64))
+    around = np.asarray(correct - correct.mean(axis=1, keepdims=True, dtype=np.float64))
     if groups is not None:
         around = sums_of_groups(around, groups)
     return float(np.var(around, axis=0, ddof=1).sum() / (n * n * seeds))

@@ -31,21 +31,21 @@ class Infeasible:
 
 
 def infeasible(
-    price: Cost, config: TrialConfig, max_parameters: int | None, memory_bytes: int | None
+    cost: Cost, config: TrialConfig, max_parameters: int | None, memory_bytes: int | None
 ) -> Infeasible | None:
     """Return why a network of this cost cannot be trained within these limits, None if it can."""
-    if price.impossible is not None:
-        return Infeasible("maps", price.impossible)
-    if max_parameters is not None and price.parameters > max_parameters:
+    if cost.impossible is not None:
+        return Infeasible("maps", cost.impossible)
+    if max_parameters is not None and cost.parameters > max_parameters:
         return Infeasible(
             "parameters",
-            f"it has {price.parameters:,} parameters, more than search.max_parameters, "
+            f"it has {cost.parameters:,} parameters, more than search.max_parameters, "
             f"{max_parameters:,}",
         )
-    if memory_bytes is not None and price.memory_bytes > memory_bytes:
+    if memory_bytes is not None and cost.memory_bytes > memory_bytes:
         return Infeasible(
             "memory",
-            f"it needs about {price.memory_bytes / 2**30:.1f} GiB of memory, and there are "
+            f"it needs about {cost.memory_bytes / 2**30:.1f} GiB of memory, and there are "
             f"{memory_bytes / 2**30:.1f}",
             in_parts=config.micro_batches == 1 and config.batch_size > 1,
         )

@@ -13,7 +13,7 @@ import optuna
 from hpsearch.data.prepared import Prepared
 from hpsearch.machine.children import cores, in_child
 from hpsearch.search.finalists import CONFIRM_SHARE
-from hpsearch.search.samplers import pruner_for
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.study.spec import Search, StudySpec
 
 PROBE = "hpsearch.preflight.probing:probe"  # imported by its processes alone, with torch
@@ -66,8 +66,8 @@ def estimate(
     Takes about five seconds: every worker's process trains a few steps of some configurations,
     all at the same time, since they share the machine's memory when it counts.
     """
-    crew = workers or cores()
-    with ThreadPoolExecutor(crew) as pool:
+    count = workers or cores()
+    with ThreadPoolExecutor(count) as pool:
         probes = [
             pool.submit(
                 in_child,
@@ -76,14 +76,14 @@ def estimate(
                 prepared.folder,
                 device,
                 number,
-                crew,
+                count,
                 threads=1,
                 interrupted=interrupted,
             )
-            for number in range(crew)
+            for number in range(count)
         ]
         epochs_s = sorted(epoch_s for probe in probes for epoch_s in probe.result())
-    return reckoned(spec, epochs_s, crew)
+    return reckoned(spec, epochs_s, count)
 
 
 def reckoned(spec: StudySpec, epochs_s: list[float], workers: int) -> Estimate:
@@ -129,7 +129,7 @@ def epochs_left(search: Search, trials: int) -> float:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rng = np.random.default_rng(0)
     count = min(trials, SIMULATED)
-    study = optuna.create_study(direction="maximize", pruner=pruner_for(search))
+    study = optuna.create_study(direction="maximize", pruner=scheduler_for(search).pruner)
     trained, steps = 0, min(search.epochs, SIMULATED_EPOCHS)
     reported = [round((i + 1) * search.epochs / steps) for i in range(steps)]
     for _ in range(count):

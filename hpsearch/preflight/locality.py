@@ -67,9 +67,9 @@ def _paired(tell: Tell, written: str, prepared: Path, device_name: str) -> Local
         outputs.append(outputs_of(training.model, test, config))
     task = training.task
     as_it_is, mixed = (task.metric(each, test.targets) for each in outputs)
-    told, instead = (task.told(each) for each in outputs)
+    predictions, instead = (task.predictions(each) for each in outputs)
     gain, interval = gained(
-        task.name, config.metric, told, instead, test.targets.cpu(), data.test.groups
+        task.name, config.metric, predictions, instead, test.targets.cpu(), data.test.groups
     )
     worse = config.metric in MINIMISED
     beyond_chance = interval is not None and (interval[1] < 0 if worse else interval[0] > 0)

@@ -46,11 +46,11 @@ def _feasible(
     Raises HpsearchError with a reason where there is none.
     """
     shape, outputs = ImageShape(*data.image_shape), len(data.outputs)
-    room = device_memory_bytes(device, threads=1)
-    prices = [cost(config, shape, outputs) for config in configs]
+    memory = device_memory_bytes(device, threads=1)
+    costs = [cost(config, shape, outputs) for config in configs]
     refused = [
-        infeasible(price, config, spec.search.max_parameters, room)
-        for price, config in zip(prices, configs, strict=True)
+        infeasible(cost, config, spec.search.max_parameters, memory)
+        for cost, config in zip(costs, configs, strict=True)
     ]
     if None not in refused:
         assert refused[0] is not None
@@ -59,7 +59,7 @@ def _feasible(
             f"{refused[0].reason}"
         )
     kept = [i for i, reason in enumerate(refused) if reason is None]
-    return [configs[i] for i in sorted(kept, key=lambda i: prices[i].forward_flops)]
+    return [configs[i] for i in sorted(kept, key=lambda i: costs[i].forward_flops)]
 
 
 def sampled(

@@ -31,7 +31,7 @@ def confirm_section(study: OpenStudy) -> Section | None:
             shown(metric, f.mean) if f.scores else "",
             _spread(metric, f),
             str(len(f.scores)),
-            f"{f.trial.user_attrs.get('parameters', 0):,}",
+            f"{study.record(f.trial).parameters or 0:,}",
             _said(f, found),
         )
         for f in found.finalists
@@ -53,7 +53,7 @@ def confirm_json(study: OpenStudy) -> dict[str, Any] | None:
                 "trial": f.trial.number,
                 "search_score": f.trial.value,
                 "scores": list(f.scores),
-                "parameters": f.trial.user_attrs.get("parameters"),
+                "parameters": study.record(f.trial).parameters,
                 "tied": f.tied,
                 "out_after": f.out_after,
                 "failed": f.failed,
@@ -68,14 +68,14 @@ def _lines(study: OpenStudy, found: Verdict) -> list[str]:
     number = choice.trial.number
     if len(tied) > 1:
         of = ", ".join(str(f.trial.number) for f in tied)
-        why = f"Trials {of} cannot be told apart (95 %): {PREFERRED[study.spec.confirm.prefer]}"
+        why = f"Trials {of} cannot be distinguished (95 %): {PREFERRED[study.spec.confirm.prefer]}"
         lines = [f"{why}, trial {number}."]
     elif len(found.finalists) == 1:
         lines = [f"Trial {number} is the only candidate."]
     elif len(choice.scores) == 1:
         lines = [f"Trial {number} has the best score; one seed does not tell how sure that is."]
     else:
-        lines = [f"Trial {number} has the best mean, and is told apart from the others (95 %)."]
+        lines = [f"Trial {number} has the best mean, and is distinguished from the others (95 %)."]
     best = found.finalists[0]
     if best.scores:
         metric = study.spec.metric

@@ -1,8 +1,8 @@
-"""Which candidates cannot be told apart from the best, and which cannot win any more.
+"""Which candidates cannot be distinguished from the best, and which cannot win any more.
 
 A score of a configuration moves with the seed it was trained with, and with the images that happen
 to stand in the test split. Both are taken into account; the images are the same for all candidates,
-so what they have in common falls out of a difference. Where images come in groups, which are told
+so what they have in common falls out of a difference. Where images come in groups, which are
 right or wrong together, it is groups that happen to stand there.
 """
 
@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-CONFIDENCE = 0.95  # that the best candidate is among those that are not told apart
+CONFIDENCE = 0.95  # that the best candidate is among those that are not distinguished
 RACING_CONFIDENCE = 0.99  # from which on a candidate gets no further seed
 RESAMPLES = 1000
 
 
-def told_apart(
+def distinguished(
     scores: Sequence[Sequence[float]],
     image_variance: NDArray[np.float64],
     images: float,
@@ -30,18 +29,20 @@ def told_apart(
 
     `scores` holds the test scores of each candidate, one for each seed; higher is better.
     `image_variance` `(k, k)` is that of a difference between two means that the choice of `images`
-    test images makes (`image_variance_of_hits`, or `differences` of resamples); of images in
-    groups, `images` is how many groups there are (`alike`); of a single one nothing is told apart.
+    test images makes (`image_variance_of_correct`, or `differences` of resamples); of images in
+    groups, `images` is how many groups there are (`alike`); of one alone nothing is distinguished.
 
     The rule: the variance of a difference is that between seeds, pooled over all candidates, plus
     that of images; a t-test with the degrees of freedom of F. E. Satterthwaite (1946), one-sided,
-    at (1 - confidence) / (k - 1). The truly best candidate is told apart from another one with a
+    at (1 - confidence) / (k - 1). The truly best candidate is distinguished from another one with a
     probability of 1 - confidence at most (S. S. Gupta, "On some multiple decision (selection and
     ranking) rules", 1965; C. E. Bonferroni for k - 1 comparisons). With one seed each, nothing is.
 
-    Simulated, of 2 to 6 equal candidates one is told apart in 1 to 3 %, not 5: what seeds do
+    Simulated, of 2 to 6 equal candidates one is distinguished in 1 to 3 %, not 5: what seeds do
     differently on each image counts in both variances, which errs on the side of a tie.
     """
+    from scipy.special import stdtrit  # imported late: 10 MB in each worker, for finalists alone
+
     means = np.array([np.mean(of) for of in scores])
     seeds = np.array([len(of) for of in scores])
     best = int(means.argmax())
@@ -63,12 +64,12 @@ def told_apart(
 def out_of_the_race(
     scores: Sequence[Sequence[float]], image_variance: NDArray[np.float64], images: float
 ) -> NDArray[np.bool_]:
-    """Return which candidates get no further seed: told apart already, at 99 % `(k,)`.
+    """Return which candidates get no further seed: distinguished already, at 99 % `(k,)`.
 
     Of equal candidates one is out in less than 1 % of simulated contests. Never after a single
     seed, which does not tell how much seeds differ.
     """
-    return told_apart(scores, image_variance, images, RACING_CONFIDENCE)
+    return distinguished(scores, image_variance, images, RACING_CONFIDENCE)
 
 
 def seed_variance(scores: Sequence[Sequence[float]]) -> float:
@@ -81,15 +82,15 @@ def seed_variance(scores: Sequence[Sequence[float]]) -> float:
     return squares / freedom if freedom else float("nan")
 
 
-def image_variance_of_hits(
-    hits: Sequence[NDArray[Any]], groups: NDArray[np.int64] | None = None
+def image_variance_of_correct(
+    correct: Sequence[NDArray[Any]], groups: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
     """Return the variance of differences that the choice of images makes `(k, k)`.
 
-    `hits` holds `(seeds, images)` for each candidate: whether the training was right on an image,
-    or any number of which its score is the mean. `groups` `(images,)` are numbers from 0 on.
+    `correct` holds `(seeds, images)` for each candidate: whether the training was right on an
+    image, or any number of which its score is the mean. `groups` `(images,)` are numbers from 0 on.
     """
-    means = np.stack([np.mean(of, axis=0, dtype=np.float64) for of in hits])
+    means = np.stack([np.mean(of, axis=0, dtype=np.float64) for of in correct])
     if groups is None:
         return np.asarray(differences(np.cov(means)) / means.shape[1])
     sums = sums_of_groups(means - means.mean(axis=1, keepdims=True), groups)

@@ -65,8 +65,8 @@ def _shown(
 ) -> list[FrozenTrial]:
     """Return the trials as the Gaussian process is to see them."""
     poor = {t.number for t in trials if kind_of(t) in POOR}
-    told = [t for t in trials if t.state == TrialState.COMPLETE or t.number in poor]
-    sizes = {t.number: _size(t, max_parameters) for t in told}
+    known = [t for t in trials if t.state == TrialState.COMPLETE or t.number in poor]
+    sizes = {t.number: _size(t, max_parameters) for t in known}
     sized = None not in sizes.values()
     lost = {number for number in poor if not sized or (sizes[number] or 0.0) <= 0}
     shown = {t.number: copy.copy(t) for t in trials}

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 import torch
 
@@ -16,11 +15,12 @@ from hpsearch.machine.memory import MemoryWatch
 from hpsearch.search import finalists as confirm
 from hpsearch.search.attempt import device_name
 from hpsearch.search.finalist_training import retrain
+from hpsearch.search.idle import pause, versions
 from hpsearch.search.runner import TrialRunner
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.leases import Lease, LeaseLostError
 from hpsearch.storage.retry import DATABASE_ERRORS
-from hpsearch.storage.schema import CONFIRM_SLOT
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, STOPPED
 from hpsearch.storage.waiting import Waiting
@@ -70,8 +70,7 @@ class Worker:
 
         Returns False where the process has grown and a fresh one should go on in its place.
         """
-        versions = f"hpsearch {version('hpsearch')}, torch {version('torch')}"
-        self.storage.workers.enter(self.name, device_name(self.device), versions)
+        self.storage.workers.enter(self.name, device_name(self.device), versions())
         poll_s = FIRST_POLL_S
         try:
             while not self.stopped():
@@ -85,7 +84,7 @@ class Worker:
                 elif self._is_done():
                     return True
                 else:
-                    self._pause(poll_s if self.only else IDLE_POLL_S)
+                    pause(poll_s if self.only else IDLE_POLL_S, self.stopped)
                     poll_s = min(2 * poll_s, POLL_S)
             return True
         finally:
@@ -110,7 +109,8 @@ class Worker:
     def _claim(self, study: Waiting) -> Lease | None:
         """Return a lease on what is due in one study."""
         if study.has_work and self._can_serve(study):
-            return self.storage.leases.claim(study.name, self.name, study.edition)
+            _, runner = self._runners[study.name]
+            return runner.scheduling.claim(self.name, study.edition)
         if study.search_is_over and study.confirms and self._can_serve(study):
             return confirm.claim(self.storage, study.name, self.name)
         return None
@@ -119,7 +119,7 @@ class Worker:
         edition, runner = self._runners[lease.study]
         self.progressed()
         try:
-            if lease.slot <= CONFIRM_SLOT:
+            if lease.kind == FINALIST:
                 retrain(runner, lease)
             else:
                 runner.run(lease)
@@ -186,7 +186,7 @@ class Worker:
         if edition == study.edition:
             return True
         try:
-            self._runners[study.name] = (study.edition, self._hire(study))
+            self._runners[study.name] = (study.edition, self._runner_for(study))
         except (DataError, StudyMismatchError, StudyNotFoundError) as error:
             if lack is None or lack.why != str(error):
                 logger.info("study '%s' waits for another worker: %s", study.name, error)
@@ -195,7 +195,7 @@ class Worker:
         self._lacks.pop(study.name, None)
         return True
 
-    def _hire(self, study: Waiting) -> TrialRunner:
+    def _runner_for(self, study: Waiting) -> TrialRunner:
         """Return a runner of a study's trials; StudyMismatchError where its data is not here."""
         folder = find_prepared(study.fingerprint)
         if folder is None:
@@ -231,8 +231,3 @@ class Worker:
             )
             self.storage.workers.see(self.name, note)
             self._seen_at = now
-
-    def _pause(self, seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends and not self.stopped():
-            time.sleep(0.1)

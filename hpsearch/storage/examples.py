@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from hpsearch.storage.retry import Patience, patient
+from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import examples, reading
 
 
@@ -19,9 +19,9 @@ class Examples:
     """Keeps sets of examples, each under a digest of itself."""
 
     engine: Engine
-    patience: Patience
+    retry: Retry
 
-    @patient
+    @retried
     def keep(self, hashes: NDArray[np.uint64]) -> str:
         """Keep the hashes `(N,)` of a part's examples; return their digest. Twice is once."""
         content = np.sort(hashes).astype("<u8").tobytes()
@@ -37,7 +37,7 @@ class Examples:
             pass
         return digest
 
-    @patient
+    @retried
     def of(self, digest: str) -> NDArray[np.uint64]:
         """Return the hashes `(N,)` kept under a digest, sorted; KeyError where there are none."""
         with reading(self.engine) as connection:

@@ -8,15 +8,13 @@ connection is a part of its caller's transaction.
 from __future__ import annotations
 
 import copy
-import functools
 import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
+from optuna.storages._rdb import storage as rdb
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import (
@@ -25,13 +23,27 @@ from sqlalchemy import (
     Row,
     Table,
     bindparam,
+    column,
     func,
     insert,
+    inspect,
     or_,
     select,
+    table,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+
+from hpsearch.storage.optuna_rows import (
+    Attrs,
+    Changes,
+    attr_rows,
+    distribution,
+    local_time,
+    param_rows,
+    utc_now,
+    utc_time,
+)
 
 STUDIES: Table = models.StudyModel.__table__
 TRIALS: Table = models.TrialModel.__table__
@@ -41,11 +53,10 @@ STEPS: Table = models.TrialIntermediateValueModel.__table__
 USER_ATTRS: Table = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRS: Table = models.TrialSystemAttributeModel.__table__
 
+HEAD_VERSION = "v3.2.0.a"  # of the tables, as the releases have it that this was tried with
+
 UNFINISHED = tuple(state for state in TrialState if not state.is_finished())
 READ_AT_ONCE = 500  # trials; databases bound the number of values in a statement
-
-Attrs = Mapping[str, Any]
-Params = Mapping[str, tuple[float, BaseDistribution]]  # values as Optuna stores them
 
 
 # Ids
@@ -66,11 +77,12 @@ def seen_as(study: Study, shown: Callable[[Sequence[FrozenTrial]], list[FrozenTr
     view = copy.copy(study)
     view.__class__ = _Seen
     assert isinstance(view, _Seen)
-    view.shown = shown
+    view.seen, view.shown = study, shown
     return view
 
 
 class _Seen(Study):
+    seen: Study  # a view itself, perhaps
     shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
 
     def _get_trials(
@@ -79,7 +91,7 @@ class _Seen(Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        found = self.shown(super()._get_trials(deepcopy=False, use_cache=use_cache))
+        found = self.shown(self.seen._get_trials(deepcopy=False, use_cache=use_cache))
         return [t for t in found if states is None or t.state in states]
 
 
@@ -89,19 +101,40 @@ def remember(trial: Trial, user_attrs: Attrs | None, steps: Mapping[int, float] 
     trial._cached_frozen_trial.intermediate_values.update(steps or {})
 
 
+# The version of the tables
+
+
+class Versions(rdb._VersionManager):
+    """What Optuna asks Alembic, asked without it where Alembic has nothing to do.
+
+    Alembic, and the Mako and Pygments that it loads, took a tenth of a second and 10 MB of every
+    command and worker, to read one row.
+    """
+
+    def _init_alembic(self) -> None:
+        if self._stored_version() is None:
+            super()._init_alembic()
+
+    def get_current_version(self) -> str:
+        found = self._stored_version()
+        assert found is not None
+        return found
+
+    def get_head_version(self) -> str:
+        return HEAD_VERSION
+
+    def _stored_version(self) -> str | None:
+        versions = table("alembic_version", column("version_num"))
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table(versions.name):
+                return None
+            return connection.execute(select(versions.c.version_num)).scalar()
+
+
+rdb._VersionManager = Versions  # type: ignore[misc]  # Optuna's storage takes no other
+
+
 # Writing
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What is written to a trial; `steps` are its intermediate values, `state` how it ends."""
-
-    params: Params = field(default_factory=dict)
-    user_attrs: Attrs = field(default_factory=dict)
-    system_attrs: Attrs = field(default_factory=dict)
-    steps: Mapping[int, float] = field(default_factory=dict)
-    state: TrialState | None = None
-    values: Sequence[float] | None = None
 
 
 class Taking:
@@ -127,16 +160,16 @@ class Taking:
         if ends_as is None:
             taken = connection.execute(self._take, {"id_": trial_id, **given})
         else:
-            ending = {"id_": trial_id, "to_": ends_as, "ended_": _utc_now(), **given}
+            ending = {"id_": trial_id, "to_": ends_as, "ended_": utc_now(), **given}
             taken = connection.execute(self._end, ending)
         return taken.rowcount == 1
 
 
 def put_changes(connection: Connection, trial_id: int, changes: Changes) -> None:
     """Write to a locked trial; what was there under the same name is replaced."""
-    _put(connection, PARAMS, "param_name", _param_rows(trial_id, changes.params))
-    _put(connection, USER_ATTRS, "key", _attr_rows(trial_id, changes.user_attrs))
-    _put(connection, SYSTEM_ATTRS, "key", _attr_rows(trial_id, changes.system_attrs))
+    _put(connection, PARAMS, "param_name", param_rows(trial_id, changes.params))
+    _put(connection, USER_ATTRS, "key", attr_rows(trial_id, changes.user_attrs))
+    _put(connection, SYSTEM_ATTRS, "key", attr_rows(trial_id, changes.system_attrs))
     _put(connection, STEPS, "step", _step_rows(trial_id, changes.steps))
     _put(connection, VALUES, "objective", _value_rows(trial_id, changes.values))
 
@@ -153,15 +186,15 @@ def insert_running(connection: Connection, study_id: int, template: FrozenTrial)
     made = insert(TRIALS).values(
         study_id=study_id,
         state=TrialState.RUNNING,
-        datetime_start=_utc(template.datetime_start),
+        datetime_start=utc_time(template.datetime_start),
     )
     trial_id: int = connection.execute(made.returning(TRIALS.c.trial_id)).scalar_one()
     before = (TRIALS.c.study_id == study_id) & (TRIALS.c.trial_id < trial_id)
     number = connection.execute(select(func.count()).where(before)).scalar_one()
     numbered = update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(number=number)
     connection.execute(numbered)
-    _put(connection, USER_ATTRS, "key", _attr_rows(trial_id, template.user_attrs))
-    _put(connection, SYSTEM_ATTRS, "key", _attr_rows(trial_id, template.system_attrs))
+    _put(connection, USER_ATTRS, "key", attr_rows(trial_id, template.user_attrs))
+    _put(connection, SYSTEM_ATTRS, "key", attr_rows(trial_id, template.system_attrs))
     trial = copy.deepcopy(template)
     trial.number, trial._trial_id = number, trial_id
     return trial
@@ -204,7 +237,7 @@ def a_distribution(connection: Connection, trial_id: int, param: str) -> BaseDis
         .limit(1)
     )
     written = connection.execute(query).scalar()
-    return None if written is None else _distribution(written)
+    return None if written is None else distribution(written)
 
 
 def rows_from(
@@ -238,14 +271,14 @@ def _trial(
     user_attrs: Iterable[Row[Any]],
     system_attrs: Iterable[Row[Any]],
 ) -> FrozenTrial:
-    distributions = {p.param_name: _distribution(p.distribution_json) for p in params}
+    distributions = {p.param_name: distribution(p.distribution_json) for p in params}
     return FrozenTrial(
         number=row.number,
         state=row.state,
         value=None,
         values=[_value(v) for v in values] or None,
-        datetime_start=_local(row.datetime_start),
-        datetime_complete=_local(row.datetime_complete),
+        datetime_start=local_time(row.datetime_start),
+        datetime_complete=local_time(row.datetime_complete),
         params={
             p.param_name: distributions[p.param_name].to_external_repr(p.param_value)
             for p in params
@@ -270,30 +303,6 @@ def _by_trial(connection: Connection, table: Table, ids: list[int]) -> dict[int,
 
 
 # Rows
-
-
-@functools.lru_cache(4096)
-def _distribution(written: str) -> BaseDistribution:
-    return json_to_distribution(written)
-
-
-def _param_rows(trial_id: int, params: Params) -> list[dict[str, Any]]:
-    return [
-        {
-            "trial_id": trial_id,
-            "param_name": name,
-            "param_value": value,
-            "distribution_json": distribution_to_json(distribution),
-        }
-        for name, (value, distribution) in params.items()
-    ]
-
-
-def _attr_rows(trial_id: int, attrs: Attrs) -> list[dict[str, Any]]:
-    return [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in attrs.items()
-    ]
 
 
 def _step_rows(trial_id: int, steps: Mapping[int, float]) -> list[dict[str, Any]]:
@@ -330,18 +339,3 @@ def _step(row: Row[Any]) -> float:
     return models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
         row.intermediate_value, row.intermediate_value_type
     )
-
-
-def _utc_now() -> datetime:
-    """Return the time as Optuna's tables have it."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
-def _utc(local: datetime | None) -> datetime | None:
-    """Return a time of Optuna's trials as its tables have it."""
-    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
-
-
-def _local(utc: datetime | None) -> datetime | None:
-    """Return a time of Optuna's tables as its trials have it."""
-    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)

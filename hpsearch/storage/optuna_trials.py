@@ -25,13 +25,14 @@ from sqlalchemy import Connection, Engine, bindparam, exists
 
 from hpsearch.storage import optuna_private as private
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import Attrs, Changes
-from hpsearch.storage.retry import PatientStorage
-from hpsearch.storage.schema import leases, reading
+from hpsearch.storage.optuna_rows import Attrs, Changes
+from hpsearch.storage.retry import RetryingStorage
+from hpsearch.storage.schema import TRIAL, leases, reading
 from hpsearch.storage.trial_cache import StudyRead, TrialCache
 
 UNDER_LEASE = exists().where(
     leases.c.study == bindparam("study_"),
+    leases.c.kind == TRIAL,
     leases.c.slot == bindparam("slot_"),
     leases.c.worker == bindparam("worker_"),
     ~leases.c.done,
@@ -50,9 +51,9 @@ class TrialStore(BaseStorage):
     nothing.
     """
 
-    def __init__(self, backend: PatientStorage) -> None:
+    def __init__(self, backend: RetryingStorage) -> None:
         self._backend = backend
-        self._patience = backend.patience
+        self._retry = backend.retry
         self._engine: Engine = backend.engine
         self._lock = threading.Lock()
         self._read = TrialCache()
@@ -61,7 +62,7 @@ class TrialStore(BaseStorage):
         self._made: dict[int, FrozenTrial] = {}  # by this process, and not held yet
         self._unsaved: dict[int, dict[str, tuple[float, BaseDistribution]]] = defaultdict(dict)
 
-    def __reduce__(self) -> tuple[type[TrialStore], tuple[PatientStorage]]:
+    def __reduce__(self) -> tuple[type[TrialStore], tuple[RetryingStorage]]:
         """A copy in another process connects by itself; what is held here, it does not hold."""
         return TrialStore, (self._backend,)
 
@@ -170,7 +171,7 @@ class TrialStore(BaseStorage):
                 whole = replace(changes, params=params | dict(changes.params))
                 private.put_changes(connection, trial_id, whole)
 
-        self._patience.call(transaction)
+        self._retry.call(transaction)
         self._unsaved.pop(trial_id, None)
         self._made.pop(trial_id, None)
         if trial_id in self._held:
@@ -196,7 +197,7 @@ class TrialStore(BaseStorage):
         self._forget(trial_id)
         state = private.state_of(connection, trial_id)
         if lease is not None and (state is None or not state.is_finished()):
-            raise LeaseLostError(f"the trial of slot {lease.slot} of '{lease.study}'")
+            raise LeaseLostError(f"{lease.on} of '{lease.study}'")
         if state is None:
             raise KeyError(f"there is no trial with id {trial_id} any more")
         raise UpdateFinishedTrialError(f"the trial with id {trial_id} is {state.name.lower()}")
@@ -252,7 +253,7 @@ class TrialStore(BaseStorage):
             self._write(trial_id, Changes(params=params))
             return
         self.check_trial_is_updatable(trial_id, held.state)
-        self._patience.call(lambda: self._check(trial_id, param_name, distribution))
+        self._retry.call(lambda: self._check(trial_id, param_name, distribution))
         self._unsaved[trial_id][param_name] = (param_value_internal, distribution)
         drawn = copy.copy(held)  # whoever was given `held` finds it as it was
         drawn.params = held.params | {
@@ -305,7 +306,7 @@ class TrialStore(BaseStorage):
                 return self._read.read_trials(connection, study_id, wants_unfinished, self._held)
 
         with self._lock:
-            trials = self._patience.call(reading_them)
+            trials = self._retry.call(reading_them)
         trials = [t for t in trials if states is None or t.state in states]
         trials.sort(key=lambda t: t.number)
         return copy.deepcopy(trials) if deepcopy else trials

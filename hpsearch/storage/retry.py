@@ -34,7 +34,7 @@ def _at_once() -> bool:
     return True
 
 
-class Patience:
+class Retry:
     """How long to wait for a database: until `gives_up()` turns true; by default not at all."""
 
     def __init__(self, shown: str, gives_up: Callable[[], bool] = _at_once) -> None:
@@ -67,36 +67,36 @@ class Patience:
                 return result
 
 
-class _Patient(Protocol):
+class _Retrying(Protocol):
     @property
-    def patience(self) -> Patience: ...
+    def retry(self) -> Retry: ...
 
 
-Self = TypeVar("Self", bound=_Patient)
+Self = TypeVar("Self", bound=_Retrying)
 
 
-def patient(
+def retried(
     method: Callable[Concatenate[Self, P], T],
 ) -> Callable[Concatenate[Self, P], T]:
-    """Make a method wait as its object's `patience` says."""
+    """Make a method wait as its object's `retry` says."""
 
     @functools.wraps(method)
     def waiting(self: Self, *arguments: P.args, **named: P.kwargs) -> T:
-        return self.patience.call(lambda: method(self, *arguments, **named))
+        return self.retry.call(lambda: method(self, *arguments, **named))
 
     return waiting  # type: ignore[return-value]  # mypy takes no method for a function of one
 
 
-class PatientStorage(RDBStorage):
+class RetryingStorage(RDBStorage):
     """Optuna's storage, waiting out an outage. Creating a trial is left out: see `trials.py`."""
 
-    def __init__(self, url: str, patience: Patience, **options: Any) -> None:
-        self.patience = patience
+    def __init__(self, url: str, retry: Retry, **options: Any) -> None:
+        self.retry = retry
         super().__init__(url, **options)
 
     def __getstate__(self) -> dict[Any, Any]:
         """A copy in another process cannot ask whether ours gives up; it does not wait."""
-        return super().__getstate__() | {"patience": Patience(self.patience.shown)}
+        return super().__getstate__() | {"retry": Retry(self.retry.shown)}
 
 
 # All that a TrialStore asks of its backend; each may be repeated without harm.
@@ -113,7 +113,7 @@ for _name in (
     "get_trial",
     "set_trial_state_values",
 ):
-    setattr(PatientStorage, _name, patient(getattr(RDBStorage, _name)))
+    setattr(RetryingStorage, _name, retried(getattr(RDBStorage, _name)))
 
 
 def causes(error: BaseException) -> list[BaseException]:

@@ -30,7 +30,8 @@ from hpsearch.storage.examples import Examples
 from hpsearch.storage.leases import Leases
 from hpsearch.storage.openings import Openings
 from hpsearch.storage.optuna_trials import TrialStore
-from hpsearch.storage.retry import DATABASE_ERRORS, Patience, PatientStorage, passes, refuses
+from hpsearch.storage.pauses import Pauses
+from hpsearch.storage.retry import DATABASE_ERRORS, Retry, RetryingStorage, passes, refuses
 from hpsearch.storage.schema import (
     check_unchanged,
     check_version,
@@ -52,11 +53,12 @@ class Storage:
     optuna: TrialStore
     ledger: Ledger
     leases: Leases
+    pauses: Pauses
     openings: Openings
     examples: Examples
     confirmations: Confirmations
     workers: WorkerList
-    patience: Patience
+    retry: Retry
     engines: tuple[Engine, ...]
 
     @property
@@ -114,7 +116,7 @@ def open_storage(
     url: str,
     create: bool = True,
     gives_up: Callable[[], bool] | None = None,
-    patiently: bool = False,
+    waits_to_open: bool = False,
 ) -> Storage:
     """Return the storage at a URL, its tables created where `create` allows it.
 
@@ -122,9 +124,9 @@ def open_storage(
     `create`, opening writes nothing.
 
     Many processes may do so at once: one creates, the others wait. Once it is open, an outage of
-    the database is waited out until `gives_up()` turns true, and `patiently` waits for it to open
-    too, unless the server is there and turns us away; without `gives_up`, every error is raised at
-    once. Raises StorageError, never with the password in it.
+    the database is waited out until `gives_up()` turns true, and `waits_to_open` waits for it to
+    open too, unless the server is there and turns us away; without `gives_up`, every error is
+    raised at once. Raises StorageError, never with the password in it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna").setLevel(logging.WARNING)
@@ -134,9 +136,9 @@ def open_storage(
     try:
         with ExitStack() as opened:
             shown = shown_url(parsed)
-            patience = Patience(shown, gives_up) if gives_up else Patience(shown)
-            opening = patience if patiently else Patience(shown)
-            storage = opening.call(lambda: _open_unless_refused(parsed, create, patience, opened))
+            retry = Retry(shown, gives_up) if gives_up else Retry(shown)
+            opening = retry if waits_to_open else Retry(shown)
+            storage = opening.call(lambda: _open_unless_refused(parsed, create, retry, opened))
             opened.pop_all()  # now it is for whoever has the storage to close it
             return storage
     except (*DATABASE_ERRORS, LockTimeout) as error:
@@ -150,21 +152,24 @@ def open_storage(
         raise StorageError(f"the driver of {shown_url(parsed)} is not installed: {error}") from None
 
 
-def _open_unless_refused(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Storage:
+def _open_unless_refused(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
     """Open the storage; StorageError, for which nobody waits, where a server turns us away."""
     try:
-        return _open(url, create, patience, opened)
+        return _open(url, create, retry, opened)
     except DATABASE_ERRORS as error:
         if refuses(error):
             raise StorageError(explained(url, error)) from None
         raise
 
 
-def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Storage:
+def _open(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
     engine = database_engine(url)
     opened.callback(engine.dispose)
-    with creation_lock(url, engine) if create else nullcontext():
-        version = schema_version(engine, shown_url(url))
+    version = schema_version(engine, shown_url(url))
+    # Where the tables are, none waits for another: it may be asleep, or hang.
+    with creation_lock(url, engine) if create and version is None else nullcontext():
+        if create and version is None:  # another process may have been first
+            version = schema_version(engine, shown_url(url))
         if version is not None:
             check_version(version, shown_url(url))
         elif not create:
@@ -175,9 +180,9 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
         if create:
             write_ahead(engine)
         # The check of versions is ours: Optuna's raises out of the constructor, connections open.
-        backend = PatientStorage(
+        backend = RetryingStorage(
             url.render_as_string(False),
-            patience,
+            retry,
             engine_kwargs=engine_options(url),
             skip_compatibility_check=True,
             skip_table_creation=version is not None,  # ours are created last
@@ -197,15 +202,35 @@ def _open(url: URL, create: bool, patience: Patience, opened: ExitStack) -> Stor
     return Storage(
         url=url,
         optuna=TrialStore(backend),
-        ledger=Ledger(engine, patience),
-        leases=Leases(engine, patience),
-        openings=Openings(engine, patience),
-        examples=Examples(engine, patience),
-        confirmations=Confirmations(engine, patience),
-        workers=WorkerList(engine, patience),
-        patience=patience,
+        ledger=Ledger(engine, retry),
+        leases=Leases(engine, retry),
+        pauses=Pauses(engine, retry),
+        openings=Openings(engine, retry),
+        examples=Examples(engine, retry),
+        confirmations=Confirmations(engine, retry),
+        workers=WorkerList(engine, retry),
+        retry=retry,
         engines=(engine, backend.engine),
     )
+
+
+@contextmanager
+def opened_storage(
+    url: str,
+    create: bool = False,
+    gives_up: Callable[[], bool] | None = None,
+    waits_to_open: bool = False,
+) -> Iterator[Storage]:
+    """Open a storage for the block, as `open_storage` does, and close it whatever happens.
+
+    Errors of its database are StorageErrors inside, too.
+    """
+    storage = open_storage(url, create, gives_up, waits_to_open)
+    try:
+        with storage_errors(storage):
+            yield storage
+    finally:
+        storage.close()
 
 
 @contextmanager

@@ -16,10 +16,11 @@ from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, sel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from hpsearch.storage.retry import Patience, patient
+from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import (
-    CONFIRM_SLOT,
-    FINAL_SLOT,
+    FINAL,
+    FINALIST,
+    TRIAL,
     check_same,
     confirmations,
     leases,
@@ -82,22 +83,22 @@ class Ledger:
     """Reads and writes our tables; every method is one short transaction."""
 
     engine: Engine
-    patience: Patience
+    retry: Retry
 
-    @patient
+    @retried
     def study_names(self) -> list[str]:
         with reading(self.engine) as connection:
             rows = connection.execute(select(studies.c.name).order_by(studies.c.created_at))
             return [row.name for row in rows]
 
-    @patient
+    @retried
     def made_at(self) -> dict[str, float]:
         """Return when each study was entered, so that a later one of its name can be told."""
         with reading(self.engine) as connection:
             rows = connection.execute(select(studies.c.name, studies.c.created_at))
             return {row.name: row.created_at for row in rows}
 
-    @patient
+    @retried
     def enter(self, row: Mapping[str, Any]) -> bool:
         """Enter a new study; False where another process was first."""
         fresh: dict[str, Any] = {
@@ -121,7 +122,7 @@ class Ledger:
             return False
         return True
 
-    @patient
+    @retried
     def study(self, name: str) -> StudyRow | None:
         """Return a study's row, None where there is none."""
         if not can_be_stored(name):
@@ -155,19 +156,17 @@ class Ledger:
             open_again=row.open_again,
         )
 
-    @patient
+    @retried
     def waiting(self) -> list[Waiting]:
         """Return the open studies in the order in which they should be served.
 
         Those of the highest priority first; of equals the one with the fewest trials at work, then
         the oldest. Raises SchemaError where the schema was changed since the storage was opened.
         """
-        open_lease = and_(
-            leases.c.study == studies.c.name, ~leases.c.done, leases.c.slot != FINAL_SLOT
-        )
-        is_trial, is_held = leases.c.slot >= 0, leases.c.expires_at >= now_s()
+        open_lease = and_(leases.c.study == studies.c.name, ~leases.c.done, leases.c.kind != FINAL)
+        is_trial, is_held = leases.c.kind == TRIAL, leases.c.expires_at >= now_s()
         held = _count(and_(is_trial, is_held))
-        confirming = _count(and_(leases.c.slot <= CONFIRM_SLOT, is_held))
+        confirming = _count(and_(leases.c.kind == FINALIST, is_held))
         query = (
             select(
                 studies.c.name,
@@ -176,6 +175,7 @@ class Ledger:
                 (studies.c.trials - studies.c.claimed).label("unclaimed"),
                 _count(is_trial).label("begun"),
                 held.label("held"),
+                _count(and_(is_trial, ~is_held, leases.c.paused.is_not(None))).label("paused"),
                 confirming.label("confirming"),
                 (time_left_s() - studies.c.final_s).label("left"),
                 studies.c.confirm_s,
@@ -191,14 +191,15 @@ class Ledger:
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
         for row in rows[:1]:
-            check_same(row.schema, self.patience.shown)
+            check_same(row.schema, self.retry.shown)
         return [
             Waiting(
                 name=row.name,
                 edition=row.edition,
                 fingerprint=row.fingerprint,
                 unclaimed=max(0, row.unclaimed),
-                interrupted=row.begun - row.held,
+                interrupted=row.begun - row.held - row.paused,
+                paused=row.paused,
                 held=row.held,
                 time_is_up=row.left is not None and row.left <= row.confirm_s,
                 wants_final=row.wants_final,
@@ -209,7 +210,7 @@ class Ledger:
             for row in rows
         ]
 
-    @patient
+    @retried
     def begin_launch(
         self,
         name: str,
@@ -242,23 +243,23 @@ class Ledger:
             **values,
         )
 
-    @patient
+    @retried
     def tick(self, name: str) -> None:
         """Say that somebody is at work on a study, whose time goes by while that is said often."""
         with self.engine.begin() as connection:
             tick(connection, name)
 
-    @patient
+    @retried
     def set_state(self, name: str, state: str, note: str = "") -> bool:
         """Set the state of a study; `note` says why. False where there is no such study."""
         return self._update_study(name, state=state, note=note)
 
-    @patient
+    @retried
     def set_spec(self, name: str, spec: str) -> None:
         """Keep a study's spec, changed in what may change after its search."""
         self._update_study(name, spec=spec, version=version("hpsearch"))
 
-    @patient
+    @retried
     def set_examples(self, name: str, searched: str, sealed: str) -> None:
         """Say which examples the parts of a study's data hold, where that was not recorded yet."""
         with self.engine.begin() as connection:
@@ -268,22 +269,22 @@ class Ledger:
                 .values(searched_examples=searched, sealed_examples=sealed)
             )
 
-    @patient
+    @retried
     def set_continues(self, name: str, earlier: str) -> None:
         """Say which earlier study shares a study's seal."""
         self._update_study(name, continues=earlier)
 
-    @patient
+    @retried
     def set_open_again(self, name: str, asked: bool) -> None:
         """Say whether a study's final may open a seal that was opened before."""
         self._update_study(name, open_again=asked)
 
-    @patient
+    @retried
     def close_budget(self, name: str) -> None:
         """Let no trial begin any more; those that are begun are the budget."""
         self._update_study(name, trials=studies.c.claimed)
 
-    @patient
+    @retried
     def set_final_s(self, name: str, seconds: float, confirm_s: float = 0.0) -> None:
         """Say how long the final training is expected to take; that time is kept for it.
 
@@ -291,7 +292,7 @@ class Ledger:
         """
         self._update_study(name, final_s=seconds, confirm_s=confirm_s)
 
-    @patient
+    @retried
     def decide_precision(self, name: str, precision: str) -> str:
         """Return the study's precision: `precision` where none was decided before."""
         with self.engine.begin() as connection:
@@ -303,7 +304,7 @@ class Ledger:
             decided = select(studies.c.precision).where(studies.c.name == name)
             return str(connection.execute(decided).scalar_one())
 
-    @patient
+    @retried
     def delete(self, name: str) -> None:
         """Delete a study, its leases and confirmations; its openings stay."""
         with self.engine.begin() as connection:

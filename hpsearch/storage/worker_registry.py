@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, delete, exists, insert, select, update
 
-from hpsearch.storage.retry import Patience, patient
+from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import check_unchanged, is_ours, now_s, reading, workers
 
 SEEN_EVERY_S = 45.0
@@ -36,9 +36,9 @@ class WorkerList:
     """Reads and writes the list of workers."""
 
     engine: Engine
-    patience: Patience
+    retry: Retry
 
-    @patient
+    @retried
     def enter(self, name: str, device: str, version: str) -> None:
         """Enter this process; those that were not heard of for a week leave the list."""
         with self.engine.begin() as connection:
@@ -57,7 +57,7 @@ class WorkerList:
                 )
             )
 
-    @patient
+    @retried
     def see(self, name: str, note: str = "") -> None:
         """Say that a worker is there, and what it cannot do, if anything.
 
@@ -66,15 +66,15 @@ class WorkerList:
         mine = update(workers).where(workers.c.name == name, exists().where(is_ours))
         with self.engine.begin() as connection:
             if connection.execute(mine.values(seen_at=now_s(), note=note)).rowcount != 1:
-                check_unchanged(connection, self.patience.shown)
+                check_unchanged(connection, self.retry.shown)
 
-    @patient
+    @retried
     def leave(self, name: str) -> None:
         """Take a worker off the list."""
         with self.engine.begin() as connection:
             connection.execute(delete(workers).where(workers.c.name == name))
 
-    @patient
+    @retried
     def present(self) -> list[ListedWorker]:
         """Return the workers that were heard of lately, in the order they came."""
         with reading(self.engine) as connection:

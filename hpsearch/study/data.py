@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
 from hpsearch.study.limits import (
-    NAME_LENGTH,
-    PATH_LENGTH,
     PATTERN_LENGTH,
-    SEED,
-    at_most,
     no_longer_than,
 )
+from hpsearch.study.splits import Name, Path, Section, Split, names_of, one_or_several
 
 SourceName = Literal[
     "digits",
@@ -64,6 +60,8 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "separator": ("folder", "table", "sound", "text"),
     "pattern": OF_FILES,
     "groups": ("folder", *OF_COLUMNS),
+    "files": ("table", "sound"),
+    "suffix": ("table", "sound"),
     "pictures": ("folder", "table"),
     "columns": OF_TABLES,
     "quotes": OF_TABLES,
@@ -82,46 +80,6 @@ ROOTS = {
 # The 68 characters that X. Zhang, J. Zhao and Y. LeCun read in "Character-level convolutional
 # networks for text classification", NeurIPS 2015, less the line break: white space is none of them.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{}"
-
-
-Path = Annotated[str, no_longer_than(PATH_LENGTH)]
-Name = Annotated[str, no_longer_than(NAME_LENGTH)]
-
-
-class Section(BaseModel):
-    """A section of a study file: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Split(Section):
-    """Shares of the data.
-
-    train learns, **test selects** hyperparameters and prunes, **validation is sealed** until the
-    final choice. `validation: official` seals the data set's own test part instead of a share.
-    """
-
-    train: float = Field(0.8, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
-    validation: float | Literal["official"] = 0.1
-    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _shares_add_up(self) -> Split:
-        if self.validation == "official":
-            if self.train + self.test > 1 + 1e-9:
-                raise ValueError(f"train {self.train} + test {self.test} is above 1")
-            return self
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation {self.validation:g} is not between 0 and 1")
-        total = self.train + self.test + self.validation
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + test + validation is {total:g}; make the shares add up to 1")
-        return self
-
-    def test_share(self) -> float:
-        """Return the share of **test** in all images that an official test part leaves over."""
-        return self.test / (self.train + self.test) if self.validation == "official" else self.test
 
 
 WIDEST, NARROWEST = 1e30, 1e-30  # ranges of values: grey levels are a product of 255 and both
@@ -221,14 +179,6 @@ def _image_size(written: object) -> object:
 ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size)]
 
 
-def _names(written: object) -> object:
-    """Return one name or several as a list of names; a YAML number may name a column."""
-    if written is None:
-        return None
-    several = written if isinstance(written, list | tuple) else [written]
-    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
-
-
 class Data(Section):
     """Where images come from, how they are decoded, how they are split.
 
@@ -237,6 +187,8 @@ class Data(Section):
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `files` is the folder, from the table's own on, in which the files lie that a table names, and
+    `suffix` the ending that their names there lack.
     `columns` names those of a table without a header, and `quotes` says whether quote marks in it
     quote a field or are characters like any other.
     Copies of one image in several splits are moved `together` into train, or the data is refused,
@@ -248,12 +200,14 @@ class Data(Section):
     image_size: ImageSize | None = None
     fit: Fit = "crop"
     task: Task = "single-label"
-    input: Name | None = None
-    target: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    input: Annotated[Name | tuple[Name, ...] | None, BeforeValidator(one_or_several)] = None
+    target: Annotated[tuple[Name, ...] | None, BeforeValidator(names_of)] = None
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
-    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    files: Path | None = None
+    suffix: Name | None = None
+    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(names_of)] = None
     quotes: bool | None = None
     balance: Balance = "none"
     pictures: Pictures | None = None
@@ -264,6 +218,15 @@ class Data(Section):
     duplicates: Duplicates = "together"
     download: bool = False
     split: Split = Split()
+
+    @cached_property
+    def beside(self) -> str | None:
+        """The folder of the study file that this was read from; no part of what it says."""
+        return None
+
+    def found_beside(self, folder: str) -> None:
+        """Note the folder of the study file, in which a relative root may lie."""
+        self.__dict__["beside"] = folder  # where the property keeps it, which equality passes over
 
     @field_validator("pattern")
     @classmethod
@@ -291,6 +254,12 @@ class Data(Section):
             raise ValueError(ROOTS[self.source])
         if self.split.validation == "official" and self.source not in WITH_OFFICIAL_TEST:
             raise ValueError(f"{self.source} has no official test part; give validation a share")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_one_input(self) -> Data:
+        if not isinstance(self.input, str | None) and (self.source != "text" or not self.input):
+            raise ValueError(f"input: {list(self.input)}; only texts are joined of several columns")
         return self
 
     @model_validator(mode="after")
@@ -329,7 +298,12 @@ class Data(Section):
 
     def input_name(self) -> str:
         """Return the column or array that holds images, texts or the paths of files."""
-        return self.input or INPUTS[self.source]
+        return self.input_names()[0]
+
+    def input_names(self) -> tuple[str, ...]:
+        """Return the columns that hold what is shown to a network: several of a text, else one."""
+        named = self.input or INPUTS[self.source]
+        return (named,) if isinstance(named, str) else named
 
     def target_names(self) -> tuple[str, ...]:
         """Return the columns or arrays that hold what a network has to tell."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -16,9 +15,9 @@ from pydantic import (
 )
 
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
-from hpsearch.study.data import Data, Section
+from hpsearch.study.data import Data
+from hpsearch.study.durations import Duration
 from hpsearch.study.limits import (
-    DURATION_S,
     EPOCHS,
     GRID_POINTS,
     PARAMETERS,
@@ -29,6 +28,7 @@ from hpsearch.study.limits import (
 )
 from hpsearch.study.seldom import seldom_meant
 from hpsearch.study.space import Space
+from hpsearch.study.splits import Section
 from hpsearch.study.tasks import (
     AUTO,
     Loss,
@@ -47,27 +47,6 @@ if TYPE_CHECKING:
 # the others are devices to Windows, whatever follows.
 RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
-LONGEST_DURATION = 100  # characters
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(written: object) -> float:
-    """Return a duration in seconds: `90`, `"90s"`, `"30m"`, `"1h30m"`, `"2d"`."""
-    if isinstance(written, int | float) and not isinstance(written, bool):
-        total = float(written) if abs(written) < 1e308 else math.inf
-    else:
-        text = str(written)[:LONGEST_DURATION]  # a longer run of digits takes its square in time
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip().lower())
-        whole = "".join(number + unit for number, unit in parts)
-        if not parts or whole != re.sub(r"\s", "", str(written).lower()):
-            raise ValueError(f"{written!r} is not a duration; write 90s, 30m or 1h30m")
-        total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if not 0 < total < math.inf:
-        raise ValueError(f"{written!r} is not a duration above 0")
-    return total
-
-
-Duration = Annotated[float, BeforeValidator(seconds), at_most(DURATION_S)]
 Epochs = Annotated[int, at_most(EPOCHS)]
 Trials = Annotated[int, at_most(TRIALS)]
 
@@ -109,10 +88,10 @@ class Confirm(Section):
     """How the best configurations are trained again, with new seeds, before one is chosen.
 
     Of the best `candidates`, each is trained with up to `seeds` new seeds, and the one with the
-    best mean test metric is chosen. Of those that cannot be told apart from it, the smaller network
-    is (fewer parameters), or the `faster` one (fewer FLOPs), or still the one of the best `score`.
-    Without a number of candidates there are 3, and none in a search of fewer than 20 trials, which
-    has little to be lucky with, and would take twice as long.
+    best mean test metric is chosen. Of those that cannot be distinguished from it, the smaller
+    network is (fewer parameters), or the `faster` one (fewer FLOPs), or still the one of the best
+    `score`. Without a number of candidates there are 3, and none in a search of fewer than 20
+    trials, which has little to be lucky with, and would take twice as long.
     """
 
     candidates: int | None = Field(None, ge=0, le=100)

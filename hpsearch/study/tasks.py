@@ -54,9 +54,9 @@ WHAT_A_LOSS_ASKS: dict[Loss, str] = {
     "mae": "it measures how far numbers are apart",
 }
 WHAT_A_METRIC_ASKS: dict[Metric, str] = {
-    "accuracy": "it counts images whose one class was told right",
-    "balanced-accuracy": "it counts images whose one class was told right",
-    "macro-f1": "it counts what was told rightly, wrongly and not at all of each class or label",
+    "accuracy": "it counts images whose one class was predicted right",
+    "balanced-accuracy": "it counts images whose one class was predicted right",
+    "macro-f1": "it counts what was predicted rightly, wrongly and not at all of a class or label",
     "mean-average-precision": "it ranks the images by each of several labels",
     "mse": "it measures how far numbers are apart",
     "mae": "it measures how far numbers are apart",

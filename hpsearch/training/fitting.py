@@ -13,7 +13,7 @@ from torch import Tensor
 from hpsearch.data.batches import batches_in_epoch
 from hpsearch.data.prepared import SearchData
 from hpsearch.study.config import TrialConfig
-from hpsearch.training.state import Epoch, State, Training, begin
+from hpsearch.training.state import PREDICTED, Epoch, State, Training, begin
 
 
 def check_fits(state: State, config: TrialConfig, data: SearchData, device: torch.device) -> None:
@@ -42,7 +42,7 @@ def check_fits(state: State, config: TrialConfig, data: SearchData, device: torc
         _check_like(state["best"], expected["model"], "best")
     elif state["best"] is not None:
         raise _Misfit("best", state["best"])
-    _check_told(state, fresh)
+    _check_predicted(state, fresh)
     _check_generator(state, device)
 
 
@@ -127,19 +127,19 @@ def _moments(config: TrialConfig, parameter: Tensor) -> dict[str, Tensor]:
     return {"step": step, "exp_avg": parameter.detach(), "exp_avg_sq": parameter.detach()}
 
 
-def _check_told(state: State, fresh: Training) -> None:
+def _check_predicted(state: State, fresh: Training) -> None:
     """Raise _Misfit where the outputs and targets that a metric needs whole are not there."""
-    told, wanted = state["told"], state["seen"] > 0 and fresh.task.judge.summed is None
+    predictions, wanted = state[PREDICTED], state["seen"] > 0 and fresh.task.scorer.summed is None
     if not wanted:
-        if told is not None:
-            raise _Misfit("told", told)
+        if predictions is not None:
+            raise _Misfit(PREDICTED, predictions)
         return
-    pair = isinstance(told, tuple | list) and len(told) == 2
-    if not pair or not all(isinstance(t, Tensor) and t.ndim for t in told):
-        raise _Misfit("told", told)
-    outputs, targets = told
+    pair = isinstance(predictions, tuple | list) and len(predictions) == 2
+    if not pair or not all(isinstance(t, Tensor) and t.ndim for t in predictions):
+        raise _Misfit(PREDICTED, predictions)
+    outputs, targets = predictions
     if {len(outputs), len(targets)} != {state["seen"]} or outputs.dtype != torch.float32:
-        raise _Misfit("told", outputs)
+        raise _Misfit(PREDICTED, outputs)
 
 
 def _check_generator(state: State, device: torch.device) -> None:

@@ -53,34 +53,35 @@ def accuracy(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 
 def balanced_accuracy(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over classes of the share of their images that was told right."""
-    hits, images, _ = _class_counts(outputs, targets, weights)
-    return torch.nanmean(hits / images, 1)
+    """Return the mean over classes of the share of their images that was predicted right."""
+    correct, images, _ = _class_counts(outputs, targets, weights)
+    return torch.nanmean(correct / images, 1)
 
 
 def class_f1(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over classes of F1, 2 hits / (images of it + images called it)."""
+    """Return the mean over classes of F1, 2 correct / (images of it + images called it)."""
     return _mean_f1(*_class_counts(outputs, targets, weights))
 
 
 def label_f1(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over labels of F1, a label being told from a probability of 0.5 on."""
-    told, true = (outputs >= 0).double(), targets.double()  # (N, labels)
-    return _mean_f1(weights @ (told * true), weights @ true, weights @ told)
+    """Return the mean over labels of F1, a label being predicted from a probability of 0.5 on."""
+    predictions, true = (outputs >= 0).double(), targets.double()  # (N, labels)
+    return _mean_f1(weights @ (predictions * true), weights @ true, weights @ predictions)
 
 
 def _class_counts(
     outputs: Tensor, targets: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return for each class `(B, classes)` the images told right, those it has, those told it."""
-    told = outputs.argmax(1)
+    """Return for each class `(B, classes)` the images right, those it has, those predicted."""
+    predictions = outputs.argmax(1)
     zeros = weights.new_zeros(len(weights), outputs.shape[1])
-    hits = zeros.index_add(1, targets, weights * (told == targets))
-    return hits, zeros.index_add(1, targets, weights), zeros.index_add(1, told, weights)
+    correct = zeros.index_add(1, targets, weights * (predictions == targets))
+    return correct, zeros.index_add(1, targets, weights), zeros.index_add(1, predictions, weights)
 
 
-def _mean_f1(hits: Tensor, true: Tensor, told: Tensor) -> Tensor:
-    return torch.nanmean(2 * hits / (true + told), 1)  # 0 / 0 where there is nothing to tell
+def _mean_f1(correct: Tensor, true: Tensor, predicted: Tensor) -> Tensor:
+    # 0 / 0 where no image has it, and none is predicted to
+    return torch.nanmean(2 * correct / (true + predicted), 1)
 
 
 def mean_average_precision(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -103,10 +104,10 @@ def average_precisions(outputs: Tensor, targets: Tensor, weights: Tensor) -> Ten
         reached = true[order].cumsum(0)[places]
         places = places[reached.diff(prepend=reached.new_zeros(1)) > 0]  # where recall is gained
         ordered = weights[:, order]  # (B, N)
-        hits = (ordered * true[order]).cumsum(1)[:, places]  # (B, thresholds)
-        told = ordered.cumsum(1)[:, places]
-        gained = hits.diff(dim=1, prepend=hits.new_zeros(len(hits), 1))
-        precision = hits / told.clamp_min(0.5)  # where nothing was told, nothing is gained
+        correct = (ordered * true[order]).cumsum(1)[:, places]  # (B, thresholds)
+        predicted = ordered.cumsum(1)[:, places]
+        gained = correct.diff(dim=1, prepend=correct.new_zeros(len(correct), 1))
+        precision = correct / predicted.clamp_min(0.5)  # none predicted, nothing gained
         found.append((gained * precision).sum(1) / gained.sum(1))
     return torch.stack(found, 1).double()
 
@@ -124,9 +125,9 @@ def mean_absolute_error(outputs: Tensor, targets: Tensor, weights: Tensor) -> Te
 
 
 def r2(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over outputs of the share of the variance that is told.
+    """Return the mean over outputs of the share of the variance that is predicted.
 
-    An output that is one number in all images counts 1 where it is told exactly, else 0.
+    An output that is one number in all images counts 1 where it is predicted exactly, else 0.
     """
     outputs, targets = outputs.double(), targets.double()
     targets = targets - (mean := targets.mean(0))  # centred, or the variance would be rounded away
@@ -138,20 +139,20 @@ def r2(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Scorer:
     """A metric: `whole` of all images; `summed` where it is a mean over images of batch sums."""
 
     whole: Measure
     summed: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
-JUDGES: dict[tuple[Task, Metric], Judge] = {
-    ("single-label", "accuracy"): Judge(accuracy, right),
-    ("single-label", "balanced-accuracy"): Judge(balanced_accuracy),
-    ("single-label", "macro-f1"): Judge(class_f1),
-    ("multi-label", "macro-f1"): Judge(label_f1),
-    ("multi-label", "mean-average-precision"): Judge(mean_average_precision),
-    ("regression", "mse"): Judge(mean_squared_error, squared_error),
-    ("regression", "mae"): Judge(mean_absolute_error, absolute_error),
-    ("regression", "r2"): Judge(r2),
+SCORERS: dict[tuple[Task, Metric], Scorer] = {
+    ("single-label", "accuracy"): Scorer(accuracy, right),
+    ("single-label", "balanced-accuracy"): Scorer(balanced_accuracy),
+    ("single-label", "macro-f1"): Scorer(class_f1),
+    ("multi-label", "macro-f1"): Scorer(label_f1),
+    ("multi-label", "mean-average-precision"): Scorer(mean_average_precision),
+    ("regression", "mse"): Scorer(mean_squared_error, squared_error),
+    ("regression", "mae"): Scorer(mean_absolute_error, absolute_error),
+    ("regression", "r2"): Scorer(r2),
 }

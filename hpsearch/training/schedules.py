@@ -54,7 +54,7 @@ def _by_rate(config: TrialConfig, model: nn.Module) -> Iterator[tuple[float, lis
 
 @dataclass
 class RateSchedule:
-    """The learning rate over a training: told of every batch and of every epoch's test loss."""
+    """The learning rate over a training: informed of every batch and of every epoch's test loss."""
 
     by_batch: lr_scheduler.LRScheduler | None = None
     by_epoch: lr_scheduler.ReduceLROnPlateau | None = None

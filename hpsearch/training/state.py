@@ -23,6 +23,7 @@ from hpsearch.training.tasks import LearningTask, check_outputs, task_for
 State = dict[str, Any]  # tensors and plain data, nothing that would have to be unpickled as code
 
 FORMAT = 3
+PREDICTED = "told"  # the key of `Training.predicted`, as format 3 has it
 LONGEST_SAID = 100  # characters of what torch says of broken bytes
 
 
@@ -64,7 +65,7 @@ class Training:
     randomness: torch.Generator  # of whatever draws while the network learns
     images: int  # that it is taught
     sums: Tensor  # (2,): loss and metric of the epoch at hand, each summed over images
-    told: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # what a metric needs whole
+    predicted: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # of metrics not summed
     epochs: list[Epoch] = field(default_factory=list)  # those that are over
     batches: int = 0  # of the epoch at hand that are over
     seen: int = 0  # images of the epoch at hand
@@ -76,17 +77,17 @@ class Training:
         """Add a batch to what the epoch at hand comes to; nothing waits for the device."""
         metric = self.task.summed_metric(outputs, targets)
         if metric is None:
-            self.told.append((outputs, targets))
+            self.predicted.append((outputs, targets))
             metric = torch.zeros_like(loss)
         self.sums += torch.stack((loss * len(targets), metric))
 
     def train_scores(self) -> tuple[float, float]:
         """Return the mean loss and the metric on train of the epoch at hand, while it learned."""
         loss, metric = (self.sums / self.seen).tolist()
-        return loss, self.task.metric(*self._all_told()) if self.told else metric
+        return loss, self.task.metric(*self._all_predicted()) if self.predicted else metric
 
-    def _all_told(self) -> tuple[Tensor, Tensor]:
-        outputs, targets = zip(*self.told, strict=True)
+    def _all_predicted(self) -> tuple[Tensor, Tensor]:
+        outputs, targets = zip(*self.predicted, strict=True)
         return torch.cat(outputs), torch.cat(targets)
 
     def end_epoch(self, epoch: Epoch) -> None:
@@ -95,7 +96,7 @@ class Training:
         if self.config.early_stopping is not None and self.result is epoch:
             self.best = {n: tensor.clone() for n, tensor in self.model.state_dict().items()}
         self.sums.zero_()
-        self.told.clear()
+        self.predicted.clear()
         self.batches, self.seen, self.elapsed_s, self.generator = 0, 0, 0.0, None
 
     @property
@@ -144,7 +145,7 @@ class Training:
             "batches": self.batches,
             "seen": self.seen,
             "sums": self.sums,
-            "told": self._all_told() if self.told else None,
+            PREDICTED: self._all_predicted() if self.predicted else None,
             "best": self.best,
             "elapsed_s": self.elapsed_s,
             "generator": self.generator,
@@ -158,7 +159,7 @@ class Training:
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.batches, self.seen = state["batches"], state["seen"]
         self.sums.copy_(state["sums"])
-        self.told = [] if state["told"] is None else [state["told"]]
+        self.predicted = [] if state[PREDICTED] is None else [state[PREDICTED]]
         self.best = state["best"]
         self.elapsed_s = state["elapsed_s"]
         self.generator = state["generator"]

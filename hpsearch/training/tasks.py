@@ -16,7 +16,7 @@ from hpsearch.errors import DataError, HpsearchError
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import Loss
-from hpsearch.training.metrics import JUDGES, Judge, plain
+from hpsearch.training.metrics import SCORERS, Scorer, plain
 
 # Outputs (N, outputs), targets, weights of the outputs (outputs,) or None, label smoothing.
 LossOf = Callable[[Tensor, Tensor, Tensor | None, float], Tensor]
@@ -34,7 +34,7 @@ class LearningTask:
 
     name: Task
     loss_of: LossOf
-    judge: Judge
+    scorer: Scorer
     smoothing: float = 0.0
     weights: Tensor | None = None  # (outputs,): of classes, or of the images that have a label
     units: tuple[Tensor, Tensor] | None = None  # mean and deviation of train's numbers (outputs,)
@@ -49,18 +49,18 @@ class LearningTask:
 
     def summed_metric(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return the sum of the metric over images; None where it is no mean over images."""
-        summed = self.judge.summed
-        return None if summed is None else summed(self.told(outputs), targets)
+        summed = self.scorer.summed
+        return None if summed is None else summed(self.predictions(outputs), targets)
 
     def metric(self, outputs: Tensor, targets: Tensor) -> float:
         """Return the metric of all images."""
-        return self.judge.whole(self.told(outputs), targets, plain(targets)).item()
+        return self.scorer.whole(self.predictions(outputs), targets, plain(targets)).item()
 
     def scores(self, outputs: Tensor, targets: Tensor) -> tuple[float, float]:
         """Return loss (without label smoothing) and metric of all images."""
         return self.test_loss(outputs, targets).item(), self.metric(outputs, targets)
 
-    def told(self, outputs: Tensor) -> Tensor:
+    def predictions(self, outputs: Tensor) -> Tensor:
         """Return outputs as metrics take them: numbers in their own units, logits as they are."""
         return outputs if self.units is None else outputs * self.units[1] + self.units[0]
 
@@ -84,7 +84,7 @@ def task_for(config: TrialConfig, data: SearchData, device: torch.device) -> Lea
     return LearningTask(
         config.task,
         LOSSES[config.loss],
-        JUDGES[config.task, config.metric],
+        SCORERS[config.task, config.metric],
         config.label_smoothing,
         balancing_weights(data) if config.data.balance == "weights" else None,
         target_statistics(data) if data.task == "regression" else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -27,15 +26,18 @@ from hpsearch.machine.children import (
     child_environment,
     death,
     device_named,
+    is_processor,
     leave,
     unguarded,
 )
 from hpsearch.machine.logs import set_up_logging
+from hpsearch.machine.stopping import stop_signals
 from hpsearch.search import outcomes as endings
+from hpsearch.search.idle import wait_for_work
 from hpsearch.storage.checkpoints import EVERY_S, Checkpoints
 from hpsearch.storage.leases import Held, Lease
 from hpsearch.storage.retry import DATABASE_ERRORS
-from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.url import network_file_system
 from hpsearch.study.spec import Search
 from hpsearch.workers.gpu_slots import GpuSlots
@@ -70,34 +72,18 @@ class WorkerOrder:
 
 def _run_worker(order: WorkerOrder, progress: Any) -> None:
     """The main function of a worker process; `progress` is a number it shares with its parent."""
-    stopped = _stop_signals()
+    stopped = stop_signals()
     set_up_logging(order.log_level, dated=order.log_level < logging.WARNING)
-    import torch
-
-    from hpsearch.search.worker import Worker
 
     def progressed() -> None:
         progress.value += 1
 
-    torch.set_num_threads(order.threads)
     try:
-        storage = open_storage(order.storage_url, False, gives_up=stopped, patiently=True)
-        try:
-            with storage_errors(storage):
-                worker = Worker(
-                    name=order.worker,
-                    storage=storage,
-                    device=device_named(order.device, order.number),
-                    threads=order.threads,
-                    checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
-                    stopped=stopped,
-                    progressed=progressed,
-                    only=order.only,
-                    waits=order.waits,
-                )
-                goes_on = not worker.work()
-        finally:
-            storage.close()
+        with opened_storage(order.storage_url, gives_up=stopped, waits_to_open=True) as storage:
+            due = not _may_wait(order) or wait_for_work(
+                storage, order.worker, "cpu" if is_processor(order.device) else "cuda", stopped
+            )
+            goes_on = due and _work(order, storage, stopped, progressed)
     except HpsearchError as error:
         logger.error("worker %s: %s", order.worker, error)
         may_pass = isinstance(error, StorageError) and not isinstance(error, SchemaError)
@@ -105,22 +91,35 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
     leave(RECYCLED if goes_on else 0)
 
 
-def _stop_signals() -> Callable[[], bool]:
-    """Return what tells that this process should stop: SIGTERM came, or its parent died.
+def _may_wait(order: WorkerOrder) -> bool:
+    """Whether torch can be loaded late: not to be told whether a device is there at all."""
+    return order.waits and order.only is None and order.device in ("auto", "cpu")
 
-    Ctrl-C reaches the whole terminal; the parent alone answers it. No lock is shared with other
-    processes: one that is killed while it holds a lock would stop them all.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    terminated = False
 
-    def note(_number: int, _frame: object) -> None:
-        nonlocal terminated
-        terminated = True
+def _work(
+    order: WorkerOrder,
+    storage: Storage,
+    stopped: Callable[[], bool],
+    progressed: Callable[[], None],
+) -> bool:
+    """Load torch and run trials to the end; return whether a fresh process should go on."""
+    import torch
 
-    signal.signal(signal.SIGTERM, note)
-    parent = os.getppid()
-    return lambda: terminated or os.getppid() != parent
+    from hpsearch.search.worker import Worker
+
+    torch.set_num_threads(order.threads)
+    worker = Worker(
+        name=order.worker,
+        storage=storage,
+        device=device_named(order.device, order.number),
+        threads=order.threads,
+        checkpoints=Checkpoints(order.checkpoints, order.checkpoint_every_s),
+        stopped=stopped,
+        progressed=progressed,
+        only=order.only,
+        waits=order.waits,
+    )
+    return not worker.work()
 
 
 @dataclass
@@ -249,7 +248,7 @@ class LocalWorkers:
         except DATABASE_ERRORS:
             raise
         except Exception:  # of a study that was deleted meanwhile, or that cannot be read
-            logger.exception("slot %d of '%s' is not ended", lease.slot, lease.study)
+            logger.exception("%s of '%s' is not ended", lease.on, lease.study)
 
     def _hangs(self, held: Held) -> str | None:
         """Return why a trial has to be ended from outside, None where it goes on."""

@@ -319,13 +319,14 @@ def test_an_empty_class_folder_is_named(pets: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("Train", "val"), ("training", "validation")])
-def test_a_root_that_is_already_split_says_to_name_one_part(
+def test_a_root_that_is_split_without_classes_says_what_is_expected(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
     for name in names:
-        write_folder(tmp_path / name, {"cat": 1, "dog": 1})
+        write_folder(tmp_path, {name: 3})
     says = problem(tmp_path)
-    assert f"({', '.join(sorted(names))}), not classes; name one of them" in says
+    assert f"its folders are splits ({', '.join(sorted(names))}), not classes" in says
+    assert "or a data.pattern that tells the class from names of files" in says
 
 
 def test_one_class_alone_is_nothing_to_classify(tmp_path: Path) -> None:

@@ -16,13 +16,16 @@ import pytest
 from made_data import noise, write_folder, write_idx_set
 from sklearn.datasets import load_digits
 
-from hpsearch.data.prepare import data_root, prepare
+from hpsearch.data.places import data_root
+from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, find_prepared, load_search_data, read_prepared
 from hpsearch.data.sealed import open_sealed
 from hpsearch.data.sources import decoding
 from hpsearch.data.sources.decoded import allocated
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, DataReference, Split
+from hpsearch.study.data import Data, DataReference
+from hpsearch.study.file import read_study
+from hpsearch.study.splits import Split
 
 DIGITS = Data(source="digits")
 
@@ -288,9 +291,38 @@ def folder_data(root: str) -> Data:
     return Data(source="folder", root=root, image_size=16)
 
 
-def test_without_an_override_the_data_lies_where_the_study_says() -> None:
+def test_without_an_override_the_data_lies_where_the_study_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
     assert data_root(folder_data("photos"), None) == Path("photos")
     assert data_root(DIGITS, None) is None
+
+
+def test_a_root_is_looked_for_beside_the_study_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("studies", "here", "named", "given"):
+        (tmp_path / name / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    study = tmp_path / "studies" / "s.yaml"
+    study.write_text(
+        "name: s\ndata: {source: folder, root: photos, image_size: 16}\nspace: {layers: 1}\n"
+    )
+    data = read_study(study).data
+    monkeypatch.setenv("HPSEARCH_DATA", str(tmp_path / "named"))
+    assert data_root(data, tmp_path / "given") == tmp_path / "given" / "photos"
+    assert data_root(data, None) == tmp_path / "studies" / "photos"
+    (tmp_path / "studies" / "photos").rmdir()
+    assert data_root(data, None) == tmp_path / "named" / "photos"
+    monkeypatch.delenv("HPSEARCH_DATA")
+    assert data_root(data, None) == Path("photos")
+    (tmp_path / "here" / "photos").rmdir()
+    with pytest.raises(DataError) as caught:
+        data_root(data, None)
+    says = f"looked for it at {tmp_path}/studies/photos, {tmp_path}/here/photos. a folder of images"
+    assert says in str(caught.value)
 
 
 def test_an_override_is_the_folder_that_the_root_is_relative_to(tmp_path: Path) -> None:
@@ -307,6 +339,8 @@ def test_an_override_is_the_data_itself_where_the_root_is_not_below_it(tmp_path:
 def test_the_environment_overrides_the_study_and_an_argument_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("environment", "argument"):
+        (tmp_path / name).mkdir()
     monkeypatch.setenv("HPSEARCH_DATA", str(tmp_path / "environment"))
     assert data_root(folder_data("photos"), None) == tmp_path / "environment"
     assert data_root(folder_data("photos"), tmp_path / "argument") == tmp_path / "argument"
@@ -321,7 +355,7 @@ def test_a_file_is_found_below_an_override_as_a_folder_is(tmp_path: Path) -> Non
     assert data_root(data, file) == file
     lost = tmp_path / "lost"
     lost.mkdir()
-    with pytest.raises(DataError, match=r"lost/leaves/leaves\.csv does not exist; name a CSV"):
+    with pytest.raises(DataError, match=r"looked for it at .*lost/leaves/leaves\.csv\. "):
         prepare(data, lost)
 
 
@@ -332,7 +366,11 @@ def test_an_override_wins_over_an_absolute_root_that_exists(tmp_path: Path) -> N
     assert data_root(data, tmp_path / "fast") == tmp_path / "fast"
 
 
-def test_an_empty_environment_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_environment_variable_is_none_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HPSEARCH_DATA", "")
     assert data_root(folder_data("photos"), None) == Path("photos")
     assert data_root(DIGITS, None) is None

@@ -14,7 +14,7 @@ from hpsearch.evaluation.grouped import Scale, Weighed, grouped_interval
 from hpsearch.evaluation.intervals import wilson_interval
 from hpsearch.evaluation.measures import gained, interval
 from hpsearch.reports.trust import _gain_lines, groups_line
-from hpsearch.search.finalist_statistics import alike, image_variance_of_hits, told_apart
+from hpsearch.search.finalist_statistics import alike, distinguished, image_variance_of_correct
 from hpsearch.study.tasks import Metric
 
 STUDIES = 400
@@ -109,18 +109,18 @@ def test_what_is_measured_goes_by_groups_for_every_score() -> None:
     rng = np.random.default_rng(0)
     hits, of = hits_of(sizes_of("equal", 30, 20, rng), 0.85, 0.4, rng)
     targets = torch.tensor(rng.integers(0, 2, len(of)))
-    told = torch.nn.functional.one_hot(
+    predictions = torch.nn.functional.one_hot(
         torch.where(torch.tensor(hits), targets, 1 - targets)
     ).double()
     for metric in ("accuracy", "balanced-accuracy", "macro-f1"):
-        apart = interval("single-label", metric, told, targets)
-        together = interval("single-label", metric, told, targets, of)
+        apart = interval("single-label", metric, predictions, targets)
+        together = interval("single-label", metric, predictions, targets, of)
         assert apart is not None and together is not None
         assert together[1] - together[0] > 1.5 * (apart[1] - apart[0])
-    other = told.flip(1)
-    gain, bounds = gained("single-label", "accuracy", told, other, targets, of)
+    other = predictions.flip(1)
+    gain, bounds = gained("single-label", "accuracy", predictions, other, targets, of)
     assert bounds is not None and bounds[0] < gain < bounds[1]
-    assert gained("single-label", "accuracy", told, other, targets, of // 5)[1] is None
+    assert gained("single-label", "accuracy", predictions, other, targets, of // 5)[1] is None
 
 
 def test_the_report_says_how_many_groups_there_were() -> None:
@@ -157,9 +157,11 @@ def test_equal_finalists_are_told_apart_no_more_often_because_images_hang_togeth
         hits, of = zip(*(hits_of(sizes, 0.85, 0.3, rng) for _ in range(2)), strict=True)
         twice = [np.stack([one, one]) for one in hits]
         scores = [[float(one.mean())] * 2 for one in hits]
-        by_group = image_variance_of_hits(twice, of[0])
-        wrong[True] += bool(told_apart(scores, by_group, alike(of[0])).any())
-        wrong[False] += bool(told_apart(scores, image_variance_of_hits(twice), len(of[0])).any())
-    # Either may be the one that is told apart; studies of 10 % exceed this once in 40.
+        by_group = image_variance_of_correct(twice, of[0])
+        wrong[True] += bool(distinguished(scores, by_group, alike(of[0])).any())
+        wrong[False] += bool(
+            distinguished(scores, image_variance_of_correct(twice), len(of[0])).any()
+        )
+    # Either may be the one that is distinguished; studies of 10 % exceed this once in 40.
     assert wrong[True] <= stats.binom.ppf(0.975, STUDIES, 0.1)
     assert wrong[False] / STUDIES > 0.3

@@ -27,8 +27,8 @@ def macro_f1(targets: Array, called: Array) -> Array:
     return np.mean(of_classes, axis=0)
 
 
-def absolute_error(targets: Array, told: Array) -> Array:
-    return np.abs(targets - told).mean(axis=(1, 2))
+def absolute_error(targets: Array, predictions: Array) -> Array:
+    return np.abs(targets - predictions).mean(axis=(1, 2))
 
 
 def answers(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
@@ -77,8 +77,8 @@ def test_the_bootstrap_of_a_macro_f1_covers_the_truth(n: int) -> None:
 def test_columns_with_several_numbers_for_an_image_stay_together() -> None:
     rng = np.random.default_rng(3)
     targets = rng.normal(size=(400, 2))
-    told = targets + rng.normal(size=(400, 2))
-    found = bootstrap_interval(absolute_error, targets, told)
+    predictions = targets + rng.normal(size=(400, 2))
+    found = bootstrap_interval(absolute_error, targets, predictions)
     assert found is not None
     assert found[0] < np.sqrt(2 / np.pi) < found[1]
     assert found[1] - found[0] < 0.15

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_configs import config_with
+from made_records import final_record
 from made_trainings import CPU
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
@@ -17,6 +18,7 @@ from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.evaluation.intervals import wilson_interval
 from hpsearch.evaluation.measures import gained, interval, measured
 from hpsearch.reports.details import learning, overfitting_line, per_output
+from hpsearch.storage.records import EpochRecord
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Metric, default_loss, key_of
 from hpsearch.training.tasks import task_for
@@ -48,7 +50,7 @@ def measure(task: Task, metric: Metric) -> tuple[dict[str, Any], Tensor, Tensor]
     split = Labelled(np.zeros((IMAGES, 8, 8, 1), np.uint8), targets.numpy())
     data = SearchData(split, split, task, ("a", "b", "c"), (0.0,), (1.0,), "made")
     of = task_for(config, data, CPU)
-    return measured(of, config, outputs, targets), of.told(outputs), targets
+    return measured(of, config, outputs, targets), of.predictions(outputs), targets
 
 
 EVERY = [(task, metric) for task, allowed in TASKS.items() for metric in allowed.metrics]
@@ -58,14 +60,14 @@ EVERY = [(task, metric) for task, allowed in TASKS.items() for metric in allowed
 def test_what_is_measured_is_plain_data_with_an_interval_around_what_selects(
     task: Task, metric: Metric
 ) -> None:
-    found, told, targets = measure(task, metric)
+    found, predictions, targets = measure(task, metric)
     assert json.loads(json.dumps(found)) == found | {"interval": list(found["interval"])}
     assert {key_of(m) for m in TASKS[task].metrics} <= found.keys()
     low, high = found["interval"]
     assert low < found[key_of(metric)] < high
     assert found["images"] == IMAGES
     assert found == measure(task, metric)[0], "the same resamples every time"
-    assert tuple(found["interval"]) == interval(task, metric, told, targets)
+    assert tuple(found["interval"]) == interval(task, metric, predictions, targets)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_what_is_measured_is_plain_data_with_an_interval_around_what_selects(
 )  # fmt: skip
 def test_a_bootstrap_interval_is_that_of_resampled_images(task: Task, metric: Metric) -> None:
     """Resample the images themselves, one resample after the other, with scikit-learn's metric."""
-    _, told, targets = measure(task, metric)
+    _, predictions, targets = measure(task, metric)
     of = {
         "balanced-accuracy": sklearn_metrics.balanced_accuracy_score,
         "macro-f1": lambda true, called: sklearn_metrics.f1_score(true, called, average="macro"),
@@ -83,12 +85,12 @@ def test_a_bootstrap_interval_is_that_of_resampled_images(task: Task, metric: Me
         "r2": sklearn_metrics.r2_score,
     }[metric]
     if task == "single-label":
-        told = told.argmax(1)
+        predictions = predictions.argmax(1)
     elif metric == "macro-f1":
-        told = (told >= 0).float()
+        predictions = (predictions >= 0).float()
     rng = np.random.default_rng(7)
     rows = [rng.integers(0, IMAGES, IMAGES) for _ in range(400)]
-    scores = [of(targets.numpy()[row], told.numpy()[row]) for row in rows]
+    scores = [of(targets.numpy()[row], predictions.numpy()[row]) for row in rows]
     expected = np.quantile(scores, [0.025, 0.975])
     low, high = interval(task, metric, *_again(task))
     width = expected[1] - expected[0]
@@ -99,33 +101,33 @@ def test_a_bootstrap_interval_is_that_of_resampled_images(task: Task, metric: Me
 
 
 def _again(task: Task) -> tuple[Tensor, Tensor]:
-    _, told, targets = measure(task, TASKS[task].metrics[0])
-    return told, targets
+    _, predictions, targets = measure(task, TASKS[task].metrics[0])
+    return predictions, targets
 
 
 def test_an_accuracy_has_wilsons_interval() -> None:
-    found, told, targets = measure("single-label", "accuracy")
-    hits = int((told.argmax(1) == targets).sum())
+    found, predictions, targets = measure("single-label", "accuracy")
+    hits = int((predictions.argmax(1) == targets).sum())
     assert tuple(found["interval"]) == tuple(map(float, wilson_interval(hits, IMAGES)))
 
 
 def test_classes_are_told_with_their_confusion() -> None:
-    found, told, targets = measure("single-label", "accuracy")
+    found, predictions, targets = measure("single-label", "accuracy")
     matrix = np.array(found["confusion"])
     assert matrix.sum() == IMAGES and np.trace(matrix) == round(found["accuracy"] * IMAGES)
     assert matrix.sum(1).tolist() == torch.bincount(targets).tolist()
     assert [row["images"] for row in found["per_class"]] == matrix.sum(1).tolist()
-    expected = sklearn_metrics.log_loss(targets, told.double().softmax(1))
+    expected = sklearn_metrics.log_loss(targets, predictions.double().softmax(1))
     assert found["loss"] == pytest.approx(expected, rel=1e-5)
     f1 = np.mean([row["f1"] for row in found["per_class"]])
     assert found["macro_f1"] == pytest.approx(f1)
 
 
 def test_labels_are_told_one_by_one() -> None:
-    found, told, targets = measure("multi-label", "macro-f1")
+    found, predictions, targets = measure("multi-label", "macro-f1")
     assert [row["images"] for row in found["per_label"]] == targets.sum(0).tolist()
     for column, row in enumerate(found["per_label"]):
-        true, score = targets[:, column].numpy(), told[:, column].numpy()
+        true, score = targets[:, column].numpy(), predictions[:, column].numpy()
         assert row["precision"] == sklearn_metrics.precision_score(true, score >= 0)
         assert row["average_precision"] == pytest.approx(
             sklearn_metrics.average_precision_score(true, score)
@@ -135,10 +137,10 @@ def test_labels_are_told_one_by_one() -> None:
 
 
 def test_numbers_are_told_in_their_own_units() -> None:
-    found, told, targets = measure("regression", "mae")
+    found, predictions, targets = measure("regression", "mae")
     assert "confusion" not in found
     for column, row in enumerate(found["per_number"]):
-        true, number = targets[:, column].double().numpy(), told[:, column].double().numpy()
+        true, number = targets[:, column].double().numpy(), predictions[:, column].double().numpy()
         assert row["mae"] == pytest.approx(sklearn_metrics.mean_absolute_error(true, number))
         assert row["r2"] == pytest.approx(sklearn_metrics.r2_score(true, number))
         assert row["residuals"]["0.5"] == pytest.approx(np.median(number - true), rel=1e-4)
@@ -158,7 +160,7 @@ def test_numbers_are_told_in_their_own_units() -> None:
 )
 def test_the_report_tells_every_output_of_a_task(task: Task, titles: list[str]) -> None:
     found, _, _ = measure(task, TASKS[task].metrics[0])
-    parts = per_output({"validation": found, "outputs": ["a", "b", "c"]})
+    parts = per_output(final_record(validation=found, outputs=["a", "b", "c"]))
     assert [part.title for part in parts] == titles
     for part in parts:
         assert part.table is not None and len(part.table.rows) == OUTPUTS
@@ -168,10 +170,10 @@ def test_the_report_tells_every_output_of_a_task(task: Task, titles: list[str]) 
 # Learning curves
 
 
-def epochs(*losses: tuple[float | None, float | None]) -> list[dict[str, Any]]:
+def epochs(*losses: tuple[float | None, float | None]) -> list[EpochRecord]:
     return [
-        {"epoch": number, "train_loss": train, "test_loss": test, "train_metric": 0.5,
-         "test_metric": number / 10}
+        EpochRecord(epoch=number, train_loss=train, test_loss=test, train_metric=0.5,
+                    test_metric=number / 10, duration_s=1.0)
         for number, (train, test) in enumerate(losses, start=1)
     ]  # fmt: skip
 
@@ -202,16 +204,16 @@ def test_the_curve_shows_the_first_the_lowest_the_best_and_the_last_epoch() -> N
 
 
 def test_a_gain_is_the_difference_of_two_scores_and_surer_than_either() -> None:
-    found, told, targets = measure("single-label", "accuracy")
-    worse = told.clone()
-    worse[:15] = told[:15].roll(1, 1)  # of fifteen images, another answer
-    gain, bounds = gained("single-label", "accuracy", told, worse, targets)
-    right = (told.argmax(1) == targets).double().mean()
+    found, predictions, targets = measure("single-label", "accuracy")
+    worse = predictions.clone()
+    worse[:15] = predictions[:15].roll(1, 1)  # of fifteen images, another answer
+    gain, bounds = gained("single-label", "accuracy", predictions, worse, targets)
+    right = (predictions.argmax(1) == targets).double().mean()
     assert gain == pytest.approx(float(right - (worse.argmax(1) == targets).double().mean()))
     assert bounds is not None and bounds[0] < gain < bounds[1]
     assert bounds[1] - bounds[0] < found["interval"][1] - found["interval"][0]
 
 
 def test_a_network_that_tells_the_same_has_gained_nothing_and_no_interval() -> None:
-    _, told, targets = measure("regression", "mae")
-    assert gained("regression", "mae", told, told, targets) == (0.0, None)
+    _, predictions, targets = measure("regression", "mae")
+    assert gained("regression", "mae", predictions, predictions, targets) == (0.0, None)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpsearch.evaluation.selection_bias import accuracy_optimism, expected_optimism, noise_of_hits
+from hpsearch.evaluation.selection_bias import (
+    accuracy_optimism,
+    expected_optimism,
+    noise_of_correct,
+)
 
 
 def test_a_single_score_was_not_chosen_and_scores_without_noise_are_true() -> None:
@@ -59,5 +63,5 @@ def test_the_noise_of_answers_leaves_out_what_all_get_wrong_together() -> None:
     rng = np.random.default_rng(1)
     hard = rng.random(2000) < 0.4
     hits = ~(hard | (rng.random((4, 5, 2000)) < 0.02))
-    noise = noise_of_hits(hits.mean(axis=2).tolist(), list(hits))
+    noise = noise_of_correct(hits.mean(axis=2).tolist(), list(hits))
     assert noise == pytest.approx(np.sqrt(0.6 * 0.02 * 0.98 / 2000), rel=0.25)

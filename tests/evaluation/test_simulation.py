@@ -18,12 +18,16 @@ from simulated import (
 )
 
 from hpsearch.evaluation.intervals import wilson_interval
-from hpsearch.evaluation.selection_bias import accuracy_optimism, expected_optimism, noise_of_hits
+from hpsearch.evaluation.selection_bias import (
+    accuracy_optimism,
+    expected_optimism,
+    noise_of_correct,
+)
 from hpsearch.search.finalist_statistics import (
-    image_variance_of_hits,
+    distinguished,
+    image_variance_of_correct,
     out_of_the_race,
     seed_variance,
-    told_apart,
 )
 
 KINDS = (tailed, improving, equal, of_two_kinds, on_a_plateau, narrow)
@@ -81,7 +85,7 @@ def test_luck_with_images_that_all_configurations_share_is_no_optimism() -> None
         scores = split.hits(np.arange(30), 1).mean(axis=2)[:, 0]
         finalists = np.argsort(-scores)[:3]
         hits = split.hits(finalists, 3)
-        noise = noise_of_hits(hits.mean(axis=2).tolist(), list(hits))
+        noise = noise_of_correct(hits.mean(axis=2).tolist(), list(hits))
         gaps.append(scores.max() - worth[finalists[0]])
         told.append(float(expected_optimism(scores, noise)))
         bound.append(accuracy_optimism(scores, 0.003, IMAGES))
@@ -93,15 +97,15 @@ def test_luck_with_images_that_all_configurations_share_is_no_optimism() -> None
 def contest(
     worth: tuple[float, ...], count: int, images: int = 500, seeds: int = 3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return who was told apart, who had been out after two seeds, and who won `(count, k)`."""
+    """Return who was distinguished, who had been out after two seeds, and who won `(count, k)`."""
     rng = np.random.default_rng(1)
     apart, out, won = [], [], []
     candidates = np.arange(len(worth))
     for _ in range(count):
         hits = pictures(rng, np.array(worth), images).hits(candidates, seeds)
         early, scores = hits[:, :2], hits.mean(axis=2)
-        variances = [image_variance_of_hits(list(h)) for h in (hits, early)]
-        apart.append(told_apart(scores.tolist(), variances[0], images))
+        variances = [image_variance_of_correct(list(h)) for h in (hits, early)]
+        apart.append(distinguished(scores.tolist(), variances[0], images))
         out.append(out_of_the_race(early.mean(axis=2).tolist(), variances[1], images))
         won.append(candidates == scores.mean(axis=1).argmax())
     return np.array(apart), np.array(out), np.array(won)

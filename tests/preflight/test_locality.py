@@ -1,4 +1,4 @@
-"""Whether the order of positions matters is found by training, and told rightly."""
+"""Whether the order of positions matters is found by training, and predicted rightly."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 import made_studies
 import numpy as np
 import pytest
+from made_records import confirmation_record
 from made_studies import spec_of
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -26,8 +27,8 @@ from hpsearch.reports.formats import as_json, markdown
 from hpsearch.reports.report import Report, make_report
 from hpsearch.search.finalists import plan
 from hpsearch.search.stored_study import enter_study, read_stored_study
-from hpsearch.storage.confirmations import confirm_slot
-from hpsearch.storage.schema import openings
+from hpsearch.storage.final_record import FinalRecord
+from hpsearch.storage.schema import FINALIST, openings
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.spec import StudySpec
 
@@ -47,8 +48,8 @@ CLAIMS = (
     "the search found nothing better", "did not stand out with new seeds", "at that time",
     "of its examples; a picture", "which showed", "which this one continues", "Leak: ",
     "has to be asked for", "and count as all", "is not known",
-    "would be the choice now", "is told apart from the others",
-    "cannot be told apart", "No finalist could be confirmed", "is the only candidate",
+    "would be the choice now", "is distinguished from the others",
+    "cannot be distinguished", "No finalist could be confirmed", "is the only candidate",
     "one seed does not tell", "out of the race after", "no score with one seed",
     "The best trial of the search scored", "with new seeds its mean is",
 )  # fmt: skip
@@ -199,13 +200,13 @@ class World:
             if not due:
                 return
             number, repeat = due[0].trial.number, due[0].repeat
-            lease = self.storage.confirmations.claim(name, confirm_slot(number, repeat), "me")
+            lease = self.storage.leases.claim(name, "me", kind=FINALIST, slot=number, repeat=repeat)
             assert lease is not None
-            result: dict[str, Any] = {"reason": "it diverged"}
+            result = confirmation_record(reason="it diverged")
             if score is not None:
                 right = np.arange(IMAGES) < round(score * IMAGES)
                 packed = base64.b64encode(np.packbits(right).tobytes()).decode()
-                result = {"score": score, "images": IMAGES, "hits": packed, "curve": []}
+                result = confirmation_record(score=score, images=IMAGES, correct=packed)
             assert self.storage.confirmations.write(lease, number, result)
             self.confirmed[study].append((number, score))
 
@@ -224,7 +225,7 @@ class World:
                 connection.execute(old)
         found = self.result(study, best, *result) if measured else None
         if found is not None:
-            self.storage.openings.write_result(made, found)
+            self.storage.openings.write_result(made, FinalRecord.model_validate(found))
         examples = data.sealed if recorded else None
         self.openings.append(Opened(study, self.ages[study], found, data.fingerprint, examples))
 
@@ -463,7 +464,7 @@ def check_confirmed(world: World, study: str, text: str) -> None:
         scores.setdefault(number, []).append(score)
     values = {t.number: t.value for t in world.trials[study]}
     if "Confirmed by test" not in text:
-        assert "cannot be told apart" not in text and "told apart from the others" not in text
+        assert "cannot be distinguished" not in text and "distinguished from the others" not in text
         failed = any(score is None for got in scores.values() for score in got)
         assert ("No finalist could be confirmed" in text) == failed
         return
@@ -485,9 +486,9 @@ def check_confirmed(world: World, study: str, text: str) -> None:
     means = {int(number): float(mean) for number, _, mean, _, said in rows
              if mean and not said.startswith("no score")}  # fmt: skip
     (chosen,) = [int(number) for number, *_, said in rows if said == "chosen"]
-    if "told apart from the others" in part or "has the best score" in part:
+    if "distinguished from the others" in part or "has the best score" in part:
         assert means[chosen] == max(means.values())
-    tie = re.search(r"Trials ([\d, ]+) cannot be told apart", part)
+    tie = re.search(r"Trials ([\d, ]+) cannot be distinguished", part)
     assert (tie is not None) == any(said == "tie" for *_, said in rows)
     if tie is not None:
         tied = {int(number) for number in tie[1].split(",")}

@@ -51,7 +51,7 @@ class Finished:
     @property
     def final(self) -> dict[str, Any]:
         assert self.report.final is not None
-        return self.report.final
+        return self.report.final.as_json()
 
     @property
     def key(self) -> str:
@@ -139,7 +139,7 @@ def test_the_saved_weights_give_the_reported_validation_score(finished: Finished
     validation = finished.final["validation"]
     assert validation[finished.key] == pytest.approx(got, rel=1e-4)
     if validation["interval"] is None:
-        assert validation[finished.key] == 1, "only where nothing was told wrong"
+        assert validation[finished.key] == 1, "only where nothing was predicted wrong"
     else:
         low, high = validation["interval"]
         assert low <= validation[finished.key] <= high

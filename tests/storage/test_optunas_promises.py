@@ -12,7 +12,7 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
-from hpsearch.storage.retry import PatientStorage
+from hpsearch.storage.retry import RetryingStorage
 from hpsearch.storage.storage import Storage
 
 
@@ -20,14 +20,14 @@ class TestOptunasPromises(StorageTestCase):
     @pytest.fixture
     def storage(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseStorage]:
         """An empty storage as workers open it, on SQLite and on Postgres."""
-        copies: list[PatientStorage] = []
-        restore = PatientStorage.__setstate__
+        copies: list[RetryingStorage] = []
+        restore = RetryingStorage.__setstate__
 
-        def noted(copy: PatientStorage, state: dict[Any, Any]) -> None:
+        def noted(copy: RetryingStorage, state: dict[Any, Any]) -> None:
             restore(copy, state)
             copies.append(copy)
 
-        monkeypatch.setattr(PatientStorage, "__setstate__", noted)
+        monkeypatch.setattr(RetryingStorage, "__setstate__", noted)
         yield storage.optuna
         for copy in copies:  # a test that unpickles one leaves its connections open
             copy.engine.dispose()

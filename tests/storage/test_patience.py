@@ -1,4 +1,4 @@
-"""Patience: a database that is away is waited for, an error that stays is not."""
+"""Retry: a database that is away is waited for, an error that stays is not."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from fixtures_storage import Outage, PostgresServer, on_postgres
+from made_records import final_record
 from made_studies import begin_trial, claimed, enter, open_leases
 from optuna.trial import TrialState
 from sqlalchemy import make_url, text
@@ -21,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from hpsearch.errors import StorageError
 from hpsearch.storage.leases import Pulse
-from hpsearch.storage.retry import DATABASE_ERRORS, Patience, first_cause, passes, refuses
+from hpsearch.storage.retry import DATABASE_ERRORS, Retry, first_cause, passes, refuses
 from hpsearch.storage.storage import Storage, open_storage
 
 AWAY_S = 0.5
@@ -35,7 +36,7 @@ def giving_up() -> threading.Event:
 
 
 @pytest.fixture
-def patient_storage(
+def retrying_storage(
     outage: Outage, storage_url: str, giving_up: threading.Event
 ) -> Iterator[Storage]:
     """A storage as workers open it; `outage` comes first, for it sets how long SQLite waits."""
@@ -63,9 +64,9 @@ def waited(
 
 
 def test_optunas_calls_wait_out_an_outage(
-    patient_storage: Storage, outage: Outage, giving_up: threading.Event
+    retrying_storage: Storage, outage: Outage, giving_up: threading.Event
 ) -> None:
-    storage = patient_storage
+    storage = retrying_storage
     spec = enter(storage)
     first, second = (begin_trial(storage, spec, claimed(storage, spec)) for _ in range(2))
     waited(
@@ -85,9 +86,9 @@ def test_optunas_calls_wait_out_an_outage(
 
 
 def test_calls_of_the_ledger_wait_out_an_outage(
-    patient_storage: Storage, outage: Outage, giving_up: threading.Event
+    retrying_storage: Storage, outage: Outage, giving_up: threading.Event
 ) -> None:
-    storage = patient_storage
+    storage = retrying_storage
     spec = enter(storage)
     held, ended = claimed(storage, spec), claimed(storage, spec)
     opening = storage.openings.write("made", "a" * 64, 0, "ann", "final choice")
@@ -98,21 +99,21 @@ def test_calls_of_the_ledger_wait_out_an_outage(
             lambda: storage.leases.renew(held),
             lambda: storage.leases.claim("made", "next"),
             lambda: storage.leases.finish(ended),
-            lambda: storage.openings.write_result(opening, {"trial": 0}),
+            lambda: storage.openings.write_result(opening, final_record()),
         ],
         giving_up,
     )
     assert isinstance(pulse, Pulse)
     assert claim is not None and claim.slot == 2, "no slot was spent on tries that failed"
     assert open_leases(storage, "made") == 2
-    assert [o.result for o in storage.openings.of("a" * 64)] == [{"trial": 0}]
+    assert [o.result for o in storage.openings.of("a" * 64)] == [final_record()]
 
 
 @on_postgres
 def test_reading_waits_out_an_outage_too(
-    patient_storage: Storage, outage: Outage, giving_up: threading.Event
+    retrying_storage: Storage, outage: Outage, giving_up: threading.Event
 ) -> None:
-    storage = patient_storage
+    storage = retrying_storage
     enter(storage)
     names, waiting, study = waited(
         storage,
@@ -130,7 +131,7 @@ def test_a_storage_that_is_away_is_opened_when_it_is_back(
     enter(storage)
 
     def names() -> list[str]:
-        opened = open_storage(storage_url, False, gives_up=giving_up.is_set, patiently=True)
+        opened = open_storage(storage_url, False, gives_up=giving_up.is_set, waits_to_open=True)
         try:
             return opened.study_names()
         finally:
@@ -142,18 +143,18 @@ def test_a_storage_that_is_away_is_opened_when_it_is_back(
 
 
 def test_waiting_is_said_once_and_so_is_its_end(
-    patient_storage: Storage,
+    retrying_storage: Storage,
     outage: Outage,
     giving_up: threading.Event,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    enter(patient_storage)
+    enter(retrying_storage)
     with caplog.at_level(logging.INFO, "hpsearch.storage.retry"):
-        call = [lambda: patient_storage.ledger.tick("made")]
-        waited(patient_storage, outage, call, giving_up)
+        call = [lambda: retrying_storage.ledger.tick("made")]
+        waited(retrying_storage, outage, call, giving_up)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert patient_storage.shown in said[0] and said[0].endswith("waiting for it")
+    assert retrying_storage.shown in said[0] and said[0].endswith("waiting for it")
     assert "answers after" in said[1]
 
 
@@ -161,11 +162,11 @@ def test_waiting_is_said_once_and_so_is_its_end(
 
 
 def test_waiting_ends_when_it_is_told_to(
-    patient_storage: Storage, outage: Outage, giving_up: threading.Event
+    retrying_storage: Storage, outage: Outage, giving_up: threading.Event
 ) -> None:
-    enter(patient_storage)
-    with ThreadPoolExecutor(1) as threads, outage(patient_storage):
-        waits = threads.submit(patient_storage.ledger.tick, "made")
+    enter(retrying_storage)
+    with ThreadPoolExecutor(1) as threads, outage(retrying_storage):
+        waits = threads.submit(retrying_storage.ledger.tick, "made")
         time.sleep(AWAY_S)
         assert not waits.done()
         giving_up.set()
@@ -181,15 +182,15 @@ def test_whoever_has_no_reason_to_wait_hears_of_an_outage_at_once(
     storage.ledger.tick("made")
 
 
-def test_an_error_that_stays_is_not_waited_for(patient_storage: Storage) -> None:
-    enter(patient_storage)
-    study = patient_storage.load("made")
-    with patient_storage.ledger.engine.begin() as connection:
+def test_an_error_that_stays_is_not_waited_for(retrying_storage: Storage) -> None:
+    enter(retrying_storage)
+    study = retrying_storage.load("made")
+    with retrying_storage.ledger.engine.begin() as connection:
         for table in ("hpsearch_leases", "trial_user_attributes", "study_user_attributes"):
             connection.execute(text(f"ALTER TABLE {table} RENAME TO {table}_elsewhere"))
     began = time.monotonic()
     with pytest.raises(DATABASE_ERRORS, match="hpsearch_leases"):
-        patient_storage.leases.unfinished("made")
+        retrying_storage.leases.unfinished("made")
     with pytest.raises(DATABASE_ERRORS):
         study.set_user_attr("x", 1)
     assert time.monotonic() - began < 5
@@ -197,7 +198,7 @@ def test_an_error_that_stays_is_not_waited_for(patient_storage: Storage) -> None
 
 def test_an_error_of_ours_is_not_waited_for() -> None:
     with pytest.raises(ZeroDivisionError):
-        Patience("somewhere", gives_up=lambda: False).call(lambda: 1 / 0)
+        Retry("somewhere", gives_up=lambda: False).call(lambda: 1 / 0)
 
 
 # What passes

@@ -26,6 +26,8 @@ OPTIONS: dict[str, Any] = {
     "separator": ";",
     "pattern": r"(?P<label>\w+)\.png",
     "groups": "patient",
+    "files": "images",
+    "suffix": ".jpg",
     "fit": "pad",
     "pictures": {"range": [0, 4095], "pages": "all", "decode": "full"},
     "columns": ["file", "species", "patient"],

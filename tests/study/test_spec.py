@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.durations import seconds
 from hpsearch.study.limits import STORED
-from hpsearch.study.spec import StudySpec, config_from, seconds
+from hpsearch.study.spec import StudySpec, config_from
 
 FULL: dict[str, Any] = {
     "name": "full-1.0",

@@ -94,7 +94,7 @@ def test_a_metric_is_not_searched() -> None:
         (
             "regression", {}, {"metric": "accuracy"},
             "search.metric: accuracy does not fit a regression task: it counts images whose one "
-            "class was told right; use mse or mae or r2",
+            "class was predicted right; use mse or mae or r2",
         ),
         ("single-label", {}, {"metric": "mean-average-precision"}, "use accuracy or balanced-"),
         (

@@ -33,9 +33,9 @@ def noisy() -> SearchData:
     lines = (np.arange(8) % 2 * 100).astype(np.uint8)
     images = np.where(true[:, None, None] == 0, lines[None, :, None], lines[None, None, :])
     images = (images + rng.integers(0, 150, (240, 8, 8))).astype(np.uint8)[..., None]
-    told = np.where(rng.random(240) < 0.25, 1 - true, true)
+    predictions = np.where(rng.random(240) < 0.25, 1 - true, true)
     return SearchData(
-        Labelled(images[:160], told[:160]), Labelled(images[160:], told[160:]),
+        Labelled(images[:160], predictions[:160]), Labelled(images[160:], predictions[160:]),
         "single-label", ("horizontal", "vertical"), (float(images.mean()),),
         (float(images.std()),), "noisy",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Metric
-from hpsearch.training.metrics import JUDGES, plain
+from hpsearch.training.metrics import SCORERS, plain
 
 Made = tuple[Tensor, Tensor, Tensor]
 
@@ -20,7 +20,7 @@ Made = tuple[Tensor, Tensor, Tensor]
 def made(task: Task, seed: int, images: int, outputs: int) -> Made:
     """Return outputs with ties, targets and weights `(3, N)`; every class and label has images."""
     rng = np.random.default_rng(seed)
-    told = torch.tensor(rng.integers(-3, 4, (images, outputs)) / 2, dtype=torch.float32)
+    predictions = torch.tensor(rng.integers(-3, 4, (images, outputs)) / 2, dtype=torch.float32)
     if task == "single-label":
         targets = torch.tensor(rng.permutation(np.arange(images) % outputs))
     elif task == "multi-label":
@@ -29,14 +29,16 @@ def made(task: Task, seed: int, images: int, outputs: int) -> Made:
         targets = torch.tensor(flags.astype(np.float32))
     else:
         numbers = rng.normal(size=(images, outputs)) * 3 + 1000
-        targets, told = torch.tensor(numbers, dtype=torch.float32), told + 1000
+        targets, predictions = torch.tensor(numbers, dtype=torch.float32), predictions + 1000
     weights = rng.integers(0, 4, (3, images))
     weights[:, : min(images, 2 * outputs)] += 1
-    return told, targets, torch.tensor(weights, dtype=torch.float64)
+    return predictions, targets, torch.tensor(weights, dtype=torch.float64)
 
 
-def expected(metric: Metric, task: Task, told: Tensor, targets: Tensor, weights: Tensor) -> float:
-    outputs, true, sample_weight = told.numpy(), targets.numpy(), weights.numpy()
+def expected(
+    metric: Metric, task: Task, predictions: Tensor, targets: Tensor, weights: Tensor
+) -> float:
+    outputs, true, sample_weight = predictions.numpy(), targets.numpy(), weights.numpy()
     called = outputs.argmax(1) if task == "single-label" else (outputs >= 0)
     if metric == "accuracy":
         return sklearn_metrics.accuracy_score(true, called, sample_weight=sample_weight)
@@ -64,40 +66,43 @@ EVERY = [(task, metric) for task, allowed in TASKS.items() for metric in allowed
 def test_every_metric_is_scikit_learns(
     task: Task, metric: Metric, seed: int, images: int, outputs: int
 ) -> None:
-    told, targets, weights = made(task, seed, images, outputs)
-    judge = JUDGES[task, metric]
-    got = judge.whole(told, targets, weights)
+    predictions, targets, weights = made(task, seed, images, outputs)
+    scorer = SCORERS[task, metric]
+    got = scorer.whole(predictions, targets, weights)
     assert got.shape == (3,)
     for value, row in zip(got.tolist(), weights, strict=True):
-        assert value == pytest.approx(expected(metric, task, told, targets, row), rel=1e-6)
-    whole = judge.whole(told, targets, plain(targets)).item()
+        assert value == pytest.approx(expected(metric, task, predictions, targets, row), rel=1e-6)
+    whole = scorer.whole(predictions, targets, plain(targets)).item()
     assert whole == pytest.approx(
-        expected(metric, task, told, targets, torch.ones(images)), rel=1e-6
+        expected(metric, task, predictions, targets, torch.ones(images)), rel=1e-6
     )
-    if judge.summed is not None:
-        assert judge.summed(told, targets).item() / images == pytest.approx(whole, rel=1e-4)
+    if scorer.summed is not None:
+        assert scorer.summed(predictions, targets).item() / images == pytest.approx(whole, rel=1e-4)
 
 
 def test_a_metric_that_is_a_sum_over_images_can_be_summed_over_batches() -> None:
-    summable = {metric for (_, metric), judge in JUDGES.items() if judge.summed is not None}
+    summable = {metric for (_, metric), scorer in SCORERS.items() if scorer.summed is not None}
     assert summable == {"accuracy", "mse", "mae"}
 
 
 def test_classes_and_labels_without_images_are_left_out() -> None:
-    told = torch.tensor([[2.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 1.0, -9.0]])
+    predictions = torch.tensor([[2.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 1.0, -9.0]])
     targets = torch.tensor([0, 1, 1])
     once = plain(targets)
-    assert JUDGES["single-label", "balanced-accuracy"].whole(told, targets, once).item() == 0.75
+    assert (
+        SCORERS["single-label", "balanced-accuracy"].whole(predictions, targets, once).item()
+        == 0.75
+    )
     labels = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
     ranked = torch.tensor([[3.0, -1.0], [1.0, -2.0], [2.0, -3.0]])
     once = plain(labels)
-    found = JUDGES["multi-label", "mean-average-precision"].whole(ranked, labels, once)
+    found = SCORERS["multi-label", "mean-average-precision"].whole(ranked, labels, once)
     assert found.item() == 1
-    assert JUDGES["multi-label", "macro-f1"].whole(ranked, labels, once).item() == 0.8
+    assert SCORERS["multi-label", "macro-f1"].whole(ranked, labels, once).item() == 0.8
 
 
 def test_a_number_that_never_varies_has_no_share_of_variance_to_tell() -> None:
     same = torch.full((4, 1), 7.0)
-    r2 = JUDGES["regression", "r2"].whole
+    r2 = SCORERS["regression", "r2"].whole
     assert r2(same, same, plain(same)).item() == 1
     assert r2(same + 1, same, plain(same)).item() == 0

@@ -137,9 +137,9 @@ def test_every_metric_is_kept_of_train_and_of_test(task_name: Task, metric: Metr
     split = resident(data.test, data, CPU)
     again = evaluate(training.model, split, asked, training.task)
     assert again == (epoch.test_loss, epoch.test_metric)
-    held = training.task.told(outputs_of(training.model, split, asked))
+    held = training.task.predictions(outputs_of(training.model, split, asked))
     once = torch.ones(1, len(data.test), dtype=torch.float64)
-    assert training.task.judge.whole(held, split.targets, once).item() == epoch.test_metric
+    assert training.task.scorer.whole(held, split.targets, once).item() == epoch.test_metric
     after_it = evaluate(training.model, resident(data.train, data, CPU), asked, training.task)
     assert epoch.train_metric == pytest.approx(after_it[1], rel=0.6), "of a network that learned on"
 
@@ -235,8 +235,8 @@ def test_statistics_of_the_prepared_data_are_used_where_there_are_some() -> None
     )
     task = task_for(settings("regression"), data, CPU)
     zeros = torch.zeros(1, 3)
-    assert task.told(zeros).tolist() == [[1.0, 2.0, 3.0]]
-    assert task.told(zeros + 1).tolist() == [[3.0, 4.0, 4.0]], "a number that never varies"
+    assert task.predictions(zeros).tolist() == [[1.0, 2.0, 3.0]]
+    assert task.predictions(zeros + 1).tolist() == [[3.0, 4.0, 4.0]], "a number that never varies"
 
 
 def test_other_units_of_a_number_change_no_loss_and_scale_the_metric() -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.account import Account
 from hpsearch.data.sources.columns import Columns
 from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
 from hpsearch.data.sources.files import file_stamp
 from hpsearch.data.sources.levels import FILLED, Range, as_levels, range_words
+from hpsearch.data.sources.npz_parts import array_parts
+from hpsearch.data.sources.published import COLUMN, published
 from hpsearch.data.sources.resize import resized
 from hpsearch.data.sources.shapes import shaped
 from hpsearch.data.sources.targets import groups_of, label_findings, labels_decided, targets_of
@@ -56,10 +59,18 @@ def _columns(data: Data, path: Path) -> Columns:
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array alone, and targets are another")
-            for name in wanted & set(file.files):
+            parts = array_parts(file.files, data)
+            of_parts = () if parts is None else sum(parts.arrays.values(), ())
+            for name in (wanted | set(of_parts)) & set(file.files):
                 _check_claim(file, name, path.stat().st_size)
             # Arrays that nobody asked for are named where one is missing, but never read.
             values = {n: file[n] if n in wanted else np.empty(0) for n in file.files}
+            for name, of in () if parts is None else parts.arrays.items():
+                read = [file[part] for part in of]
+                values[name] = np.concatenate(read)
+                if parts is not None and name == data.input_name():
+                    each = [len(part) for part in read]
+                    values[COLUMN] = np.repeat(np.array(parts.parts, object), each)
             values = {n: _decoded(v, n) if v.dtype.kind == "S" else v for n, v in values.items()}
     except BROKEN as error:
         raise DataError(f"{path}: is not an .npz file of plain arrays: {error}") from None
@@ -159,7 +170,20 @@ def _value_range(images: NDArray[Any], wanted: Range | None, where: str) -> tupl
 
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     assert root is not None
-    columns = _columns(data, root)
+    return decode_columns(_columns(data, root), data, root, scratch, progress)
+
+
+def decode_columns(
+    columns: Columns, data: Data, root: Path, scratch: Path, progress: Progress
+) -> Decoded:
+    """Return what named columns hold, of which the input is an array of images."""
+    split = published(columns, data)
+    account = Account(len(columns), len(columns), (), columns.decided, "images")
+    codes = split.codes
+    if codes is not None:
+        for left in split.left_out:
+            account = account.without(left.reason, left.names)
+        columns, codes = columns.taking(np.flatnonzero(codes >= 0)), codes[codes >= 0]
     targets, outputs = targets_of(columns, data)
     groups = groups_of(columns, data)
     images = _images(data, root, columns.values)
@@ -182,6 +206,8 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         task=data.task,
         groups=groups,
         findings=label_findings(columns, data),
+        published=codes,
+        account=account.deciding(*split.decided),
     )
     said = (*([words] if words else []), *labels_decided(columns, data))
     return shaped(decoded.deciding(*said), out.shape[2], out.shape[1], data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,12 @@ class Columns:
             hint = f"did you mean '{close[0]}'?" if close else f"it has {_listed(self.values)}"
             raise DataError(f"{self.place}: data.{key}: there is no {self.noun} '{name}'; {hint}")
         return self.values[name]
+
+    def taking(self, rows: NDArray[np.int64]) -> Columns:
+        """Return the columns of some of the examples."""
+        values = {name: column[rows] for name, column in self.values.items() if len(column)}
+        examples = [self.examples[row] for row in rows]
+        return replace(self, examples=examples, values=self.values | values)
 
     def refuse(self, name: str, wrong: NDArray[np.bool_], what: str, instead: str) -> None:
         """Raise DataError where any value is wrong; it names the first, and says how many."""

@@ -143,7 +143,8 @@ def _by_page(listing: Listing, pages: Sequence[int]) -> Listing:
     """Return a listing of all pages, each with what is known of its file."""
     of_file = [i for i, count in enumerate(pages) for _ in range(count)]
     page = [number for count in pages for number in range(count)]
-    columns = listing.columns
+    columns, account = listing.columns, listing.account
+    more = len(page) - len(pages)
     examples = [
         f"{columns.examples[i]} page {number + 1}" for i, number in zip(of_file, page, strict=True)
     ]
@@ -154,6 +155,8 @@ def _by_page(listing: Listing, pages: Sequence[int]) -> Listing:
         listing,
         paths=[listing.paths[i] for i in of_file],
         columns=Columns(columns.place, columns.noun, examples, values | {FILE_OF_PAGES: files}),
+        account=replace(account, found=account.found + more, used=len(page), things="pages"),
+        published=None if listing.published is None else listing.published[of_file],
         pages=np.array(page, np.int64),
     )
 

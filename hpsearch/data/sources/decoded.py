@@ -63,18 +63,19 @@ class Decoded:
     `contents` `(N,)` are the hashes of what the examples are at their source, by `content`.
     `names` tells a person which image is which, such as its file; without, its number has to do.
     Targets, `outputs` and `symbols` are those of `Labelled` and `SearchData`. `groups` names the
-    group `(N,)` of every image; the images of one group must not straddle two splits. `account`
-    says what became of everything that was found; without, all of it is here. `content` `(N, 4)`
-    are the first row, the row after the last, the first column and the one after the last of what
-    is no padding, where images are padded. `findings` are what is odd in it before it is split:
-    they count, and name nothing, as it may be sealed later.
+    group `(N,)` of every image; the images of one group must not straddle two splits. `published`
+    `(N,)` is the part that its authors gave every image, where that is to count: 0 train, 1 test, 2
+    validation. `account` says what became of everything that was found; without, all of it is here.
+    `content` `(N, 4)` are the first row, the row after the last, the first column and the one after
+    the last of what is no padding, where images are padded. `findings` are what is odd in it before
+    it is split: they count, and name nothing, as it may be sealed later.
     """
 
     images: NDArray[np.uint8]
     targets: NDArray[Any]
     outputs: tuple[str, ...]
     contents: Hashes
-    official_test: NDArray[np.bool_] | None = None
+    published: NDArray[np.int64] | None = None
     task: Task = "single-label"
     groups: NDArray[Any] | None = None
     symbols: int = 0

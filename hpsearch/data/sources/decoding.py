@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.data.account import Account
 from hpsearch.data.sources.content import hash_of
 from hpsearch.data.sources.decoded import JOURNAL, Decoded, Progress, released
 from hpsearch.data.sources.files import Listing, without_broken
@@ -101,12 +100,11 @@ def decode_files(
         progress(count, len(images))
     done.sort(key=lambda part: part.start)
     names = listing.columns.examples
-    account = Account(len(names), len(names), (), listing.columns.decided, "files")
-    account = account.deciding(*_told(done, listing, noun), *labels_decided(listing.columns, data))
+    said = (*_notes(done, listing, noun), *labels_decided(listing.columns, data))
     contents = np.array([number for part in done for number in part.contents], np.uint64)
     found = Decoded(
         images, targets, outputs, contents, task=data.task, groups=groups, names=names,
-        account=account,
+        account=listing.account.deciding(*said), published=listing.published,
     )  # fmt: skip
     broken = [(row, why) for part in done for row, why in part.broken.items()]
     if broken:
@@ -129,7 +127,7 @@ def _left(done: list[Part], count: int) -> Iterator[Part]:
         start = there.stop
 
 
-def _told(done: list[Part], listing: Listing, noun: str) -> list[str]:
+def _notes(done: list[Part], listing: Listing, noun: str) -> list[str]:
     """Return sentences on what was done to pictures of some files."""
     by_note: dict[str, list[str]] = {}
     for part in done:

@@ -200,6 +200,6 @@ def other_words(heads: Sequence[Head], size: Size, fast: bool) -> tuple[str, ...
         said.append(
             f"decoding: {large:,} JPEG pictures are decoded at 1/2, 1/4 or 1/8 of their size, "
             "which differs from whole decoding by 1 to 2 grey levels on average; "
-            "pictures: {decode: full} is exact, and takes 2 to 3 times as long"
+            "pictures: {decode: full} is exact, and takes up to 2.5 times as long"
         )
     return tuple(said)

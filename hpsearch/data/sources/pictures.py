@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from hpsearch.data.sources.dicom import NEGATIVE, register
 from hpsearch.data.sources.levels import FULL_16_BITS, WHITE, Range, as_levels
 from hpsearch.data.sources.png import colours_of_16_bits, is_interlaced
 from hpsearch.data.sources.resize import Extent, Size, fitted
@@ -44,6 +45,8 @@ BITS, PHOTOMETRIC, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 284, 338, 33
 MIN_IS_WHITE, APART, SIGNED = 0, 2, 2
 CODESTREAM = b"\xff\x4f\xff\x51"  # where the head of JPEG 2000 begins, of ISO/IEC 15444-1, A.4
 DEPTH_BYTE = 42  # of it: whether numbers are signed, and their bits less one
+
+register()  # DICOM, as one more format of Pillow
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
@@ -113,11 +116,12 @@ class Reading:
             extent = self._reduced(opened)
         deep = deep_of(opened, file)
         opened.load()  # it turns TIFF and AVIF, and leaves no orientation then
-        turn = TURNS.get(opened.getexif().get(ORIENTATION, 1))
+        turn = _turn(opened)
         picture = self._shallow(opened) if deep is None else deep.picture(self.deep)
         height, width = self.size
         lies = turn in (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
-        picture = picture.convert("L" if self.grey else "RGB")
+        mode = "L" if self.grey else "RGB"
+        picture = picture if picture.mode == mode else picture.convert(mode)
         picture = fitted(picture, (width, height) if lies else (height, width), self.fit, extent)
         if turn is not None:
             picture = picture.transpose(turn)
@@ -153,6 +157,13 @@ class Reading:
             white = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(white, picture)
         return picture
+
+
+def _turn(opened: Image.Image) -> Image.Transpose | None:
+    """Return how a picture has to be turned; of a JPEG without EXIF and XMP nothing is searched."""
+    if opened.format == "JPEG" and not opened.info.keys() & {"exif", "xmp"}:
+        return None
+    return TURNS.get(opened.getexif().get(ORIENTATION, 1))
 
 
 def decode_image(file: Path | BinaryIO, size: int, grey: bool) -> Pixels:
@@ -207,7 +218,7 @@ def deep_of(opened: Image.Image, file: Path | BinaryIO) -> Deep | None:
         _refuse_misread(opened)
         return None
     key = opened.info.get("transparency")
-    negative = (
+    negative = bool(opened.info.get(NEGATIVE)) or (
         isinstance(opened, TiffImagePlugin.TiffImageFile)
         and opened.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE
     )

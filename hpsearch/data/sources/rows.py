@@ -70,7 +70,7 @@ def read_rows(path: Path, columns: tuple[str, ...] = (), quotes: bool | None = N
     first, rest = quoted.rows[0], quoted.rows[1:]
     if columns and first != list(columns):
         first, rest = list(columns), quoted.rows
-    return Rows(_told_apart(first), rest, decided)
+    return Rows(_told_apart([name.strip() for name in first]), rest, decided)
 
 
 def _decided(
@@ -133,7 +133,7 @@ def _read(path: Path, mark: str, columns: tuple[str, ...], quotes: bool) -> _Rea
     csv.field_size_limit(LONGEST_FIELD)
     found = _Reading([], [], [])
     wanted, before = len(columns), 0
-    with _opened(path) as file:
+    with opened(path) as file:
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
         reader = csv.reader(file, delimiter=mark, quoting=quoting, strict=True)
         try:
@@ -159,7 +159,8 @@ def _read(path: Path, mark: str, columns: tuple[str, ...], quotes: bool) -> _Rea
     return found
 
 
-def _opened(path: Path) -> IO[str]:
+def opened(path: Path) -> IO[str]:
+    """Return a file of text, unpacked where it is packed, with its line ends as they are."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
@@ -170,7 +171,7 @@ def _separator(path: Path, columns: int) -> str:
 
     Where their number is known, whichever gives so many.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         head = file.readline(1 << 16)
 
     def fields(mark: str) -> tuple[bool, int]:

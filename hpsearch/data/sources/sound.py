@@ -32,10 +32,20 @@ ENDINGS = (
     ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .snd .caf "
     ".voc .sph .nist .sds .sf .ircam .paf .pvf .xi .avr .htk .svx .8svx .iff .wve"
 )
-KIND = FileKind("recording", "RECORDING.wav", tuple(ENDINGS.split()))
 FITS = 0.95  # share of the recordings that fit into an image whole, where the study does not say
 TURNED_OVER = "with a channel that is wired the wrong way, which was turned over"
 SILENT = "with nothing above a step of their own numbers, which are silence"
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether libsndfile knows by its content what a file is."""
+    try:
+        return head_of(path).samples != 0
+    except BROKEN:
+        return False
+
+
+KIND = FileKind("recording", "RECORDING.wav", tuple(ENDINGS.split()), _is_sound)
 
 
 def _listing(data: Data, root: Path | None) -> Listing:
@@ -46,7 +56,7 @@ def _listing(data: Data, root: Path | None) -> Listing:
 
 def stamp(data: Data, root: Path | None) -> str:
     read_by = f"soundfile {version('soundfile')} scipy {version('scipy')}"
-    return f"{read_by}\n{stamp_of(_listing(data, root).paths, root)}"
+    return f"{read_by}\n{stamp_of(_listing(data, root), root)}"
 
 
 def _head(path: Path) -> Head | None:
