@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -27,12 +31,24 @@ RUNG = 2  # the epoch after which every trial is paused
 BEST = 2  # so many are resumed
 
 
+@dataclass(frozen=True)
 class BestGoOn(Scheduler):
-    """Pauses every trial at the rung; once all are there, the best ones go on to their end."""
+    """Pauses every trial at the rung; once all are there, the best ones go on to their end.
+
+    With a folder, the first process that has a trial three epochs further is killed by the kernel.
+    """
+
+    deadly: Path | None = None
 
     pauses = True
 
     def after_epoch(self, trial: TrialSoFar) -> GoOn | Stop | Pause:
+        if self.deadly is not None and len(trial.curve.scores) == RUNG + 3:
+            try:
+                (self.deadly / "killed").touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+            except FileExistsError:
+                pass
         at_rung = len(trial.curve.scores) == RUNG
         return Pause("it is among the best") if at_rung else GoOn()
 
@@ -47,13 +63,13 @@ class BestGoOn(Scheduler):
         return Wait()
 
 
-def obey() -> None:
+def obey(deadly: Path | None = None) -> None:
     """Have studies without a pruner scheduled so in this process."""
-    SCHEDULERS["none"] = lambda search: BestGoOn()
+    SCHEDULERS["none"] = lambda search: BestGoOn(deadly)
 
 
 def main(url: str, study: str, place: str, name: str) -> None:
-    obey()
+    obey(Path(place))
     torch.set_num_threads(1)
     storage = open_storage(url, create=False)
     worker = Worker(
@@ -61,7 +77,7 @@ def main(url: str, study: str, place: str, name: str) -> None:
         storage=storage,
         device=device_named("cpu"),
         threads=1,
-        checkpoints=Checkpoints(place, every_s=0.0),
+        checkpoints=Checkpoints(f"{place}/checkpoints", every_s=0.0),
         stopped=lambda: False,
         only=study,
     )

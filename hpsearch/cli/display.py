@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
     from hpsearch.evaluation.seal import Seal
     from hpsearch.service.launch import Outcome, Watcher
+    from hpsearch.storage.records import TrialRecord
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 
@@ -135,7 +136,9 @@ class Display:
         best = progress.study.best_in_turn()
         for trial in sorted(progress.study.trials, key=ended_at):
             if trial.number in ended - self._seen:
-                err.print(_ended_line(self._spec.metric, trial, trial.number in best))
+                record = progress.study.record(trial)
+                is_best = trial.number in best
+                err.print(_ended_line(self._spec.metric, trial, record, is_best))
         self._seen |= ended
         if progress.state != self._state:
             self._state = progress.state
@@ -238,14 +241,14 @@ def _storage_flag(storage: str) -> str:
     return f" {command('--storage', shown_url(storage))}"
 
 
-def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
+def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
     state = kind_of(trial)
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if is_best else ""
     told = state not in ("complete", "pruned")
-    reason = safe(f": {trial.user_attrs.get('reason', '')}") if told else ""
-    took = hours(trial.user_attrs.get("duration_s", 0.0))
+    reason = safe(f": {record.reason or ''}") if told else ""
+    took = hours(record.duration_s or 0.0)
     return (
         f"trial {trial.number:>3} [{colour}]{state:<10}[/{colour}]{score} after "
         f"{epochs_of(trial)} epochs, {took}{reason}{star}"

@@ -23,10 +23,16 @@ def summary(p: Progress) -> str:
     confirm = ""
     if p.confirm is not None and p.confirm.has_begun:
         confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
+    words = f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}"
+    return words if p.state == DONE else f"{words}; {_to_come(p)}"
+
+
+def _to_come(p: Progress) -> str:
+    """Return in words how long a study that is not done goes on, and what is left of it."""
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
-    return f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}" + (
-        "" if p.state == DONE else f"; time left {left}"
-    )
+    if p.final_is_due:
+        return f"the final is due, about {left}" if p.time_left_s else "the final is due"
+    return f"time left {left}"
 
 
 def say_estimate(estimate: Estimate) -> None:

@@ -125,7 +125,7 @@ def print_status(stand: Stand) -> None:
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
-            f"worker {safe(str(trial.user_attrs.get('worker', '?')))}"
+            f"worker {safe(p.study.record(trial).worker or '?')}"
         )
     for number, seed in p.confirm.running if p.confirm is not None else ():
         out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
@@ -151,7 +151,7 @@ def _print_failures(p: Progress) -> None:
     out.print("Failed trials:", style="red")
     for line in failures:
         out.print(f"  {safe(line)}")
-    traces = [t.user_attrs["traceback"] for t in p.study.trials if "traceback" in t.user_attrs]
+    traces = [r.traceback for r in p.study.records.values() if r.traceback is not None]
     if traces:
         out.print("The last traceback (all of them: --json):", style="dim")
         for line in traces[-1].rstrip().splitlines()[-TRACE_LINES:]:

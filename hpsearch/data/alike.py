@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.threads import in_turn
+
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -93,7 +95,7 @@ def _leaves(vectors: Floats, most: int) -> list[Rows]:
 
 
 def _above(vectors: Floats, leaves: list[Rows], least: float) -> Iterator[Rows]:
-    """Yield the pairs of vectors `(N, values)` whose product is `least` or more, leaf by leaf.
+    """Return, leaf by leaf, the pairs of vectors `(N, values)` whose product is `least` or more.
 
     Their length is at most 1, so the square of their distance is at most 2 - 2 * `least`.
     """
@@ -103,7 +105,9 @@ def _above(vectors: Floats, leaves: list[Rows], least: float) -> Iterator[Rows]:
     starts = np.array([0, *ends[:-1]])
     low, high = np.minimum.reduceat(vectors, starts), np.maximum.reduceat(vectors, starts)
     columns, farthest = np.ascontiguousarray(vectors.T), np.float32(2 - 2 * least)
-    for leaf, (start, end) in enumerate(zip(starts, ends, strict=True)):
+
+    def pairs_of(leaf: int) -> Rows:
+        start, end = starts[leaf], ends[leaf]
         gaps = np.maximum(low[leaf] - high[leaf:], low[leaf:] - high[leaf]).clip(0)
         near = np.flatnonzero((gaps**2).sum(axis=1) <= farthest) + leaf
         others = np.concatenate([np.arange(starts[i], ends[i]) for i in near])
@@ -119,7 +123,9 @@ def _above(vectors: Floats, leaves: list[Rows], least: float) -> Iterator[Rows]:
         row, column = np.divmod(above, len(others))
         row, column = row + start, others[column]
         later = column > row
-        yield np.stack([order[row[later]], order[column[later]]], axis=1)
+        return np.stack([order[row[later]], order[column[later]]], axis=1)
+
+    return in_turn(pairs_of, range(len(leaves)))
 
 
 def _products(vectors: NDArray[Any], pairs: Rows) -> Floats:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from hpsearch.data.alike import pairs_alike
 from hpsearch.data.sources.decoded import released
+from hpsearch.data.threads import in_turn
 
 Images = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
@@ -175,10 +176,13 @@ def _marks(images: Images) -> NDArray[np.uint64]:
     factors = factors.reshape(values, 2 * PARTS)
     mix = rng.integers(0, 1 << 64, 2, np.uint64) | np.uint64(1)
     marks = np.empty((n, PARTS), np.uint64)
-    for part in _chunks(n, images, 8):
+
+    def mark(part: slice) -> None:
         flat = images[part].reshape(-1, values).astype(np.float64)
         sums = (flat @ factors).astype(np.uint64).reshape(-1, PARTS, 2)
         marks[part] = (sums * mix).sum(axis=2, dtype=np.uint64)
+
+    for _ in in_turn(mark, _chunks(n, images, 8)):
         released(images)
     return marks
 
@@ -258,8 +262,11 @@ def _edges_alike(near: Near, rows: Rows) -> tuple[Rows, Doubles] | None:
         return _no_rows(), np.empty(0)
     values = _edges(near.images[:1], np.float32).shape[1]
     with _room(near.images, (len(rows), values)) as edges:
-        for part in _chunks(len(rows), near.images, 12):
+
+        def fill(part: slice) -> None:
             edges[part] = _edges(near[rows[part]], np.float32)
+
+        for _ in in_turn(fill, _chunks(len(rows), near.images, 12)):
             released(near.images)
             released(edges)
         likely = pairs_alike(edges, LIKE - ROUNDING, CANDIDATES * len(rows))

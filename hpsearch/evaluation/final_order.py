@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -75,16 +71,3 @@ def has_time(storage: Storage, study: OpenStudy, trial: FrozenTrial) -> bool:
     row = storage.ledger.study(study.spec.name)
     left_s = None if row is None else row.time_left_s
     return left_s is None or left_s >= whole_training_s(study.spec, trial)
-
-
-def stop_signals() -> Callable[[], bool]:
-    """Return what tells that this process should stop: SIGTERM came, or its parent died."""
-    terminated = False
-
-    def note(_number: int, _frame: Any) -> None:
-        nonlocal terminated
-        terminated = True
-
-    signal.signal(signal.SIGTERM, note)
-    parent = os.getppid()
-    return lambda: terminated or os.getppid() != parent

@@ -10,9 +10,10 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hpsearch.search.kinds import ENDED, PAUSED, RESUMED, Kind, kind_of_pruned
+from hpsearch.search.kinds import Kind, kind_of_pruned
 from hpsearch.storage.leases import Lease
 from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.records import ConfirmationRecord, TrialNotes
 from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import STOPPED
@@ -43,7 +44,7 @@ def prune(
     if infeasible is not None and infeasible not in trial.constraints:
         trial.set_constraint(infeasible, 1.0)
     kind = kind_of_pruned(infeasible, diverged)
-    note(trial, {"reason": reason, ENDED: kind})
+    note(trial, TrialNotes(reason=reason, ended=kind))
     return _end(storage, trial, lease, TrialState.PRUNED, kind)
 
 
@@ -51,7 +52,10 @@ def fail(
     storage: Storage, trial: Trial, lease: Lease, reason: str, traceback: str | None = None
 ) -> TrialState:
     """End a trial that could not be trained, and its study where that is the rule by now."""
-    note(trial, {"reason": reason} | ({} if traceback is None else {"traceback": traceback}))
+    notes = TrialNotes(reason=reason)
+    if traceback is not None:
+        notes["traceback"] = traceback
+    note(trial, notes)
     logger.error(
         "trial %d of '%s' failed: %s",
         trial.number,
@@ -66,7 +70,7 @@ def fail(
 
 def pause(storage: Storage, trial: Trial, lease: Lease, epoch: int, until: str) -> TrialState:
     """Let a trial wait after an epoch, kept as it is, until the scheduler resumes it."""
-    note(trial, {PAUSED: epoch, "until": until})
+    note(trial, TrialNotes(paused=epoch, until=until))
     storage.pauses.pause(lease, epoch)
     logger.info(
         "trial %d of '%s' is paused after epoch %d until %s",
@@ -81,7 +85,7 @@ def pause(storage: Storage, trial: Trial, lease: Lease, epoch: int, until: str) 
 
 def resume(storage: Storage, trial: Trial, lease: Lease) -> None:
     """Let a paused trial go on under a lease. Until this is done, it is still paused."""
-    note(trial, {PAUSED: None, RESUMED: lease.paused})
+    note(trial, TrialNotes(paused=None, resumed=lease.paused))
     storage.pauses.go_on(lease)
     logger.info(
         "trial %d of '%s' is resumed after epoch %d",
@@ -107,7 +111,7 @@ def end_hung(storage: Storage, lease: Lease, reason: str) -> None:
     elif lease.kind == FINALIST:
         trials = storage.load(lease.study).get_trials(deepcopy=False)
         number = next(t.number for t in trials if t.user_attrs.get("slot") == lease.slot)
-        storage.confirmations.write(lease, number, {"reason": reason})
+        storage.confirmations.write(lease, number, ConfirmationRecord(reason=reason))
 
 
 def _end(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -24,7 +26,7 @@ from hpsearch.search.scheduler import (
     TrialSoFar,
     Wait,
 )
-from hpsearch.storage.leases import Lease
+from hpsearch.storage.leases import Lease, LeaseLostError
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
@@ -99,7 +101,7 @@ class Scheduling:
                 lease = self.storage.pauses.resume(name, slots[decision.number], worker, edition)
             elif standing.budget.unclaimed and not waits:
                 lease = leases.claim(name, worker, edition)
-            elif not self._end_paused(worker, edition):
+            elif standing.is_at_work or not self._end_paused(worker, edition):
                 break
         return lease
 
@@ -109,9 +111,13 @@ class Scheduling:
         if lease is None:
             return False
         trial = endings.live_trial(self.storage, lease)
-        if trial is None:
+        if trial is None:  # whoever ended it died before it could say so here
             self.storage.leases.finish(lease)
-        else:
+            return True
+        with (
+            suppress(UpdateFinishedTrialError, LeaseLostError),  # or another has ended it
+            self.storage.optuna.held(id_of(trial), lease),
+        ):
             endings.never_resumed(self.storage, trial, lease)
         return True
 

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, and_, exists, insert, select, update
+from sqlalchemy import Engine, Row, and_, exists, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.storage.leases import Lease, is_held
+from hpsearch.storage.records import ConfirmationRecord
 from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import FINALIST, confirmations, leases, now_s, reading, studies
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A training of a finalist that has ended.
-
-    `score` is its test metric, None where it came to none, for a `reason`. `result` has the rest:
-    curve, seed, device, and what it was right about (see `search.finalist_training`).
-    """
+    """A training of a finalist that has ended, and what it came to."""
 
     trial_number: int
     repeat: int  # 0 ... seeds - 1
-    result: dict[str, Any]
+    result: ConfirmationRecord
 
     @property
     def score(self) -> float | None:
-        return self.result.get("score")
+        return self.result.score
 
     @property
     def reason(self) -> str | None:
-        return self.result.get("reason")
+        return self.result.reason
 
 
 @dataclass(frozen=True)
@@ -44,12 +40,15 @@ class Confirmations:
 
     @retried
     def of(self, study: str) -> list[Confirmation]:
-        """Return what has ended in a study, in no order that means anything."""
+        """Return what has ended in a study, in no order that means anything.
+
+        Raises StudyFileError where a record cannot be read.
+        """
         order = (confirmations.c.slot.desc(), confirmations.c.repeat.desc())
         query = select(confirmations).where(confirmations.c.study == study).order_by(*order)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
-        return [Confirmation(r.trial_number, r.repeat, json.loads(r.result)) for r in rows]
+        return [_confirmation(row) for row in rows]
 
     @retried
     def running(self, study: str) -> list[tuple[int, int]]:
@@ -60,7 +59,7 @@ class Confirmations:
             return [(row.slot, row.repeat) for row in connection.execute(query)]
 
     @retried
-    def write(self, lease: Lease, trial_number: int, result: dict[str, Any]) -> bool:
+    def write(self, lease: Lease, trial_number: int, result: ConfirmationRecord) -> bool:
         """Write what a training came to, and end its lease; False where another worker has it."""
         with self.engine.begin() as connection:
             ended = connection.execute(update(leases).where(is_held(lease)).values(done=True))
@@ -72,7 +71,7 @@ class Confirmations:
                     slot=lease.slot,
                     repeat=lease.repeat,
                     trial_number=trial_number,
-                    result=json.dumps(result),
+                    result=result.written(),
                     ended_at=now_s(),
                 )
             )
@@ -84,6 +83,12 @@ class Confirmations:
         with self.engine.begin() as connection:
             over = update(studies).where(studies.c.name == study, ~exists().where(_running(study)))
             connection.execute(over.values(confirm_due=False))
+
+
+def _confirmation(row: Row[Any]) -> Confirmation:
+    what = f"its trial {row.trial_number}, trained again with seed {row.repeat + 1}"
+    result = ConfirmationRecord.read(row.result, what)
+    return Confirmation(row.trial_number, row.repeat, result)
 
 
 def _running(study: str) -> ColumnElement[bool]:

@@ -28,7 +28,7 @@ from hpsearch.storage.schema import (
     studies,
     workers,
 )
-from hpsearch.storage.studies import DONE, PAUSED, STOPPED, tick, time_left_s
+from hpsearch.storage.studies import OPEN, PAUSED, STOPPED, tick, time_left_s
 
 LEASE_S = 60.0  # without renewal for so long, a trial may be taken over
 MAX_ATTEMPTS = 5  # workers that may die on a trial, one after the other, before it counts as failed
@@ -115,31 +115,28 @@ class Leases:
         on the training of a finalist, the trial of a `slot`; or on the final. None where another
         has what is asked for or it has ended, where the budget is spent, where the study does not
         go on (a final does in one that is done), and where it was launched or made anew since the
-        `edition` that the worker knows. Raises SchemaError where the schema was changed since the
-        storage was opened.
+        `edition` that the worker knows. Raises SchemaError where something new begins, but for a
+        trial, and the schema was changed since the storage was opened.
 
         For a final, `worker` has to be a name that no other claim has: whoever lost the lease must
         not be taken for the one that has it now, though they be one process.
         """
-        ended = (PAUSED, STOPPED) if kind == FINAL else (PAUSED, STOPPED, DONE)
-        goes_on = and_(studies.c.name == study, studies.c.state.not_in(ended))
+        goes_on = and_(studies.c.name == study, _may_begin(kind))
         if edition is not None:
             goes_on = and_(goes_on, studies.c.edition == edition)
         if kind == FINAL:
             slot = 0
+        mine = wanted_of(study, kind, slot, repeat)
+        lost = and_(mine, leases.c.paused.is_(None))
         try:
             with self.engine.begin() as connection:
-                schema = connection.execute(select(stored_version()).where(goes_on)).scalar()
-                if schema is None:
-                    return None
-                check_same(schema, self.retry.shown)
-                mine = wanted_of(study, kind, slot, repeat)
-                lost = and_(mine, leases.c.paused.is_(None))
                 lease = taken_over(connection, lost, exists().where(goes_on), worker)
                 if lease is not None or not begins:
                     return lease
                 if kind == TRIAL:
                     slot = _next_slot(connection, goes_on) if slot is None else None
+                elif not self._is_there(connection, goes_on):
+                    return None
                 if slot is None:
                     return None
                 lease = Lease(study, slot, None, worker, 1, kind, repeat)
@@ -149,6 +146,13 @@ class Leases:
         except IntegrityError:  # another has it, or it has ended
             return None
         return lease
+
+    def _is_there(self, connection: Connection, study: ColumnElement[bool]) -> bool:
+        """Whether there is such a study; SchemaError in a storage that is not of our schema."""
+        schema = connection.execute(select(stored_version()).where(study)).scalar()
+        if schema is not None:
+            check_same(schema, self.retry.shown)
+        return schema is not None
 
     @retried
     def conclude(self, lease: Lease, state: str) -> bool:
@@ -247,6 +251,13 @@ class Leases:
             rows = connection.execute(query).all()
         free = {r.trial_id for r in rows if not r.held and r.paused is None}
         return {r.trial_id for r in rows if r.held}, free
+
+
+def _may_begin(kind: Kind) -> ColumnElement[bool]:
+    """Whether something of this kind begins in a study in its state."""
+    if kind == FINAL:
+        return studies.c.state.not_in((PAUSED, STOPPED))
+    return studies.c.state == OPEN
 
 
 def wanted_of(

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from optuna.trial import FrozenTrial
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hpsearch.errors import StudyFileError, UnreadableStudyError
@@ -57,18 +56,6 @@ class _Summary(BaseModel):
     totals: tuple[int, int, int]
     groups: list[int] = []
     account: _Account | None = None
-
-
-# What workers write to a trial, as far as others rely on its form.
-ATTRIBUTES: dict[str, tuple[type, ...]] = {
-    "slot": (int,),
-    "seed": (int,),
-    "curve": (list,),
-    "duration_s": (int, float),
-    "parameters": (int,),
-    "forward_flops": (int, float),
-    "reason": (str,),
-}
 
 
 @contextmanager
@@ -120,19 +107,6 @@ def _with_task(written: dict[str, Any]) -> dict[str, Any]:
     totals = [sum(part) for part in zip(*written["counts"], strict=True)]
     outputs = {"task": "single-label", "outputs": written["classes"]}
     return outputs | {"counts": written["counts"], "totals": totals, "groups": []}
-
-
-def check_trials(trials: list[FrozenTrial]) -> None:
-    """Raise StudyFileError where a trial is none of ours, or was changed by others."""
-    for trial in trials:
-        attrs = trial.user_attrs
-        if "slot" not in attrs:
-            raise StudyFileError(f"its trial {trial.number} was not made by hpsearch")
-        for name, kinds in ATTRIBUTES.items():
-            if name in attrs and not isinstance(attrs[name], kinds):
-                raise StudyFileError(f"its trial {trial.number} has a '{name}' of another kind")
-        if not all(isinstance(epoch, dict) for epoch in attrs.get("curve", ())):
-            raise StudyFileError(f"its trial {trial.number} has a 'curve' of another kind")
 
 
 def _short(reason: str) -> str:

@@ -65,9 +65,14 @@ def results(url: str, run: Path, name: str) -> dict[str, Any]:
         rows = {
             table: [
                 json.loads(text)
-                for (text,) in connection.exec_driver_sql(f"SELECT result FROM {table}")
+                for (text,) in connection.exec_driver_sql(
+                    f"SELECT result FROM {table} ORDER BY {order}"
+                )
             ]
-            for table in ("hpsearch_openings", "hpsearch_confirmations")
+            for table, order in (
+                ("hpsearch_openings", "id"),
+                ("hpsearch_confirmations", "trial_number, repeat"),
+            )
         }
     storage.engine.dispose()
     (final,) = rows["hpsearch_openings"]

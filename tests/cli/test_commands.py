@@ -226,6 +226,18 @@ def test_a_study_of_a_newer_version_is_listed_audited_and_deleted(
     assert "unreadable" not in hpsearch(tmp_path, "status").stdout
 
 
+def test_deleting_a_stored_name_that_is_none_says_what_it_is(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    with sqlite3.connect(tmp_path / "runs/hpsearch.db") as connection:
+        for table, column in (("hpsearch_studies", "name"), ("studies", "study_name")):
+            connection.execute(f"UPDATE {table} SET {column} = '../tiny'")
+    connection.close()
+    said = hpsearch(tmp_path, "delete", "../tiny", "--yes").stderr
+    assert "study '../tiny' is deleted. No study may have that name" in said
+    assert "the trial goes on" not in said and "runs/../tiny" not in said
+    assert "../tiny" not in hpsearch(tmp_path, "status").stdout
+
+
 def flowing(shown: str) -> str:
     """Return what was printed without the line breaks of a narrow terminal."""
     return " ".join(shown.split())

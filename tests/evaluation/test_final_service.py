@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 from fixtures_storage import Server, on_postgres, on_sqlite
 from made_finals import assert_concluded_once, measure, searched
+from made_records import final_record
 from made_studies import enter, rewind
+from made_trainings import config
 
 from hpsearch.errors import WorkerError
 from hpsearch.reports.report import make_report
 from hpsearch.service.conclude import write_results
 from hpsearch.storage import schema as tables
 from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
+from hpsearch.storage.retry import DATABASE_ERRORS
 from hpsearch.storage.schema import FINAL
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED
@@ -136,6 +139,25 @@ def test_missing_results_are_written_again_or_named(storage: Storage, tmp_path: 
     assert "model.safetensors is missing" in missing and "hpsearch train" in missing
 
 
+@on_sqlite
+def test_a_lease_is_given_back_where_the_end_of_a_final_cannot_be_written(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = searched(storage, tmp_path, epochs=1)
+    engine = storage.ledger.engine
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER never BEFORE UPDATE OF state ON hpsearch_studies "
+            "WHEN NEW.state = 'done' BEGIN SELECT RAISE(ABORT, 'it cannot be written'); END"
+        )
+    with pytest.raises(DATABASE_ERRORS, match="it cannot be written"):
+        measure(storage, tmp_path, prepared)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER never")
+    assert measure(storage, tmp_path, prepared) is False, "nobody waits for a lease to run out"
+    assert_concluded_once(storage, tmp_path)
+
+
 # What the storage lets a final do
 
 
@@ -175,7 +197,7 @@ def test_an_opening_is_written_once_by_whoever_has_the_lease(storage: Storage) -
     enter(storage)
     lost = storage.leases.claim("made", "first", kind=FINAL)
     assert lost is not None
-    about: tuple[Any, ...] = ("a" * 64, 0, "me", "final choice", {})
+    about: tuple[Any, ...] = ("a" * 64, 0, "me", "final choice", config())
     opening = storage.openings.open(lost, "key", 0, *about)
     assert opening is not None
     assert storage.openings.open(lost, "key", 0, *about) == opening, "tried again after an outage"
@@ -184,10 +206,10 @@ def test_an_opening_is_written_once_by_whoever_has_the_lease(storage: Storage) -
     assert storage.leases.claim("made", "second", kind=FINAL) is not None
     for write in (
         lambda: storage.openings.open(lost, "key", opening, *about),
-        lambda: storage.openings.write_result(opening, {"trial": 0}, lost),
+        lambda: storage.openings.write_result(opening, final_record(), lost),
         lambda: storage.openings.go_on(lost),
     ):
         with pytest.raises(LeaseLostError):
             write()
     (kept,) = storage.openings.of("a" * 64)
-    assert kept.key == "key" and kept.result is None
+    assert kept.key == "key" and not kept.measured

@@ -17,7 +17,16 @@ from optuna.trial import Trial, TrialState
 from hpsearch.search import outcomes as endings
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import progress_of
-from hpsearch.search.scheduler import Budget, Curve, Resume, Standing, Stop, Wait, scheduler_for
+from hpsearch.search.scheduler import (
+    Begin,
+    Budget,
+    Curve,
+    Resume,
+    Standing,
+    Stop,
+    Wait,
+    scheduler_for,
+)
 from hpsearch.search.scheduling import Scheduling, curve_of, seen_by_samplers
 from hpsearch.storage import schema as tables
 from hpsearch.storage.leases import Lease
@@ -189,6 +198,31 @@ def test_a_worker_that_dies_on_the_end_of_a_paused_trial_leaves_it_to_the_next(
     storage.leases.expire_worker("dies")
     left = storage.pauses.claim_left("made", "other")
     assert left is not None and left.slot == 0
+
+
+def test_a_trial_that_pauses_while_the_scheduler_decides_is_not_given_up(
+    storage: Storage, paused_at_two: Scheduling
+) -> None:
+    for score in (0.3, 0.9, 0.5):
+        to_the_rung(paused_at_two, score)
+    last = claim(paused_at_two, "other")
+    assert last is not None
+    at_work = begin_trial(storage, paused_at_two.spec, last)
+
+    class Slow(BestGoOn):
+        def next(self, standing: Standing) -> Begin | Resume | Wait:
+            decision = super().next(standing)
+            if standing.is_at_work:
+                for epoch, score in ((1, 0.4), (2, 0.8)):
+                    at_work.report(score, epoch)
+                endings.pause(storage, at_work, last, 2, "it is among the best")
+            return decision
+
+    slow = Scheduling(storage, paused_at_two.spec, Slow())
+    assert claim(slow) is None
+    assert progress_of(storage, "made").paused == 4
+    resumed = claim(slow)
+    assert resumed is not None and resumed.slot == 1
 
 
 @on_sqlite

@@ -111,7 +111,7 @@ def test_a_launch_confirms_tells_how_far_it_is_and_reports_what_came_of_it(tmp_p
     assert section.title in markdown(outcome.report)
     data = confirm_json(outcome.report.study)
     assert data is not None and outcome.report.final is not None
-    assert data["chosen"] == outcome.report.final["trial"]
+    assert data["chosen"] == outcome.report.final.trial
     assert as_json(outcome.report)["confirm"] == data
     assert [len(f["scores"]) for f in data["finalists"]] == [2, 2]
     assert launch(asked, url, runs=tmp_path, workers=2).already_done

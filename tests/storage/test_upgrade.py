@@ -280,7 +280,7 @@ def test_what_an_older_hpsearch_wrote_is_read_after_the_upgrade(old_url: str, ve
     with closing(open_storage(old_url)) as storage, storage_errors(storage):
         assert storage.study_names() == ["made", "waiting"]
         report = make_report(storage, "made")
-        assert report.final is not None and report.final["outputs"] == list("0123456789")
+        assert report.final is not None and report.final.outputs == list("0123456789")
         assert "scores" in str(sections(report)).lower() and as_json(report)
         assert "filters: 16" in exported_yaml(
             report.study, report.decision.trial, report.final, True

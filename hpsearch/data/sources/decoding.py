@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +22,7 @@ from hpsearch.data.sources.content import hash_of
 from hpsearch.data.sources.decoded import JOURNAL, Decoded, Progress, released
 from hpsearch.data.sources.files import Listing, without_broken
 from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
+from hpsearch.data.threads import in_turn
 from hpsearch.study.data import Data
 
 _BY_ROW = ("broken", "notes")
@@ -30,7 +30,6 @@ PART = 64  # files that a thread decodes in turn, or fewer where there are not m
 PARTS_OF_A_THREAD = 8  # at least, so that all end at about the same time
 SAVED_EVERY_S = 5.0  # what a killed preparation loses, and what is too short to be resumed
 RELEASED_BYTES = 2**26  # of images that this process keeps mapped while it decodes
-AHEAD = 4  # parts for each thread that are handed out at a time
 
 # A picture, or one with what was done to it that its user should know: "were turned over".
 # It gets a file and, where a file is read for a later page, that page's number.
@@ -90,7 +89,7 @@ def decode_files(
 
     count = sum(part.stop - part.start for part in done)
     mapped_bytes = 0
-    for part in _in_turn(decoded, _left(done.copy(), len(images))):
+    for part in in_turn(decoded, _left(done.copy(), len(images))):
         journal.note(part)
         mapped_bytes += images[part.start : part.stop].nbytes
         if mapped_bytes > RELEASED_BYTES:
@@ -126,23 +125,6 @@ def _left(done: list[Part], count: int) -> Iterator[Part]:
         for begin in range(start, there.start, size):
             yield Part(begin, min(begin + size, there.start))
         start = there.stop
-
-
-def _in_turn(decoded: Callable[[Part], Part], parts: Iterator[Part]) -> Iterator[Part]:
-    """Yield decoded parts in order, a few of them ahead of those that are taken."""
-    threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        running = []
-        try:
-            for part in parts:
-                running.append(pool.submit(decoded, part))
-                if len(running) > AHEAD * threads:
-                    yield running.pop(0).result()
-            while running:
-                yield running.pop(0).result()
-        finally:
-            for waiting in running:
-                waiting.cancel()
 
 
 def _notes(done: list[Part], listing: Listing, noun: str) -> list[str]:
