@@ -19,7 +19,7 @@ from hpsearch.data import sealed
 from hpsearch.data.account import Account, account_json, write_names
 from hpsearch.data.audit import audited
 from hpsearch.data.digests import FORMAT, write_meta
-from hpsearch.data.places import data_root
+from hpsearch.data.places import placed
 from hpsearch.data.prepared import CONTENTS, Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
@@ -72,9 +72,11 @@ def prepare(
     """
     source = SOURCES[data.source]
     try:
-        root = data_root(data, override)  # an OSError where a name is longer than a name may be
+        data, root = placed(data, override)  # an OSError where a name is longer than a name may be
         stamp = source.stamp(data, root)
-        options = data.model_dump_json(exclude={"root", "download", "balance", "fingerprint"})
+        options = data.model_dump_json(
+            exclude={"root", "roots", "download", "balance", "fingerprint"}
+        )
         made_by = f"{FORMAT} pillow {version('pillow')}"
         key = hashlib.sha256(
             f"{made_by}\n{options}\n{stamp}".encode("utf-8", "surrogateescape")
