@@ -55,6 +55,20 @@ class UnreadableStudyError(HpsearchError):
         )
 
 
+class UnreadableOpeningError(HpsearchError):
+    """What is stored of an opening cannot be read: another version wrote it, or it is damaged."""
+
+    def __init__(self, opening: int, study: str, reason: str) -> None:
+        super().__init__(opening, study, reason)
+        self.opening, self.study, self.reason = opening, study, reason
+
+    def __str__(self) -> str:
+        return (
+            f"opening {self.opening} of validation, by study {self.study!r}, cannot be read: "
+            f"{self.reason}. Use the hpsearch that wrote it, or a newer one"
+        )
+
+
 class NothingToChooseError(HpsearchError):
     """No trial has been completed, so there is nothing to choose, export or measure."""
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
+from hpsearch.data.prepared import Prepared
+
 IDX_PARTS = {
     "mnist": ("MNIST/raw", "", "train", "t10k"),
     "fashion-mnist": ("FashionMNIST/raw", "", "train", "t10k"),
@@ -29,6 +31,11 @@ Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
 def noise(count: int, *shape: int, seed: int = 0) -> NDArray[np.uint8]:
     """Return `count` different arrays of random bytes."""
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def left_out(prepared: Prepared) -> list[str]:
+    """Return the names of everything that was left out, whatever the reason."""
+    return [name for reason in prepared.account.left_out for name in reason.names]
 
 
 def write_folder(root: Path, counts: dict[str, int], size: int = 20, seed: int = 0) -> Path:
@@ -161,6 +168,20 @@ def write_sound(path: Path, samples: Any, rate: int = 8000, subtype: str | None 
     """Write a recording as WAV or FLAC, whichever the name says, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate, subtype)
+    return path
+
+
+def flac_from_a_pipe(path: Path, samples: Any, rate: int = 8000) -> Path:
+    """Write FLAC whose head does not say how many samples it has, as an encoder in a pipe does.
+
+    That number is the last 36 bits of the stream's first block but for a checksum of 16 bytes, 0
+    where it is not known (RFC 9639, section 8.2).
+    """
+    write_sound(path, samples, rate)
+    raw = bytearray(path.read_bytes())
+    raw[21] &= 0xF0
+    raw[22:26] = bytes(4)
+    path.write_bytes(raw)
     return path
 
 

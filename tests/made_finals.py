@@ -53,8 +53,9 @@ def assert_concluded_once(storage: Storage, place: Path) -> dict[str, Any]:
     row = storage.ledger.study("small")
     assert row is not None and row.state == DONE
     (opening,) = report.seal.mine
-    final = opening.result
-    assert final is not None and final["test"]["accuracy"] == report.study.best().value  # type: ignore[union-attr]
+    assert opening.result is not None
+    final = opening.result.as_json()
+    assert final["test"]["accuracy"] == report.study.best().value  # type: ignore[union-attr]
     assert final["baseline"]["curve"] == without_times(final, report)
     files = {path.name for path in (place / "runs").iterdir()}
     assert files == {"best.yaml", "mistakes.png", "model.safetensors", "report.md", "trials.csv"}

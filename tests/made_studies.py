@@ -10,11 +10,13 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import Table, func, select
 
+from hpsearch.data.account import Account
 from hpsearch.data.prepare import Prepared
-from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.search.samplers import given_params, sampler_for, seed_of
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.search.stored_study import OpenStudy, enter_study, read_stored_study
 from hpsearch.storage.leases import Lease
-from hpsearch.storage.schema import leases
+from hpsearch.storage.schema import TRIAL, leases
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import StudyRow
 from hpsearch.study.spec import StudySpec, config_from
@@ -27,6 +29,7 @@ PREPARED = Prepared(
     image_shape=(1, 8, 8),
     counts=((80, 10, 10), (80, 10, 10)),
     totals=(160, 20, 20),
+    account=Account(200, 200, things="files"),
 )
 
 
@@ -54,7 +57,8 @@ def enter(storage: Storage, spec: StudySpec | None = None, **search: Any) -> Stu
 
 def begin_trial(storage: Storage, spec: StudySpec, lease: Lease) -> Trial:
     """Return the live trial of a lease, with everything sampled."""
-    study = storage.load(spec.name, sampler_for(spec.search, lease.slot), pruner_for(spec.search))
+    pruner = scheduler_for(spec.search).pruner
+    study = storage.load(spec.name, sampler_for(spec.search, lease.slot), pruner)
     trial_id = lease.trial_id
     if trial_id is None:
         template = create_trial(
@@ -125,6 +129,6 @@ def rewind(storage: Storage, table: Table, column: str, seconds: float) -> None:
 
 def open_leases(storage: Storage, study: str) -> int:
     """Return how many claimed trials have not ended."""
-    mine = (leases.c.study == study, ~leases.c.done, leases.c.slot >= 0)
+    mine = (leases.c.study == study, ~leases.c.done, leases.c.kind == TRIAL)
     with storage.leases.engine.connect() as connection:
         return int(connection.execute(select(func.count()).where(*mine)).scalar_one())

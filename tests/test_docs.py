@@ -23,10 +23,12 @@ from hpsearch.data import prepare as preparing
 from hpsearch.models.cost import cost
 from hpsearch.models.families import FAMILIES, build_model
 from hpsearch.models.layers import ImageShape
-from hpsearch.study.data import Arrays, Data, Sound, Split, Text
+from hpsearch.search.scheduler import Begin, Budget, Curve, Resume, Standing, Wait
+from hpsearch.study.data import Arrays, Data, Pictures, Sound, Text
 from hpsearch.study.file import validated
 from hpsearch.study.space import Space
 from hpsearch.study.spec import Confirm, Final, Pretrained, Pruner, Search, StudySpec
+from hpsearch.study.splits import Split
 
 DOCS = ROOT / "docs"
 LANGUAGES = {"bash", "python", "yaml", "text", "ini"}
@@ -114,6 +116,7 @@ SECTIONS: tuple[tuple[str, str, type[Any], set[str]], ...] = (
     ("study-file.md", "final", Final, set()),
     ("study-file.md", "pretrained", Pretrained, set()),
     ("data.md", "Keys", Data, set()),
+    ("data.md", "Pictures", Pictures, set()),
     ("data.md", "Arrays", Arrays, set()),
     ("data.md", "Sound", Sound, set()),
     ("data.md", "Text", Text, set()),
@@ -289,3 +292,14 @@ def test_the_example_of_a_source_is_prepared(
     prepared = preparing.prepare(Data(source="digits"))
     assert prepared.outputs == ("plain", "checkered")
     assert np.sum(prepared.totals) == 400
+
+
+def test_the_example_of_a_scheduler_resumes_the_best_trial_alone() -> None:
+    policy = example("extending.md", "class BestOfAll")["BestOfAll"]()
+    paused = tuple(Curve(n, "paused", (0.0, score)) for n, score in enumerate((0.3, 0.9)))
+    begun = Standing(paused, Budget(trials=3, unclaimed=1, epochs=5))
+    assert (policy.pauses, policy.next(begun)) == (True, Begin())
+    all_there = (*paused, Curve(2, "paused", (0.0, 0.5)))
+    assert policy.next(Standing(all_there, Budget(3, 0, 5))) == Resume(1)
+    ended = (paused[0], Curve(1, "complete", (0.0, 0.9, 0.8)), all_there[2])
+    assert policy.next(Standing(ended, Budget(3, 0, 5))) == Wait()

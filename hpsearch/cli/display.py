@@ -14,19 +14,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.cli.notes import (
-    err,
-    say_audit,
-    say_estimate,
-    say_remade,
-    say_skipped,
-    say_warnings,
-    summary,
-)
+from hpsearch.cli.about_data import err, say_account, say_audit, say_remade, say_warnings
+from hpsearch.cli.decoding import Pace, bar, decoding_display
+from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
 from hpsearch.reports.report import hours
@@ -46,9 +38,9 @@ if TYPE_CHECKING:
     from hpsearch.data.prepared import Prepared
     from hpsearch.evaluation.seal import Seal
     from hpsearch.service.launch import Outcome, Watcher
+    from hpsearch.storage.records import TrialRecord
 
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
-DECODING_STEPS = 10  # lines while decoding, where the output is no terminal
 
 
 class Display:
@@ -63,6 +55,7 @@ class Display:
         self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
         self._interactive = err.is_terminal
+        self._pace = Pace()
 
     def __enter__(self) -> Display:
         if self._interactive:
@@ -96,9 +89,9 @@ class Display:
 
     def decoding(self, done: int, of: int) -> None:
         if self._interactive:
-            self._live.update(_bar("decoding images", done, of))
-        elif done == of or done % max(1, of // DECODING_STEPS) == 0:
-            err.print(f"decoding images: {done} of {of}")
+            self._live.update(self._pace.bar(done, of))
+        elif self._pace.is_a_step(done, of):
+            err.print(f"{self._pace.label(done, of)}: {done} of {of}{self._pace.left(done, of)}")
 
     def prepared(self, prepared: Prepared) -> None:
         train, test, validation = prepared.totals
@@ -107,7 +100,7 @@ class Display:
             f"validation images, {len(prepared.outputs)} {OUTPUTS[prepared.task]}"
         )
         say_remade(prepared)
-        say_skipped(prepared)
+        say_account(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
 
@@ -143,7 +136,9 @@ class Display:
         best = progress.study.best_in_turn()
         for trial in sorted(progress.study.trials, key=ended_at):
             if trial.number in ended - self._seen:
-                err.print(_ended_line(self._spec.metric, trial, trial.number in best))
+                record = progress.study.record(trial)
+                is_best = trial.number in best
+                err.print(_ended_line(self._spec.metric, trial, record, is_best))
         self._seen |= ended
         if progress.state != self._state:
             self._state = progress.state
@@ -157,10 +152,10 @@ class Display:
             err.print(summary(progress))
 
     def _picture(self, progress: Progress) -> RenderableType:
-        rows: list[RenderableType] = [_bar("trials", progress.finished, progress.budget)]
+        rows: list[RenderableType] = [bar("trials", progress.finished, progress.budget)]
         confirm = progress.confirm
         if confirm is not None and confirm.has_begun:
-            rows.append(_bar("confirm: trainings", confirm.ended, confirm.of))
+            rows.append(bar("confirm: trainings", confirm.ended, confirm.of))
         rows.append(Text.from_markup(summary(progress)))
         for trial in progress.running:
             epochs = epochs_of(trial)
@@ -182,7 +177,7 @@ class Display:
         self._finals[words] = epoch["epoch"]
         if self._interactive:
             of = self._spec.search.epochs
-            self._live.update(Group(*(_bar(w, done, of) for w, done in self._finals.items())))
+            self._live.update(Group(*(bar(w, done, of) for w, done in self._finals.items())))
         elif epoch["epoch"] == 1:
             err.print(f"{words}s 1 to {self._spec.search.epochs}")
 
@@ -246,31 +241,18 @@ def _storage_flag(storage: str) -> str:
     return f" {command('--storage', shown_url(storage))}"
 
 
-def _ended_line(metric: Metric, trial: FrozenTrial, is_best: bool) -> str:
+def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
     state = kind_of(trial)
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if is_best else ""
     told = state not in ("complete", "pruned")
-    reason = safe(f": {trial.user_attrs.get('reason', '')}") if told else ""
-    took = hours(trial.user_attrs.get("duration_s", 0.0))
+    reason = safe(f": {record.reason or ''}") if told else ""
+    took = hours(record.duration_s or 0.0)
     return (
         f"trial {trial.number:>3} [{colour}]{state:<10}[/{colour}]{score} after "
         f"{epochs_of(trial)} epochs, {took}{reason}{star}"
     )
-
-
-def _bar(label: str, done: int, of: int) -> RenderableType:
-    row = RichTable.grid(padding=(0, 1))
-    row.add_row(label, ProgressBar(total=max(1, of), completed=done, width=30), f"{done} of {of}")
-    return row
-
-
-@contextmanager
-def decoding_display() -> Iterator[Callable[[int, int], None]]:
-    """Show how far decoding has come."""
-    with Live(console=err, transient=True) as live:
-        yield lambda done, of: live.update(_bar("decoding images", done, of))
 
 
 def _loss(loss: float | None) -> str:

@@ -19,6 +19,7 @@ import typer
 from hpsearch.cli import search, service, stored
 from hpsearch.cli.options import say
 from hpsearch.errors import HpsearchError
+from hpsearch.study.names import with_short_words
 
 app = typer.Typer(
     name="hpsearch",
@@ -94,7 +95,7 @@ def run(words: list[str] | None = None) -> None:
     try:
         app(words, standalone_mode=True)
     except HpsearchError as error:
-        say(f"hpsearch: {error}")
+        say(f"hpsearch: {with_short_words(str(error))}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,25 +1,18 @@
-"""Lines of ours: how far a study is, what it will cost, and what is odd in it or its data."""
+"""How far a study is, and what it will cost, in a line."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from hpsearch.cli.options import safe
-from hpsearch.data.findings import read_audit
+from hpsearch.cli.about_data import err
 from hpsearch.reports.report import hours
 from hpsearch.search.kinds import counted
 from hpsearch.search.progress import Progress
 from hpsearch.storage.studies import DONE
-from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import shown
 
 if TYPE_CHECKING:
-    from hpsearch.data.prepared import Prepared
     from hpsearch.preflight.estimate import Estimate
-
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def summary(p: Progress) -> str:
@@ -30,10 +23,16 @@ def summary(p: Progress) -> str:
     confirm = ""
     if p.confirm is not None and p.confirm.has_begun:
         confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
+    words = f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}"
+    return words if p.state == DONE else f"{words}; {_to_come(p)}"
+
+
+def _to_come(p: Progress) -> str:
+    """Return in words how long a study that is not done goes on, and what is left of it."""
     left = "unknown yet" if p.time_left_s is None else hours(p.time_left_s)
-    return f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}" + (
-        "" if p.state == DONE else f"; time left {left}"
-    )
+    if p.final_is_due:
+        return f"the final is due, about {left}" if p.time_left_s else "the final is due"
+    return f"time left {left}"
 
 
 def say_estimate(estimate: Estimate) -> None:
@@ -54,29 +53,3 @@ def estimate_words(e: Estimate) -> str:
     if e.trials < e.budget:
         words += f". Within its timeout about {e.trials} of {e.budget} trials fit"
     return words + "."
-
-
-def say_remade(prepared: Prepared) -> None:
-    """Say that the data had to be prepared anew, and why."""
-    if prepared.remade is not None:
-        err.print(f"{safe(prepared.remade)}: it was made anew now", style="yellow")
-
-
-def say_skipped(prepared: Prepared) -> None:
-    for problem in prepared.skipped:
-        err.print(f"left out, broken: {safe(problem)}", style="yellow")
-
-
-def say_warnings(spec: StudySpec) -> None:
-    """Say what a study asks for that can have no effect."""
-    for warning in spec.warnings():
-        err.print(f"warning: {safe(warning)}", style="yellow")
-
-
-def say_audit(prepared: Prepared) -> None:
-    """Say what is odd in the data, a line each; 'check' shows it."""
-    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
-    for finding in told:
-        err.print(f"data: {safe(finding.says)}", style="yellow")
-    if told:
-        err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")

@@ -13,7 +13,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.cli.notes import estimate_words, say_remade, say_skipped, say_warnings, summary
+from hpsearch.cli.about_data import say_account, say_remade, say_warnings
+from hpsearch.cli.notes import estimate_words, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
@@ -113,16 +114,18 @@ def print_status(stand: Stand) -> None:
     )
     out.print(summary(p))
     why = why_none_completes(p.study.trials)
-    if why is not None:
+    if why is not None and why not in (stand.waits or ""):
         out.print(safe(why), style="yellow")
     if stand.waits is not None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
+    if p.paused:
+        out.print(f"{p.paused} paused by the scheduler, which may resume them")
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
-            f"worker {safe(str(trial.user_attrs.get('worker', '?')))}"
+            f"worker {safe(p.study.record(trial).worker or '?')}"
         )
     for number, seed in p.confirm.running if p.confirm is not None else ():
         out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
@@ -148,7 +151,7 @@ def _print_failures(p: Progress) -> None:
     out.print("Failed trials:", style="red")
     for line in failures:
         out.print(f"  {safe(line)}")
-    traces = [t.user_attrs["traceback"] for t in p.study.trials if "traceback" in t.user_attrs]
+    traces = [r.traceback for r in p.study.records.values() if r.traceback is not None]
     if traces:
         out.print("The last traceback (all of them: --json):", style="dim")
         for line in traces[-1].rstrip().splitlines()[-TRACE_LINES:]:
@@ -182,7 +185,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
         f"{channels} channel(s), fingerprint {prepared.fingerprint[:12]}"
     )
     say_remade(prepared)
-    say_skipped(prepared)
+    say_account(prepared)
     say_warnings(spec)
     for about_data in _data_tables(prepared):
         out.print(_table(about_data))

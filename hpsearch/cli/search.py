@@ -157,8 +157,9 @@ def check(
     """Find all that can be wrong before a launch, and what it would cost."""
 
     spec = options.spec_of(study_file)  # what is wrong with it is said before torch is loaded
-    from hpsearch.cli.display import decoding_display
+    from hpsearch.cli.decoding import decoding_display
     from hpsearch.cli.printed import print_check
+    from hpsearch.data.account import account_json
     from hpsearch.preflight.check import check as check_study
     from hpsearch.reports.seal import seal_json
 
@@ -177,7 +178,7 @@ def check(
                 "groups": prepared.groups,
                 "image_shape": prepared.image_shape,
                 "fingerprint": prepared.fingerprint,
-                "skipped": prepared.skipped,
+                "account": account_json(prepared.account),
                 "estimate": asdict(checked.estimate),
                 "locality": checked.locality and asdict(checked.locality),
                 "warnings": spec.warnings(),

@@ -10,6 +10,7 @@ import typer
 from hpsearch.cli import options
 from hpsearch.cli.options import Checkpoints, DataRoot, Device, Runs, StorageUrl, StudyName
 from hpsearch.storage.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
+from hpsearch.study.names import plain
 
 
 def worker(
@@ -60,10 +61,9 @@ def _resume(name: str) -> str:
 def pause(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     """Keep the running trials of a study and let no trial go on, until it is resumed."""
     from hpsearch.search.control import pause as pause_study
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         name = options.name_of(study)
         pause_study(opened, name)
     options.say(f"study '{name}' is paused; go on with: {_resume(name)}")
@@ -72,10 +72,9 @@ def pause(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
 def resume(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE) -> None:
     """Let a paused or stopped study go on."""
     from hpsearch.search.control import resume as resume_study
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         name = options.name_of(study)
         resume_study(opened, name)
     options.say(f"study '{name}' is open; workers go on with it: hpsearch worker")
@@ -92,10 +91,9 @@ def stop(
     """End a search early. Its trials are kept, and validation stays sealed unless --finish."""
     from hpsearch.search.control import finish as finish_study
     from hpsearch.search.control import stop as stop_study
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         name = options.name_of(study)
         if finish:
             finish_study(opened, name)
@@ -115,17 +113,24 @@ def delete(
     """Delete a study with its trials and checkpoints. Openings of validation stay on record."""
     from hpsearch.search.control import delete as delete_study
     from hpsearch.storage.checkpoints import Checkpoints as Place
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
+    from hpsearch.study.spec import is_name
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         name = options.name_of(study)
         trials = opened.row(name).claimed
         if not yes:
-            typer.confirm(f"Delete study '{name}' with its {trials} trials?", abort=True, err=True)
+            asked = f"Delete study '{plain(name)}' with its {trials} trials?"
+            typer.confirm(asked, abort=True, err=True)
         place = Place(checkpoints or str((runs / CHECKPOINTS).absolute()))
         delete_study(opened, name, place)
-    options.say(f"study '{name}' is deleted; its results in {runs / name}/ are left alone")
+    if is_name(name):
+        options.say(f"study '{name}' is deleted; its results in {runs / name}/ are left alone")
+    else:
+        options.say(
+            f"study '{plain(name)}' is deleted. No study may have that name: another program, or "
+            "damage, has put it there, and no checkpoints or results can be of it"
+        )
 
 
 def upgrade(

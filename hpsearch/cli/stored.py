@@ -25,10 +25,9 @@ def status(
     from hpsearch.cli.printed import print_status, print_studies
     from hpsearch.reports.report import make_report
     from hpsearch.reports.status import stand_json, stand_of, standing_of
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         if study is not None:
             place = checkpoints or str((runs / CHECKPOINTS).absolute())
             stand = stand_of(opened, make_report(opened, options.name_of(study)), place)
@@ -51,10 +50,9 @@ def report(
     from hpsearch.cli.printed import print_report
     from hpsearch.reports.formats import as_json as report_json
     from hpsearch.reports.report import make_report
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         made = make_report(opened, options.name_of(study))
     if as_json:
         options.print_json(report_json(made))
@@ -70,10 +68,9 @@ def audit(study: StudyName, storage: StorageUrl = DEFAULT_STORAGE, as_json: AsJs
     from hpsearch.cli.printed import print_history
     from hpsearch.evaluation.seal import seal_of
     from hpsearch.reports.seal import history_json
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         stored = opened.row(options.name_of(study))
         seal = seal_of(opened, stored.name)
     if as_json:
@@ -100,10 +97,9 @@ def export(
     from hpsearch.reports.best_yaml import chosen_trial, exported_yaml
     from hpsearch.reports.formats import trial_json
     from hpsearch.reports.report import make_report
-    from hpsearch.storage.storage import open_storage, storage_errors
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    with storage_errors(opened):
+    with opened_storage(storage) as opened:
         made = make_report(opened, options.name_of(study))
         chosen = made.decision.trial if trial is None else None
         chosen = chosen or chosen_trial(made.study, trial)
@@ -134,9 +130,9 @@ def dashboard(
 ) -> None:
     """Serve optuna-dashboard on the same storage, read-only, on this machine alone."""
     from hpsearch.service.dashboard import serve
-    from hpsearch.storage.storage import open_storage
+    from hpsearch.storage.storage import opened_storage
 
-    opened = open_storage(storage, create=False)
-    server = serve(opened, port, host)
-    options.say(f"dashboard of {opened.shown}: http://{host}:{port}/ (Ctrl-C ends it)")
-    server.run()
+    with opened_storage(storage) as opened:
+        server = serve(opened, port, host)
+        options.say(f"dashboard of {opened.shown}: http://{host}:{port}/ (Ctrl-C ends it)")
+        server.run()

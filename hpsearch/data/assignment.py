@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,11 +19,11 @@ ABSENT = 1e9  # what a stratum that a part lacks weighs: more than any skew
 def assigned(
     counts: Counts,
     sizes: Counts,
-    shares: tuple[float, float, float],
+    shares: tuple[float, ...],
     everywhere: bool,
     rng: np.random.Generator,
 ) -> Counts:
-    """Return the part (0, 1 or 2) of each group, of which `counts` `(groups, strata)` tells.
+    """Return the part (0, 1, ...) of each group, of which `counts` `(groups, strata)` tells.
 
     The skew of an assignment is the sum of (images - wanted)^2 / wanted over parts and strata, all
     images being one more stratum. Groups are handed out one after the other, the largest and
@@ -38,17 +40,17 @@ def assigned(
     for _ in range(TRIES if len(sizes) <= FEW else 1):
         part = _handed_out(weights, wanted, rng)
         _improve(weights, wanted, absent, part)
-        have = np.stack([weights[part == p].sum(axis=0) for p in range(3)])
+        have = np.stack([weights[part == p].sum(axis=0) for p in range(len(shares))])
         skew = float(_skew(have, wanted, absent).sum())
         if skew < least:
             best, least = part, skew
     return best
 
 
-def _wanted(totals: Floats, shares: tuple[float, float, float]) -> Floats:
-    """Return how many images of each stratum each part should have `(3, S)`: one at least."""
-    test, validation = (np.maximum(1, np.round(totals * share)) for share in shares[1:])
-    return np.stack([np.maximum(1, totals - test - validation), test, validation])
+def _wanted(totals: Floats, shares: tuple[float, ...]) -> Floats:
+    """Return how many images of each stratum each part should have `(parts, S)`: one at least."""
+    others = [np.maximum(1, np.round(totals * share)) for share in shares[1:]]
+    return np.stack([np.maximum(1, totals - np.sum(others, axis=0)), *others])
 
 
 def _skew(have: Floats, wanted: Floats, absent: Floats) -> Floats:
@@ -68,7 +70,7 @@ def _handed_out(weights: Floats, wanted: Floats, rng: np.random.Generator) -> Co
     missing = wanted.copy()
     for group in np.lexsort((rng.random(len(weights)), rarest, -size)):
         weight = weights[group]
-        change = (weight * (weight - 2 * missing) / wanted).sum(axis=1)  # (3,), of the skew
+        change = (weight * (weight - 2 * missing) / wanted).sum(axis=1)  # (parts,), of the skew
         part[group] = change.argmin()
         missing[part[group]] -= weight
     return part
@@ -81,12 +83,12 @@ def _improve(weights: Floats, wanted: Floats, absent: Floats, part: Counts) -> N
     """
     few = len(weights) <= FEW
     for _ in range(STEPS):
-        have = np.stack([weights[part == p].sum(axis=0) for p in range(3)])  # (3, S)
-        skew = _skew(have, wanted, absent)  # (3,)
+        have = np.stack([weights[part == p].sum(axis=0) for p in range(len(wanted))])  # (parts, S)
+        skew = _skew(have, wanted, absent)  # (parts,)
         if not few and (have[:, absent > 0] >= 0.5).all():
             return
         leaves = _skew(have[part] - weights, wanted[part], absent) - skew[part]  # (groups,)
-        joins = _skew(have + weights[:, None], wanted, absent) - skew  # (groups, 3)
+        joins = _skew(have + weights[:, None], wanted, absent) - skew  # (groups, parts)
         joins[np.arange(len(part)), part] = np.inf
         change = leaves[:, None] + joins
         group, to = np.unravel_index(change.argmin(), change.shape)
@@ -104,7 +106,7 @@ def _best_swap(
 ) -> tuple[float, int, int] | None:
     """Return the two groups of different parts whose swap lessens the skew most, and by what."""
     best: tuple[float, int, int] | None = None
-    for p, q in ((0, 1), (0, 2), (1, 2)):
+    for p, q in combinations(range(len(wanted)), 2):
         ours, theirs = np.flatnonzero(part == p), np.flatnonzero(part == q)
         if not (len(ours) and len(theirs)):
             continue

@@ -3,7 +3,7 @@
 It runs while data is prepared, the only time at which all three splits may be looked at together;
 later its findings are read back. Test and validation images that have a copy in another split are
 moved into train, because a score on pictures that a network was taught says nothing; so what the
-audit shows of them is train by then.
+audit shows of them is train by then. Those of parts that were published so stay, and are told.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hpsearch.data.copies import find_copies
 from hpsearch.data.findings import write_audit
+from hpsearch.data.kin import kin_count, kin_words
 from hpsearch.data.oddities import (
     EXAMPLES,
     NAMES,
@@ -33,7 +34,7 @@ from hpsearch.data.oddities import (
 from hpsearch.data.sources.decoded import Decoded
 from hpsearch.data.split import Assignment
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data
+from hpsearch.study.data import Data, Text
 
 MOST_MOVED = 0.5  # of a split; what is left would be no fair sample any more
 
@@ -53,7 +54,7 @@ def audited(
     whole. `pictures` is False where bytes are symbols. Raises DataError where the study refuses
     copies, or where so many would move that little were left; `refused` is the contact sheet then.
     """
-    copies = find_copies(decoded.images, pictures)
+    copies = find_copies(decoded.images, pictures, decoded.content)
     n = len(decoded.images)
     before = np.empty(n, np.int64)
     for number, rows in enumerate((assignment.train, assignment.test, assignment.validation)):
@@ -62,8 +63,12 @@ def audited(
     apart = straddles(copied, before)
     if data.duplicates == "together":
         together = copied if groups is None else sets_of(n, copies.pairs, groups)
-        after[np.isin(together, together[apart])] = TRAIN
-    found = Audited(decoded, copies, groups, copied, before, after)
+        moved = np.isin(together, together[apart])
+        if decoded.published is not None:  # what its authors hold out is what others report on
+            moved &= decoded.published == TRAIN
+        after[moved] = TRAIN
+    alphabet = (data.text or Text()).alphabet if data.source == "text" else ""
+    found = Audited(decoded, copies, groups, copied, before, after, alphabet)
     if data.duplicates == "refuse" and apart.any():
         why = f"{apart.sum()} images have a copy in another split"
         _refuse(found, why, "together, or allow", refused)
@@ -78,6 +83,14 @@ def _refuse(found: Audited, why: str, choices: str, sheet: Path) -> None:
     write_pairs(found, across, sheet, "Copies across splits")
     lines = "".join(f"\n  {pair_line(found, i, found.before)}" for i in across[:EXAMPLES])
     more = f"\n  and {len(across) - EXAMPLES} more pairs" if len(across) > EXAMPLES else ""
+    images = len(found.before)
+    kin = kin_count(found.copies, images)
+    if kin:
+        raise DataError(
+            f"{why}:{lines}{more}\n{kin_words(kin, images)}: are they copies at all? If not, "
+            "choose data.duplicates: allow, or name data.groups where images belong together; "
+            f"remove those that are (all pairs: {sheet})"
+        )
     raise DataError(
         f"{why}:{lines}{more}\nRemove copies (all pairs: {sheet}), name data.groups where images "
         f"belong together, or choose data.duplicates: {choices}"

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.findings import Finding
+from hpsearch.data.near_names import near_names_finding
 from hpsearch.data.sources.decoded import Decoded
 
 FEWEST = 10  # images of a class in test or validation; with fewer, one image is above 10 %
@@ -21,6 +22,7 @@ def balance_findings(decoded: Decoded, split: NDArray[np.int64]) -> list[Finding
     counts = np.stack([_counts(decoded, split == number) for number in range(3)], axis=1)
     word = "classes" if decoded.task == "single-label" else "labels"
     found = [_few(decoded.outputs, counts, word), _skewed(decoded.outputs, counts, word)]
+    found.append(near_names_finding(decoded.outputs, counts, word))
     if decoded.task == "single-label":
         found.append(_drifted(counts))
     return [finding for finding in found if finding is not None]

@@ -14,11 +14,15 @@ from torch.nn import functional
 from hpsearch.data.augment import shift_and_flip
 from hpsearch.data.prepared import Labelled, SearchData
 
+ROOM = 0.5  # of a GPU's free memory, for the images of one split
+
 
 @dataclass(frozen=True)
 class Resident:
     """One split on the device: uint8 images `(N, height, width, channels)`, targets of `Labelled`.
 
+    Images that the device has no room for stay `mapped` in their file, and each batch is brought
+    there.
     A `palette` `(symbols + 1, channels)` holds the normalised channels of each symbol, where images
     are symbols.
     """
@@ -28,6 +32,7 @@ class Resident:
     mean: Tensor  # (channels,), grey levels
     scale: Tensor  # (channels,), one over the standard deviation
     palette: Tensor | None = None
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -49,7 +54,7 @@ class Resident:
         The last, partial batch is dropped: another shape would cost compiled primitives, and its
         few images would weigh more than others. A batch is never larger than the split.
         """
-        device = self.images.device
+        device = self.targets.device
         generator = torch.Generator(device).manual_seed(seed)
         order = torch.randperm(len(self), generator=generator, device=device)
         if balanced:
@@ -57,14 +62,22 @@ class Resident:
         size = min(batch_size, len(self))
         for start in range(0, len(self) - size + 1, size):
             picked = order[start : start + size]
-            images = shift_and_flip(self.images[picked], shift, flip, generator)
+            images = shift_and_flip(self._picked(picked), shift, flip, generator)
             yield self.normalised(images), self.targets[picked]
 
     def ordered_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every image once, in order, the last batch as long as it comes."""
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
-            yield self.normalised(self.images[part]), self.targets[part]
+            yield self.normalised(self.images[part].to(self.targets.device)), self.targets[part]
+
+    def _picked(self, rows: Tensor) -> Tensor:
+        """Return some images on the device; from a mapped file they are read in its order."""
+        if not self.mapped:
+            return self.images[rows]
+        in_order = rows.argsort()
+        read = self.images[rows[in_order].to(self.images.device)].to(rows.device)
+        return read[in_order.argsort()]
 
 
 def balanced_order(targets: Tensor, order: Tensor, generator: torch.Generator) -> Tensor:
@@ -97,17 +110,28 @@ def batches_in_epoch(images: int, batch_size: int) -> int:
     return images // min(batch_size, images)
 
 
+def has_room(device: torch.device, wanted_bytes: int) -> bool:
+    """Whether a device should hold so many bytes of images; the network needs the rest of it."""
+    if device.type != "cuda":
+        return True
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return wanted_bytes <= ROOM * free_bytes
+
+
 def resident(split: Labelled, data: SearchData, device: torch.device) -> Resident:
     """Return a split on the device, to be normalised with the training statistics of `data`.
 
-    On a CPU the pages of the prepared file are used in place and shared by all its readers.
+    On a CPU the pages of the prepared file are used in place and shared by all its readers; on a
+    GPU, too, where images would take more than `ROOM` of its free memory.
     """
     with warnings.catch_warnings():
         # The file is mapped read-only; torch warns of that, and nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        images = torch.from_numpy(np.asarray(split.images)).to(device)
+        images = torch.from_numpy(np.asarray(split.images))
+        mapped = not has_room(device, images.nbytes)
+        images = images if mapped else images.to(device)
         targets = torch.from_numpy(np.asarray(split.targets)).to(device)
     mean = torch.tensor(data.mean, dtype=torch.float32, device=device)
     std = torch.tensor(data.std, dtype=torch.float32, device=device)
     colours = palette(mean, std) if data.symbols else None
-    return Resident(images, targets, mean, 1 / std.clamp_min(1e-3), colours)
+    return Resident(images, targets, mean, 1 / std.clamp_min(1e-3), colours, mapped)

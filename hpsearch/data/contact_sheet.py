@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from hpsearch.study.names import plain
 
 SIDE = 128  # pixels of the longer side of a picture on the sheet, as near as whole factors allow
-SHORTEST = 24  # a text is one pixel high
+SHORTEST = 24  # a signal is one pixel high
+TEXT_COLUMNS, TEXT_LINES = 40, 6
 GAP = 12
 FONT_SIZE = 12
 LINE_HEIGHT = 16
@@ -24,9 +26,9 @@ PAPER, INK, FAINT = "white", "black", "#c8c8c8"
 
 @dataclass(frozen=True)
 class Tile:
-    """One place of a sheet: images `(height, width, channels)` side by side, lines below them."""
+    """One place of a sheet: images `(height, width, channels)`, or texts, and lines below them."""
 
-    images: tuple[NDArray[np.uint8], ...]
+    images: tuple[NDArray[np.uint8] | str, ...]
     caption: tuple[str, ...]
 
 
@@ -63,7 +65,7 @@ def write_contact_sheet(path: Path, title: str, tiles: Sequence[Tile], most: int
     sheet.save(path)
 
 
-def _strip(images: Sequence[NDArray[np.uint8]]) -> Image.Image:
+def _strip(images: Sequence[NDArray[np.uint8] | str]) -> Image.Image:
     """Return pictures side by side, with a line around each, because many have a white margin."""
     pictures = [_picture(image) for image in images]
     width = sum(p.width + 2 for p in pictures) + GAP // 2 * (len(pictures) - 1)
@@ -76,7 +78,23 @@ def _strip(images: Sequence[NDArray[np.uint8]]) -> Image.Image:
     return strip
 
 
-def _picture(image: NDArray[np.uint8]) -> Image.Image:
+def _written(text: str) -> Image.Image:
+    """Return a text in lines; of a long one its beginning."""
+    wrapped = textwrap.wrap(plain(text), TEXT_COLUMNS, max_lines=TEXT_LINES, placeholder=" ...")
+    font = ImageFont.load_default(FONT_SIZE)
+    lines = wrapped or ["(no character of the alphabet)"]
+    width = max(round(font.getlength(line)) for line in lines)
+    picture = Image.new("RGB", (width + GAP, len(lines) * LINE_HEIGHT + GAP // 2), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, line in enumerate(lines):
+        draw.text((GAP // 2, GAP // 4 + number * LINE_HEIGHT), line, INK, font)
+    return picture
+
+
+def _picture(shown: NDArray[np.uint8] | str) -> Image.Image:
+    if isinstance(shown, str):
+        return _written(shown)
+    image = shown
     channels = image.shape[2]
     if channels not in (1, 3):
         image = image.mean(axis=2, keepdims=True).round().astype(np.uint8)

@@ -14,12 +14,18 @@ what JPEG (quality 75), noise or brightness changed.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hpsearch.data.alike import pairs_alike
+from hpsearch.data.sources.decoded import released
 
 Images = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
@@ -32,11 +38,11 @@ FEW_CORRELATION = 0.8  # of such pairs: two dots on black differ in two pixels, 
 LIKE = 0.98  # correlation of edges, from which on two images are called copies
 ROUNDING = 0.002  # float16 is off by less
 FREQUENCIES = 20  # in each direction: finer ones differ between copies of several qualities
-DIRECTIONS = 32  # of the edges, which rule out nearly all pairs
 SMALLEST = 256  # pixels: 0.5 % of the 8 x 8 digits are alike by chance
-LARGEST_SET = 300_000  # images: every pair is looked at, 4 s of one core for 70,000
+SAMPLE = 1_000_000  # images among which every pair is looked at; of more, so many are drawn
+IN_MEMORY = 2**26  # bytes of edges; more of them lie in a file beside the images
 CANDIDATES = 100  # for each image, on average; films have more, and their frames are all alike
-CHUNK_BYTES = 1 << 26
+CHUNK_BYTES = 1 << 22  # that fits into a cache: of 64 MiB each step took twice as long
 
 
 @dataclass(frozen=True)
@@ -44,20 +50,25 @@ class Copies:
     """Pairs of rows `(P, 2)`, the lower one first, and how alike they are `(P,)`: 1 if `exact`.
 
     Of a set of exact copies the first is paired with each other one, and stands for all of them in
-    other pairs. `unsearched` says why only exact copies were looked for, where that is so.
+    other pairs. `unsearched` says why only exact copies were looked for, where that is so, and
+    `sampled` among how many images near ones were, where there are too many to compare them all.
     """
 
     pairs: Rows
     likeness: Doubles
     exact: NDArray[np.bool_]
     unsearched: str = ""
+    sampled: int = 0
 
 
-def find_copies(images: Images, pictures: bool = True) -> Copies:
+def find_copies(
+    images: Images, pictures: bool = True, content: NDArray[np.int32] | None = None
+) -> Copies:
     """Return all copies among images `(N, height, width, channels)`.
 
     Pictures that are mirrored, turned, or cut by more than a few per cent are not found.
     `pictures` is False where bytes are no brightness, as for symbols: then exact copies are all.
+    `content` `(N, 4)` is that of `Decoded`: what is alike is the content, and not the padding.
     """
     marks = _marks(images)
     _, first, inverse = np.unique(marks, axis=0, return_index=True, return_inverse=True)
@@ -66,34 +77,75 @@ def find_copies(images: Images, pictures: bool = True) -> Copies:
     exact = np.stack([standing_for[copies], copies], axis=1)
     likeness = np.ones(len(exact), np.float64)
     distinct = np.sort(first)
-    unsearched = _unsearched(images, len(distinct), pictures)
-    if not unsearched:
-        try:
-            near, near_likeness = _unique(
-                _few_pixels_changed(images, marks, distinct), _edges_alike(images, distinct)
-            )
-        except TooManyAlikeError:
-            unsearched = "too many images look alike to tell copies from kin, as in a film"
-        else:
-            flags = np.arange(len(exact) + len(near)) < len(exact)
-            return Copies(
-                np.concatenate([exact, near]), np.concatenate([likeness, near_likeness]), flags
-            )
-    return Copies(exact, likeness, np.ones(len(exact), np.bool_), unsearched)
+    unsearched = _unsearched(images, pictures)
+    if unsearched:
+        return Copies(exact, likeness, np.ones(len(exact), np.bool_), unsearched)
+    near = Near(images, content)
+    compared = _compared(near, distinct)
+    few = _few_pixels_changed(near, marks, distinct)
+    edges = _edges_alike(near, compared)
+    if edges is None:
+        unsearched = "too many images look alike to tell copies from kin, as in a film"
+        return Copies(exact, likeness, np.ones(len(exact), np.bool_), unsearched)
+    pairs, alike = _unique(few, edges)
+    flags = np.arange(len(exact) + len(pairs)) < len(exact)
+    sampled = len(compared) if len(distinct) > SAMPLE else 0
+    return Copies(
+        np.concatenate([exact, pairs]), np.concatenate([likeness, alike]), flags, sampled=sampled
+    )
 
 
-class TooManyAlikeError(Exception):
-    """So many pairs are candidates that looking at all of them would take too long."""
+@dataclass(frozen=True)
+class Near:
+    """Images, and where each holds content `(N, 4)`; None where none is padded."""
+
+    images: Images
+    content: NDArray[np.int32] | None
+
+    def __getitem__(self, rows: Rows) -> Images:
+        """Return images whose padding is their content mirrored, again and again.
+
+        So the outline of a short sound in much silence is no edge that all short sounds share.
+        """
+        found = self.images[rows]
+        if self.content is None:
+            return found
+        top, bottom, left, right = self.content[rows].T
+        n, height, width, _ = found.shape
+        lines = _mirrored(height, top, bottom)  # (n, height)
+        columns = _mirrored(width, left, right)  # (n, width)
+        return found[np.arange(n)[:, None, None], lines[:, :, None], columns[:, None, :]]
+
+    def pixels(self, rows: Rows) -> Rows:
+        """Return how many pixels of content each image has `(rows,)`."""
+        if self.content is None:
+            return np.full(len(rows), self.images.shape[1] * self.images.shape[2])
+        top, bottom, left, right = self.content[rows].T.astype(np.int64)
+        return np.asarray((bottom - top) * (right - left))
 
 
-def _unsearched(images: Images, distinct: int, pictures: bool) -> str:
+def _mirrored(size: int, begin: NDArray[np.int32], end: NDArray[np.int32]) -> Rows:
+    """Return places within `begin` to `end` `(N,)` for each of `size` places: `(N, size)`."""
+    length = (end - begin)[:, None]
+    place = (np.arange(size) - begin[:, None]) % (2 * length)
+    inside = np.minimum(place, 2 * length - 1 - place)
+    return np.asarray(inside + begin[:, None], np.int64)
+
+
+def _compared(near: Near, rows: Rows) -> Rows:
+    """Return those rows whose edges are compared: enough of them to see, and not too many."""
+    rows = rows[near.pixels(rows) >= SMALLEST]
+    if len(rows) <= SAMPLE:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
+
+
+def _unsearched(images: Images, pictures: bool) -> str:
     _, height, width, _ = images.shape
     if not pictures:
         return "its bytes are symbols"
     if height * width < SMALLEST:
         return f"images of {height} x {width} pixels are alike by chance"
-    if distinct > LARGEST_SET:
-        return f"there are more than {LARGEST_SET:,} images"
     return ""
 
 
@@ -107,26 +159,31 @@ def _chunks(count: int, images: Images, bytes_per_value: int) -> Iterator[slice]
 def _marks(images: Images) -> NDArray[np.uint64]:
     """Return `(N, PARTS)`: a number for each part of each image, the same for the same pixels.
 
-    Each is a sum of bytes times fixed random numbers, modulo 2 ** 64: two different parts share it
-    with a probability below 2 ** -56. A part is every eighth pixel, because a corner that is all
-    background would tell nothing.
+    Each is made of two sums of bytes times random numbers, such that floats of 53 bits hold the
+    sums exactly, in whatever order a matrix product adds them up: two different parts share it
+    with a probability of 2 ** -60 or less. A part is every eighth pixel, because a corner that is
+    all background would tell nothing.
     """
     n, height, width, channels = images.shape
-    flat = images.reshape(n, height * width, channels)
+    values = height * width * channels
     rng = np.random.default_rng(0)
-    factors = rng.integers(0, 1 << 64, flat.shape[1:], np.uint64, endpoint=False)
+    bits = 53 - 8 - (values // PARTS + channels).bit_length()
+    factors = np.zeros((height * width, channels, PARTS, 2))
+    pixels = np.arange(height * width)
+    drawn = rng.integers(0, 1 << bits, (height * width, channels, 2), np.int64)
+    factors[pixels, :, pixels % PARTS] = drawn
+    factors = factors.reshape(values, 2 * PARTS)
+    mix = rng.integers(0, 1 << 64, 2, np.uint64) | np.uint64(1)
     marks = np.empty((n, PARTS), np.uint64)
-    for part in range(PARTS):
-        pixels = slice(part, None, PARTS)
-        np.einsum(
-            "npc,pc->n", flat[:, pixels], factors[pixels], out=marks[:, part], casting="unsafe"
-        )
+    for part in _chunks(n, images, 8):
+        flat = images[part].reshape(-1, values).astype(np.float64)
+        sums = (flat @ factors).astype(np.uint64).reshape(-1, PARTS, 2)
+        marks[part] = (sums * mix).sum(axis=2, dtype=np.uint64)
+        released(images)
     return marks
 
 
-def _few_pixels_changed(
-    images: Images, marks: NDArray[np.uint64], rows: Rows
-) -> tuple[Rows, Doubles]:
+def _few_pixels_changed(near: Near, marks: NDArray[np.uint64], rows: Rows) -> tuple[Rows, Doubles]:
     """Return pairs of `rows` that differ in no more than `FEW` of their pixels, and their likeness.
 
     Changes of up to four pixels anywhere are always found, and of more where they share a part.
@@ -143,13 +200,13 @@ def _few_pixels_changed(
             shared = (marks[pairs[:, 0]] == marks[pairs[:, 1]]).sum(axis=1)
             found.append(pairs[shared >= PARTS // 2])
     pairs = np.unique(np.sort(np.concatenate([_no_rows(), *found]), axis=1), axis=0)
+    pairs = pairs[(near.pixels(pairs.reshape(-1)).reshape(-1, 2) >= SMALLEST).all(axis=1)]
     likeness = np.zeros(len(pairs), np.float64)
-    most = max(1, int(FEW * images.shape[1] * images.shape[2]))
-    for part_of in _chunks(len(pairs), images, 32):
-        one, other = (images[pairs[part_of, i]] for i in (0, 1))
-        differ = (one != other).any(axis=3).sum(axis=(1, 2))
+    for part_of in _chunks(len(pairs), near.images, 32):
+        one, other = (near[pairs[part_of, i]] for i in (0, 1))
+        differ = (one != other).any(axis=3).mean(axis=(1, 2))
         alike = (_unit(one) * _unit(other)).sum(axis=1)
-        likeness[part_of] = np.where(differ <= most, alike, 0)
+        likeness[part_of] = np.where(differ <= max(FEW, 1 / near.images[0, ..., 0].size), alike, 0)
     kept = likeness >= FEW_CORRELATION
     return pairs[kept], likeness[kept]
 
@@ -191,77 +248,40 @@ def _edges(images: Images, number: type[np.floating[Any]]) -> NDArray[Any]:
     return _scaled((coarse * weight).reshape(len(images), -1))
 
 
-def _edges_alike(images: Images, rows: Rows) -> tuple[Rows, Doubles]:
+def _edges_alike(near: Near, rows: Rows) -> tuple[Rows, Doubles] | None:
     """Return pairs of `rows` whose edges correlate by `LIKE` or more, and by how much.
 
-    The last word is in double precision: whether two images are copies decides on the split, and
-    must not differ between machines that round differently.
+    None where too many might. The last word is in double precision: whether two images are copies
+    decides on the split, and must not differ between machines that round differently.
     """
-    edges = np.empty((len(rows), _edges(images[:1], np.float32).shape[1]), np.float16)
-    for part in _chunks(len(rows), images, 12):
-        edges[part] = _edges(images[rows[part]], np.float32)
-    bounds = _bounds(edges)
-    order = np.argsort(bounds[:, 0], kind="stable")
-    likely, seen = [_no_rows()], 0
-    for pairs in _above(bounds[order], LIKE - ROUNDING):
-        candidates = order[pairs]
-        seen += len(candidates)
-        if seen > CANDIDATES * len(rows):
-            raise TooManyAlikeError
-        likely.append(candidates[_products(edges, candidates) >= LIKE - ROUNDING])
-    pairs = np.sort(rows[np.concatenate(likely)], axis=1)
+    if not len(rows):
+        return _no_rows(), np.empty(0)
+    values = _edges(near.images[:1], np.float32).shape[1]
+    with _room(near.images, (len(rows), values)) as edges:
+        for part in _chunks(len(rows), near.images, 12):
+            edges[part] = _edges(near[rows[part]], np.float32)
+            released(near.images)
+            released(edges)
+        likely = pairs_alike(edges, LIKE - ROUNDING, CANDIDATES * len(rows))
+    if likely is None:
+        return None
+    pairs = np.sort(rows[likely], axis=1)
     likeness = np.empty(len(pairs), np.float64)
-    for part in _chunks(len(pairs), images, 32):
-        one, other = (_edges(images[pairs[part, i]], np.float64) for i in (0, 1))
+    for part in _chunks(len(pairs), near.images, 32):
+        one, other = (_edges(near[pairs[part, i]], np.float64) for i in (0, 1))
         likeness[part] = (one * other).sum(axis=1)
     return pairs[likeness >= LIKE], likeness[likeness >= LIKE]
 
 
-def _bounds(edges: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Return short vectors, whose product is at least the correlation of edges.
-
-    They are the edges along the few directions in which images differ most, and the length of what
-    is left of them (by Cauchy and Schwarz): so that one small matrix product rules out nearly all
-    pairs, and no copy.
-    """
-    sample = edges[:: max(1, len(edges) // 10_000)].astype(np.float32)
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    directions = np.ascontiguousarray(directions[:, : -DIRECTIONS - 1 : -1])
-    bounds = np.empty((len(edges), directions.shape[1] + 1), np.float32)
-    for start in range(0, len(edges), 8192):
-        part = edges[start : start + 8192].astype(np.float32)
-        head = part @ directions
-        length = np.where(part.any(axis=1), 1, 0)  # a blank image has none, and is like no other
-        rest = np.sqrt(np.maximum(length - (head**2).sum(axis=1), 0))
-        bounds[start : start + 8192] = np.concatenate([head, rest[:, None]], axis=1)
-    return bounds
-
-
-def _above(vectors: NDArray[np.float32], least: float) -> Iterator[Rows]:
-    """Yield the pairs of vectors `(N, values)` whose product is `least` or more, in blocks.
-
-    Their length is at most 1, and they are in the order of their first value: where those of two
-    are further apart than vectors of such a product can be, no later one is any nearer.
-    """
-    n, tall, wide = len(vectors), 1024, 8192
-    first = vectors[:, 0]
-    for top in range(0, n, tall):
-        block = vectors[top : top + tall]
-        end = int(np.searchsorted(first, block[-1, 0] + np.sqrt(2 - 2 * least), side="right"))
-        for left in range(top, end, wide):
-            product = block @ vectors[left : min(left + wide, end)].T
-            above = np.flatnonzero(product >= least)
-            row, column = np.divmod(above, product.shape[1])
-            row, column = row + top, column + left
-            yield np.stack([row, column], axis=1)[column > row]
-
-
-def _products(vectors: NDArray[np.float16], pairs: Rows) -> NDArray[np.float32]:
-    out = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), 8192):
-        one, other = (vectors[pairs[start : start + 8192, i]].astype(np.float32) for i in (0, 1))
-        out[start : start + 8192] = np.einsum("ij,ij->i", one, other)
-    return out
+@contextmanager
+def _room(images: Images, shape: tuple[int, int]) -> Iterator[NDArray[np.float16]]:
+    """Yield an array of half precision: in memory, or in a file beside images that lie in one."""
+    place = getattr(images, "filename", None)
+    if place is None or 2 * shape[0] * shape[1] <= IN_MEMORY:
+        yield np.empty(shape, np.float16)
+        return
+    with tempfile.TemporaryFile(dir=Path(place).parent) as file:
+        yield np.memmap(file, np.float16, "w+", shape=shape)
 
 
 def _unique(*found: tuple[Rows, Doubles]) -> tuple[Rows, Doubles]:

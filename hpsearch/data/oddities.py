@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from hpsearch.data.balance import balance_findings
 from hpsearch.data.contact_sheet import Tile, write_contact_sheet
+from hpsearch.data.contrast import BLANK_LEVELS, contrast_finding
 from hpsearch.data.copies import Copies
 from hpsearch.data.findings import Audit, Finding
-from hpsearch.data.sources.decoded import Decoded
+from hpsearch.data.kin import kin_finding
+from hpsearch.data.sources.decoded import Decoded, released
 from hpsearch.study.data import Data
 
 EXAMPLES = 5
-BLANK_LEVELS = 3  # grey levels from darkest to brightest; JPEG gives an even area as many
 SAME_NUMBER = 0.1  # of a target's standard deviation: numbers this close contradict nothing
 NAMES = ("train", "test", "validation")
 TRAIN, TEST, VALIDATION = range(3)
@@ -29,7 +30,8 @@ Ints = NDArray[np.int64]
 class Audited:
     """What findings are made from: data, copies, and the split of every image `(N,)`, then and now.
 
-    `copied` numbers the sets of images that are copies of each other.
+    `copied` numbers the sets of images that are copies of each other. Of texts, `alphabet` are the
+    characters that their bytes stand for.
     """
 
     decoded: Decoded
@@ -38,6 +40,15 @@ class Audited:
     copied: Ints
     before: Ints
     after: Ints
+    alphabet: str = ""
+
+    def shown(self, row: int) -> NDArray[np.uint8] | str:
+        """Return an image, or the text that it stands for, as it is drawn on a sheet."""
+        image: NDArray[np.uint8] = self.decoded.images[row]
+        if not self.alphabet:
+            return image
+        characters = f" {self.alphabet}"  # 0 is one that the alphabet lacks, such as a space
+        return "".join(characters[number] for number in image.reshape(-1)).rstrip()
 
     def name(self, row: int) -> str:
         """Return an image's file, or its number in the source, with its class."""
@@ -90,17 +101,21 @@ def pair_line(found: Audited, number: int, split: Ints) -> str:
 def audit_of(found: Audited, data: Data, place: Path) -> Audit:
     left, has = found.before != found.after, np.zeros(len(found.before), np.bool_)
     has[found.copies.pairs.reshape(-1)] = True
+    images = len(found.before)
     findings = [
+        kin_finding(found.copies, images, data.duplicates),
         across_splits_finding(found, data, place),
         _within_finding(found),
         _contradicting_finding(found, place),
         _blank_finding(found, place),
+        None if found.alphabet else contrast_finding(found.decoded.images, data.source),
         _groups_finding(found),
         _unsearched_finding(found),
         *balance_findings(found.decoded, found.after),
+        *found.decoded.findings,
     ]
     return Audit(
-        images=len(found.before),
+        images=images,
         with_copy=int(has.sum()),
         moved_from_test=int((left & (found.before == TEST)).sum()),
         moved_from_validation=int((left & (found.before == VALIDATION)).sum()),
@@ -120,11 +135,17 @@ def across_splits_finding(found: Audited, data: Data, place: Path) -> Finding | 
         write_pairs(found, shown, place / sheet, "Copies across splits, the least alike first")
     apart = straddles(found.copied, found.before)
     counts = [int((apart & (found.before == split)).sum()) for split in (TEST, VALIDATION)]
-    official = " (the official test part)" if data.split.validation == "official" else ""
-    what = f"{counts[0]} test and {counts[1]} validation{official} images had a copy elsewhere"
+    published = found.decoded.published is not None
+    what = f"{counts[0]} test and {counts[1]} validation images had a copy elsewhere"
     if data.duplicates == "together":
         groups = " with their groups" if found.groups is not None else ""
         says = f"{what}; they were moved into train{groups}"
+        if published:
+            moved = int((found.before != found.after).sum())
+            says = (
+                f"{what}; {moved} were moved into train{groups}, and those of parts that their "
+                "authors hold out stayed: scores on them are remembered, and too good"
+            )
         instead = "data.duplicates: refuse stops here instead, allow leaves them where they were"
     else:
         says = f"{what} and stayed: scores on them are remembered, and too good"
@@ -184,7 +205,7 @@ def write_pairs(found: Audited, numbers: Ints, sheet: Path, title: str) -> None:
         rows = found.copies.pairs[i]
         lines = [f"{NAMES[found.before[row]]} {found.name(row)}" for row in rows]
         alike = "exact" if found.copies.exact[i] else f"alike by {found.copies.likeness[i]:.3f}"
-        tiles.append(Tile(tuple(found.decoded.images[row] for row in rows), (*lines, alike)))
+        tiles.append(Tile(tuple(found.shown(row) for row in rows), (*lines, alike)))
     write_contact_sheet(sheet, title, tiles)
 
 
@@ -196,7 +217,9 @@ def _blank_finding(found: Audited, place: Path) -> Finding | None:
     shown, sheet = rows[found.after[rows] != VALIDATION], None
     if len(shown):
         sheet = "blank.png"
-        tiles = [Tile((images[row],), (NAMES[found.after[row]], found.name(row))) for row in shown]
+        tiles = [
+            Tile((found.shown(row),), (NAMES[found.after[row]], found.name(row))) for row in shown
+        ]
         write_contact_sheet(place / sheet, "Blank images", tiles)
     return Finding(
         "blank",
@@ -215,10 +238,14 @@ def blank(images: NDArray[np.uint8]) -> Ints:
         levels = some.max(axis=(1, 2)).astype(np.int64) - some.min(axis=(1, 2))
         return np.asarray(levels.max(axis=1) < BLANK_LEVELS)
 
-    # Of a few pixels first: nearly all images are ruled out by them.
-    likely = np.flatnonzero(even(images[:, ::7, ::7]))
-    found = [likely[start : start + 1024] for start in range(0, len(likely), 1024)]
-    return np.concatenate([likely[:0], *(rows[even(images[rows])] for rows in found)])
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(images), 1024):
+        some = images[start : start + 1024]
+        # Of a few pixels first: nearly all images are ruled out by them.
+        likely = np.flatnonzero(even(some[:, ::7, ::7]))
+        found.append(start + likely[even(some[likely])])
+        released(images)
+    return np.concatenate(found)
 
 
 def _groups_finding(found: Audited) -> Finding | None:
@@ -241,11 +268,15 @@ def _groups_finding(found: Audited) -> Finding | None:
 
 
 def _unsearched_finding(found: Audited) -> Finding | None:
-    if not found.copies.unsearched:
+    """Tell where near copies were not looked for, or not among all images."""
+    copies, kind = found.copies, "near-copies-unsearched"
+    if copies.unsearched:
+        return Finding(kind, 0, f"only exact copies were looked for: {copies.unsearched}", "")
+    if not copies.sampled:
         return None
-    return Finding(
-        "near-copies-unsearched",
-        0,
-        f"only exact copies were looked for: {found.copies.unsearched}",
-        "",
+    count = len(found.before)
+    says = (
+        f"copies that are not exact were looked for among {copies.sampled:,} of {count:,} images, "
+        f"drawn at random: {(copies.sampled / count) ** 2:.0%} of all pairs"
     )
+    return Finding(kind, 0, says, "")

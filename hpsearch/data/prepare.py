@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
-import os
 import shutil
-import tempfile
+import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +16,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from hpsearch.data import sealed
+from hpsearch.data.account import Account, account_json, write_names
 from hpsearch.data.audit import audited
 from hpsearch.data.digests import FORMAT, write_meta
+from hpsearch.data.places import data_root
 from hpsearch.data.prepared import CONTENTS, Prepared, cache_folder, read_prepared
 from hpsearch.data.sources import (
     arrays,
@@ -28,7 +30,7 @@ from hpsearch.data.sources import (
     text,
     torchvision_sets,
 )
-from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
+from hpsearch.data.sources.decoded import JOURNAL, Decoded, Progress, Source, allocated, released
 from hpsearch.data.sources.targets import natural
 from hpsearch.data.split import Assignment, Indices, assign
 from hpsearch.errors import DataError
@@ -49,25 +51,12 @@ SOURCES: dict[SourceName, Source] = {
     ),
 }
 
-CHUNK = 4096  # images moved at a time, so that a large set need not fit into memory
-SUMMED_BYTES = 2**24  # of images summed up at a time: 16 times as much while that lasts
-LOCK_TIMEOUT_S = 3600.0
-
-
-def data_root(data: Data, override: str | Path | None) -> Path | None:
-    """Return where the data lies: below `override` (or HPSEARCH_DATA), else `data.root`.
-
-    An override is the data itself, or the folder that `data.root` is relative to.
-    """
-    override = override or os.environ.get("HPSEARCH_DATA") or None
-    if override is None:
-        return None if data.root is None else Path(data.root)
-    if data.root is not None and not Path(data.root).is_absolute():
-        below = Path(override) / data.root
-        is_file = data.source in ("table", "arrays", "text")
-        if below.exists() or (is_file and Path(override).is_dir()):
-            return below
-    return Path(override)
+MOVED_BYTES = 2**24  # of images moved at a time, so that a large set need not fit into memory
+SUMMED_BYTES = 2**22  # of images summed up at a time: 16 times as much while that lasts
+LOCK_TIMEOUT_S = 86_400.0  # a lock dies with its process; millions of files take hours
+UNFINISHED = ".unfinished"  # the end of the name of a folder in which data is being prepared
+DECODED = ("decoded.npy", f"decoded{JOURNAL}")
+ABANDONED_S = 7 * 86_400.0
 
 
 def no_progress(done: int, of: int) -> None:
@@ -146,15 +135,21 @@ def _explained(error: OSError) -> DataError:
 def _make(
     data: Data, root: Path | None, source: Source, cache: Path, key: str, progress: Progress
 ) -> None:
-    """Write prepared data beside its place, then move it there whole."""
-    scratch = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=cache))
+    """Write prepared data beside its place, then move it there whole.
+
+    What has been decoded stays there where this process is killed or interrupted, and whoever
+    prepares the same data next goes on with it.
+    """
+    _remove_abandoned(cache)
+    scratch = cache / f"{key}{UNFINISHED}"
+    _begin(scratch)
     try:
         decoded = source.decode(data, root, scratch, progress)
         assignment = assign(
             decoded.targets,
             decoded.outputs,
             data.split,
-            decoded.official_test,
+            decoded.published,
             decoded.task,
             decoded.groups,
         )
@@ -163,12 +158,37 @@ def _make(
             decoded.groups, pictures=not decoded.symbols,
         )  # fmt: skip
         _write(scratch, decoded, assignment)
-        (scratch / "decoded.npy").unlink(missing_ok=True)
+        for name in DECODED:
+            (scratch / name).unlink(missing_ok=True)
         shutil.rmtree(cache / key, ignore_errors=True)
-        scratch.chmod(0o755)  # a temporary folder is closed to others; prepared data need not be
+        scratch.chmod(0o755)  # what is unfinished is closed to others; prepared data need not be
         scratch.rename(cache / key)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    except BaseException as error:
+        if isinstance(error, Exception) or not (scratch / DECODED[1]).exists():
+            shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _begin(scratch: Path) -> None:
+    """Make a folder for what is prepared, or leave of one what is decoded already."""
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    there = list(scratch.iterdir())
+    for path in there:
+        if path.name in DECODED:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what was begun and left alone for days; whoever is at work on it keeps it fresh."""
+    for left in cache.glob(f"*{UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+            if time.time() - newest > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
@@ -195,6 +215,9 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
         mean, std = [0.0] * decoded.symbols, [decoded.symbols**-0.5] * decoded.symbols
     else:
         mean, std = _statistics(decoded.images, assignment.train)
+    account = decoded.account or Account(len(decoded.targets), len(decoded.targets))
+    assert account.used == len(decoded.targets), "every example is one that was found"
+    write_names(place, account)
     by_split = (assignment.train, assignment.test, assignment.validation)
     target_mean, target_std = _target_statistics(decoded, assignment.train)
     meta = {
@@ -215,7 +238,7 @@ def _write(place: Path, decoded: Decoded, assignment: Assignment) -> None:
             for rows in by_split
             if decoded.groups is not None
         ],
-        "skipped": decoded.skipped,
+        "account": account_json(account),
     }
     write_meta(place, meta)
 
@@ -252,10 +275,13 @@ def _target_statistics(decoded: Decoded, rows: Indices) -> tuple[list[float], li
 
 def _copy(path: Path, images: NDArray[np.uint8], rows: Indices, digest: hashlib._Hash) -> None:
     out = allocated(path, (len(rows), *images.shape[1:]))
-    for start in range(0, len(rows), CHUNK):
-        part = np.ascontiguousarray(images[rows[start : start + CHUNK]])
-        out[start : start + CHUNK] = part
-        digest.update(part.tobytes())
+    at_once = max(1, MOVED_BYTES // images[0].size)
+    for start in range(0, len(rows), at_once):
+        part = np.ascontiguousarray(images[rows[start : start + at_once]])
+        out[start : start + at_once] = part
+        digest.update(part.data.cast("B"))
+        released(images)
+        released(out)
     out.flush()
 
 
@@ -263,12 +289,13 @@ def _statistics(images: NDArray[np.uint8], rows: Indices) -> tuple[list[float], 
     """Return mean and standard deviation per channel, in grey levels, of the images in `rows`."""
     channels = images.shape[-1]
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
-    at_once = max(1, min(CHUNK, SUMMED_BYTES // images[0].size))
+    at_once = max(1, SUMMED_BYTES // images[0].size)
     for start in range(0, len(rows), at_once):
         part = images[rows[start : start + at_once]].reshape(-1, channels).astype(np.float64)
         total += part.sum(0)
         squares += (part**2).sum(0)
         count += len(part)
+        released(images)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return mean.tolist(), std.tolist()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from hpsearch.data.account import Account, account_from
 from hpsearch.data.digests import check_quickly, looks_whole, read_meta
 from hpsearch.study.data import Task
 
@@ -91,8 +92,9 @@ class Prepared:
 
     `counts` gives, for each output in order, its images in train, test and validation: those of a
     class, those that have a label, all of them for a number. `totals` counts all images of the
-    three, and `groups` names the groups in each, where there are any. `target_mean` and
-    `target_std` are those of `SearchData`. `remade` is why it had to be made anew, where it had to.
+    three, `account` all that the source holds, and `groups` names the groups in each, where there
+    are any. `target_mean` and `target_std` are those of `SearchData`. `remade` is why it had to be
+    made anew, where it had to.
     """
 
     folder: Path
@@ -102,7 +104,7 @@ class Prepared:
     image_shape: tuple[int, int, int]  # channels, height, width
     counts: tuple[tuple[int, int, int], ...]
     totals: tuple[int, int, int]
-    skipped: tuple[str, ...] = ()
+    account: Account
     groups: tuple[tuple[str, ...], ...] = ()
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
@@ -128,7 +130,7 @@ def read_prepared(folder: Path) -> Prepared:
         image_shape=(channels, height, width),
         counts=tuple((row[0], row[1], row[2]) for row in meta["counts"]),
         totals=(meta["totals"][0], meta["totals"][1], meta["totals"][2]),
-        skipped=tuple(meta["skipped"]),
+        account=account_from(meta["account"]),
         groups=tuple(tuple(names) for names in meta["groups"]),
         target_mean=tuple(meta["target_mean"]),
         target_std=tuple(meta["target_std"]),

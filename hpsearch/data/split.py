@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from hpsearch.data.assignment import assigned
 from hpsearch.errors import DataError
-from hpsearch.study.data import Split, Task
+from hpsearch.study.data import Task
+from hpsearch.study.splits import Split
 
 Indices = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+PARTS = ("train", "test", "validation")
 
 BINS = 10  # of a number that is to be predicted: its tenths are shared out as classes are
 PER_BIN = 10  # images at least, so that a bin has some for every part
@@ -45,7 +46,7 @@ def assign(
     targets: NDArray[Any],
     outputs: tuple[str, ...],
     split: Split,
-    official_test: Flags | None = None,
+    published: Indices | None = None,
     task: Task = "single-label",
     groups: NDArray[Any] | None = None,
 ) -> Assignment:
@@ -53,8 +54,9 @@ def assign(
 
     Strata are the classes, the labels, or tenths of each number. Where an image is of one stratum
     and there are no groups, each is shuffled and cut by itself, so that shares hold per stratum to
-    within one image; else images or whole groups are shared out as `assigned` says. Raises
-    DataError where a stratum has too few images or groups.
+    within one image; else images or whole groups are shared out as `assigned` says. `published`
+    `(N,)` is the part that its authors gave each image: 0 train, 1 test, 2 validation; where none
+    is 1, test is cut from train. Raises DataError where a stratum has too few images or groups.
     """
     if task == "single-label" and len(outputs) < 2:
         raise DataError(
@@ -62,9 +64,15 @@ def assign(
         )
     rng = np.random.default_rng(split.seed)
     strata = _strata(targets, outputs, task)
-    if groups is None and (task == "single-label" or (task == "regression" and len(outputs) == 1)):
-        return _cut_each(strata, split, official_test, rng)
-    return _shared_out(strata, len(targets), split, groups, rng)
+    of_one = task == "single-label" or (task == "regression" and len(outputs) == 1)
+    alone = groups is None and of_one
+    if published is not None:
+        return _published(strata, split, published, groups, alone, rng)
+    if alone:
+        return _cut_each(strata, split, rng)
+    shares = (split.train, split.test, float(split.validation))
+    part = _shared_out(strata, np.arange(len(targets)), shares, groups, rng)
+    return Assignment(*(np.flatnonzero(part == p) for p in range(3)))
 
 
 def _strata(targets: NDArray[Any], outputs: tuple[str, ...], task: Task) -> Strata:
@@ -87,28 +95,49 @@ def _strata(targets: NDArray[Any], outputs: tuple[str, ...], task: Task) -> Stra
     return Strata("range", tuple(names), tuple(members), everywhere=False)
 
 
-def _cut_each(
-    strata: Strata, split: Split, official_test: Flags | None, rng: np.random.Generator
-) -> Assignment:
-    official = split.validation == "official"
-    parts: dict[str, list[Indices]] = {"train": [], "test": [], "validation": []}
+def _cut_each(strata: Strata, split: Split, rng: np.random.Generator) -> Assignment:
+    parts: list[list[Indices]] = [[], [], []]
     for name, of_class in zip(strata.names, strata.members, strict=True):
-        if official:
-            assert official_test is not None
-            sealed = of_class[official_test[of_class]]
-            rest = rng.permutation(of_class[~official_test[of_class]])
-        else:
-            shuffled = rng.permutation(of_class)
-            count = max(1, round(len(of_class) * float(split.validation)))
-            sealed, rest = shuffled[:count], shuffled[count:]
-        test_count = max(1, round((len(rest) if official else len(of_class)) * split.test_share()))
-        test, train = rest[:test_count], rest[test_count:]
-        if not (len(train) and len(test) and len(sealed)):
+        shuffled = rng.permutation(of_class)
+        count = max(1, round(len(of_class) * float(split.validation)))
+        sealed, rest = shuffled[:count], shuffled[count:]
+        test_count = max(1, round(len(of_class) * split.test))
+        cut = rest[test_count:], rest[:test_count], sealed
+        if not all(map(len, cut)):
             raise DataError(_too_few(strata.noun, name, len(of_class)))
-        parts["train"].append(train)
-        parts["test"].append(test)
-        parts["validation"].append(sealed)
-    return Assignment(**{name: np.sort(np.concatenate(found)) for name, found in parts.items()})
+        for part, rows in zip(parts, cut, strict=True):
+            part.append(rows)
+    return Assignment(*(np.sort(np.concatenate(part)) for part in parts))
+
+
+def _published(
+    strata: Strata,
+    split: Split,
+    published: Indices,
+    groups: NDArray[Any] | None,
+    alone: bool,
+    rng: np.random.Generator,
+) -> Assignment:
+    """Return the parts as they were published, with test cut from train where there is none."""
+    part, taught = published.copy(), np.flatnonzero(published == 0)
+    if not (published == 1).any():
+        share = split.test_share()
+        if alone:
+            for of_class in strata.members:
+                rest = rng.permutation(of_class[published[of_class] == 0])
+                part[rest[: max(1, round(len(rest) * share))]] = 1
+        else:
+            part[taught] = _shared_out(strata, taught, (1 - share, share), groups, rng)
+    if strata.everywhere:
+        for name, members in zip(strata.names, strata.members, strict=True):
+            missing = {0, 1, 2} - set(part[members].tolist())
+            if missing:
+                raise DataError(
+                    f"{strata.noun} '{name}' has no image in {PARTS[min(missing)]}, as its authors "
+                    "split it; add some, leave it out, or split all of it by shares with "
+                    "split.parts: pooled"
+                )
+    return Assignment(*(np.flatnonzero(part == p) for p in range(3)))
 
 
 def _too_few(noun: str, name: str, images: int) -> str:
@@ -120,55 +149,63 @@ def _too_few(noun: str, name: str, images: int) -> str:
 
 def _shared_out(
     strata: Strata,
-    images: int,
-    split: Split,
+    rows: Indices,
+    shares: tuple[float, ...],
     groups: NDArray[Any] | None,
     rng: np.random.Generator,
-) -> Assignment:
-    """Return the split of whole groups, or of images where an image is a group of its own."""
+) -> Indices:
+    """Return the part of each of these images, of whole groups, or of images without groups."""
     names, of_group = (
-        (None, np.arange(images)) if groups is None else np.unique(groups, return_inverse=True)
+        (None, np.arange(len(rows)))
+        if groups is None
+        else np.unique(groups[rows], return_inverse=True)
     )
-    number = images if names is None else len(names)
+    number = len(rows) if names is None else len(names)
     sizes = np.bincount(of_group, minlength=number)
-    counts = np.stack(
-        [np.bincount(of_group[m], minlength=number) for m in strata.members], axis=1
-    )  # (groups, strata)
-    if names is not None and number < 3:
+    of_stratum = [of_group[np.isin(rows, members)] for members in strata.members]
+    counts = np.stack([np.bincount(m, minlength=number) for m in of_stratum], axis=1)
+    # (groups, strata)
+    parts = _listed(PARTS[: len(shares)])
+    if names is not None and number < len(shares):
         raise DataError(
-            f"data.groups: there are {number} group(s) ({', '.join(map(str, names))}), and train, "
-            "test and validation need one each; add groups, or leave data.groups out"
+            f"data.groups: there are {number} group(s) ({', '.join(map(str, names))}), and {parts} "
+            "need one each; add groups, or leave data.groups out"
         )
     if strata.everywhere:
-        _check_enough(strata, counts)
-    shares = (split.train, split.test, float(split.validation))
+        _check_enough(strata, counts, len(shares))
     part = assigned(counts, sizes, shares, strata.everywhere, rng)
     if strata.everywhere:
-        _check_everywhere(strata, counts, part)
-    found = part[of_group]
-    return Assignment(*(np.flatnonzero(found == p) for p in range(3)))
+        _check_everywhere(strata, counts, part, len(shares))
+    found: Indices = part[of_group]
+    return found
 
 
-def _check_enough(strata: Strata, counts: NDArray[np.int64]) -> None:
-    """Raise DataError where a stratum cannot stand in three parts, for want of images or groups."""
+def _listed(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _check_enough(strata: Strata, counts: NDArray[np.int64], parts: int) -> None:
+    """Raise DataError where a stratum cannot stand in each part, for want of images or groups."""
     for name, column in zip(strata.names, counts.T, strict=True):
-        if column.sum() < 3:
+        if column.sum() < parts:
             raise DataError(_too_few(strata.noun, name, int(column.sum())))
-        if (column > 0).sum() < 3:
+        if (column > 0).sum() < parts:
             raise DataError(
                 f"{strata.noun} '{name}' stands in {(column > 0).sum()} of {len(counts)} groups, "
-                "and train, test and validation need one each, for a group is never divided; add "
+                f"and {_listed(PARTS[:parts])} need one each, for a group is never divided; add "
                 "groups that have it, or leave it out"
             )
 
 
-def _check_everywhere(strata: Strata, counts: NDArray[np.int64], part: NDArray[np.int64]) -> None:
+def _check_everywhere(
+    strata: Strata, counts: NDArray[np.int64], part: NDArray[np.int64], parts: int
+) -> None:
     """Raise DataError where a part lacks a stratum all the same: groups may have it together."""
-    present = np.stack([(counts[part == p] > 0).any(axis=0) for p in range(3)])  # (3, strata)
+    present = np.stack([(counts[part == p] > 0).any(axis=0) for p in range(parts)])
     if not present.all():
         p, s = np.argwhere(~present)[0]
         raise DataError(
             f"no split of {len(counts)} groups was found in which every part has every "
-            f"{strata.noun}: {('train', 'test', 'validation')[p]} lacks '{strata.names[s]}', which "
+            f"{strata.noun}: {PARTS[p]} lacks '{strata.names[s]}', which "
             f"stands in {(counts[:, s] > 0).sum()} groups; add groups, or try another split.seed"
         )

@@ -37,12 +37,13 @@ def decided(study: OpenStudy, seal: Seal) -> Decision:
     now, final, metric = choice(study), seal.result, study.spec.metric
     trial = now
     if final is not None:
-        trial = next(t for t in study.trials if t.number == final["trial"])
+        trial = next(t for t in study.trials if t.number == final.trial)
     if trial is None:
         return Decision(None, measured=False)
     baseline, best = baseline_of(study.spec, study.trials), study.best()
     complete = len(study.in_state(TrialState.COMPLETE))
-    then = complete if final is None else (final.get("search") or {}).get("complete", complete)
+    luck = None if final is None else final.search
+    then = complete if luck is None else luck.complete
     instead = None if now is None or now.number == trial.number else now
     better = instead is not None and rank(metric, instead.value or 0) < rank(
         metric, trial.value or 0

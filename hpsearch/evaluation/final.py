@@ -25,7 +25,6 @@ from hpsearch.evaluation.final_order import (
     Order,
     beside,
     has_time,
-    stop_signals,
 )
 from hpsearch.evaluation.judged import compared, judged
 from hpsearch.evaluation.model_file import save_model
@@ -35,10 +34,12 @@ from hpsearch.evaluation.seal import seal_of
 from hpsearch.evaluation.search_luck import confirmed, search_luck
 from hpsearch.evaluation.stall import Stall
 from hpsearch.machine.children import LISTEN_S, SPAWN, Tell, in_child, user_name
+from hpsearch.machine.stopping import stop_signals
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
+from hpsearch.storage.final_record import ConfigRecord, FinalRecord
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
-from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.storage import Storage, opened_storage
 
 
 @dataclass
@@ -76,9 +77,11 @@ def run_final(
         beat.value += 1
         return stopped()
 
-    storage = open_storage(order.storage_url, create=False, gives_up=alive, waits_to_open=True)
     try:
-        with storage_errors(storage), HeldLease(storage.leases, order.lease) as held:
+        with (
+            opened_storage(order.storage_url, gives_up=alive, waits_to_open=True) as storage,
+            HeldLease(storage.leases, order.lease) as held,
+        ):
             verify(order.prepared)  # all of it, before anything is trained or opened
             study = read_stored_study(storage, order.lease.study)
             data = load_search_data(order.prepared)
@@ -89,8 +92,6 @@ def run_final(
             return LOST if ended == INTERRUPTED and held.lost else ended
     except LeaseLostError:
         return LOST
-    finally:
-        storage.close()
 
 
 def _trained_and_measured(final: _Final, with_baseline: bool, answer: Connection | None) -> str:
@@ -137,16 +138,23 @@ def _measured(
     besides = f"; beside it the default configuration, trial {trial.number}" if compares else ""  # type: ignore[union-attr]
     opening_id = _opened(storage, order, data, besides)
     sealed = open_sealed(order.prepared)
-    result = choice.scores | {"trial": order.trial, "outputs": data.outputs}
-    result |= judged(choice, sealed, data, temperature, order.place)
-    result["search"] = search_luck(final.study, choice.scores["test"], len(data.test))
-    result["confirm"] = confirmed(final.study, order.trial)
-    result["baseline"] = compared(baseline, trial, choice, sealed, data)
-    result |= {
-        "config": choice.config.model_dump(),
-        "weights": f"{socket.gethostname()}:{(order.folder / MODEL).absolute()}",
-        "weights_sha256": sha256_of(order.weights),
-    }
+    beside_it = None
+    if trial is not None:
+        parts = final.study.record(trial).micro_batches
+        beside_it = compared(baseline, trial.number, parts, choice, sealed, data)
+    found = judged(choice, sealed, data, temperature, order.place)
+    result = FinalRecord(
+        **dict(choice.scores),
+        trial=order.trial,
+        outputs=list(data.outputs),
+        **{name: value for name, value in vars(found).items() if value is not None},
+        search=search_luck(final.study, choice.scores.test, len(data.test)),
+        confirm=confirmed(final.study, order.trial),
+        baseline=beside_it,
+        config=ConfigRecord.model_validate(choice.config.model_dump()),
+        weights=f"{socket.gethostname()}:{(order.folder / MODEL).absolute()}",
+        weights_sha256=sha256_of(order.weights),
+    )
     storage.openings.write_result(opening_id, result, order.lease)
     take_place(order.place, order.folder, result)
     return MEASURED
@@ -184,7 +192,7 @@ def _opened(storage: Storage, order: Order, data: SearchData, besides: str) -> i
             order.trial,
             who,
             why + besides,
-            order.config.model_dump(mode="json"),
+            order.config,
         )
         if made is not None:
             return made

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -15,7 +11,6 @@ from hpsearch.search.baseline import baseline_of, whole_training_s
 from hpsearch.search.stored_study import OpenStudy
 from hpsearch.storage.checkpoints import EVERY_S, Checkpoints
 from hpsearch.storage.leases import Lease
-from hpsearch.storage.schema import FINAL_SLOT
 from hpsearch.storage.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import Final
@@ -24,7 +19,6 @@ MEASURED, LOST, INTERRUPTED = "measured", "lost", "interrupted"  # how a final's
 MODEL = "model.safetensors"
 BASELINE_MODEL = "baseline.safetensors"
 UNFINISHED = ".final-"  # folders of results that have not taken their place begin so
-_OTHER_SLOTS = 10**9  # below those of any confirmation
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,10 @@ class Order:
     is_baseline: bool = False
 
     @property
-    def slot(self) -> int:
-        """Where its checkpoints lie: a training with test is another than one without."""
-        with_test = self.asked.train_on != "train"
-        return FINAL_SLOT - _OTHER_SLOTS * (1 + 2 * self.is_baseline + with_test)
+    def training(self) -> str:
+        """What its checkpoints are called after: with test it is another training than without."""
+        what = "baseline" if self.is_baseline else self.lease.training
+        return what if self.asked.train_on == "train" else f"{what}-with-test"
 
     @property
     def weights(self) -> Path:
@@ -77,16 +71,3 @@ def has_time(storage: Storage, study: OpenStudy, trial: FrozenTrial) -> bool:
     row = storage.ledger.study(study.spec.name)
     left_s = None if row is None else row.time_left_s
     return left_s is None or left_s >= whole_training_s(study.spec, trial)
-
-
-def stop_signals() -> Callable[[], bool]:
-    """Return what tells that this process should stop: SIGTERM came, or its parent died."""
-    terminated = False
-
-    def note(_number: int, _frame: Any) -> None:
-        nonlocal terminated
-        terminated = True
-
-    signal.signal(signal.SIGTERM, note)
-    parent = os.getppid()
-    return lambda: terminated or os.getppid() != parent

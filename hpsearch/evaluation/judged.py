@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from hpsearch.data.batches import resident
@@ -20,6 +20,13 @@ from hpsearch.evaluation.model_file import probabilities_of
 from hpsearch.evaluation.networks import Trained
 from hpsearch.evaluation.places import PLOT, SHEET
 from hpsearch.evaluation.residuals import write_residuals
+from hpsearch.storage.final_record import (
+    BesideRecord,
+    CalibrationRecord,
+    MistakeRecord,
+    Scores,
+    ValidationScores,
+)
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import key_of
 from hpsearch.training.loop import outputs_of
@@ -32,24 +39,32 @@ def _validation_outputs(
     return outputs_of(trained.model, split, trained.config), split.targets
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What validation says of the choice; no calibration of numbers."""
+
+    validation: ValidationScores
+    mistakes: list[MistakeRecord]
+    calibration: CalibrationRecord | None = None
+
+
 def judged(
     choice: Trained, sealed: Labelled, data: SearchData, temperature: float | None, folder: Path
-) -> dict[str, Any]:
+) -> Judged:
     """Return what validation says of the choice; pictures of its errors go into `folder`."""
     config, task = choice.config, choice.task
     outputs, targets = _validation_outputs(choice, sealed, data)
     found = measured(task, config, outputs, targets, sealed.groups)
-    found["outputs_sha256"] = digest(outputs)
+    validation = ValidationScores(**found, outputs_sha256=digest(outputs))
     predictions = task.predictions(outputs).cpu().numpy()
-    result: dict[str, Any] = {"validation": found}
-    if config.task == "regression":
-        write_residuals(folder / PLOT, data.outputs, predictions, np.asarray(sealed.targets))
-    else:
-        result["calibration"] = _calibration(config, predictions, sealed, temperature)
-    result["mistakes"] = worst_mistakes(config, predictions, sealed, data, temperature or 1.0)
+    mistakes = worst_mistakes(config, predictions, sealed, data, temperature or 1.0)
     if not data.symbols:
-        write_mistakes(folder / SHEET, sealed, result["mistakes"])
-    return result
+        write_mistakes(folder / SHEET, sealed, mistakes)
+    if config.task != "regression":
+        sure = _calibration(config, predictions, sealed, temperature)
+        return Judged(validation, mistakes, sure)
+    write_residuals(folder / PLOT, data.outputs, predictions, np.asarray(sealed.targets))
+    return Judged(validation, mistakes)
 
 
 def digest(outputs: Tensor) -> str:
@@ -59,33 +74,34 @@ def digest(outputs: Tensor) -> str:
 
 def _calibration(
     config: TrialConfig, logits: np.ndarray[Any, Any], sealed: Labelled, temperature: float | None
-) -> dict[str, Any]:
+) -> CalibrationRecord:
     targets, groups = np.asarray(sealed.targets), sealed.groups
     plain = calibration(probabilities_of(config.task, logits, 1.0), targets, groups=groups)
-    found = dataclasses.asdict(plain) | {"temperature": temperature}
+    found: dict[str, Any] = dataclasses.asdict(plain) | {"temperature": temperature}
     if temperature is not None:
         mended = calibration(
             probabilities_of(config.task, logits, temperature), targets, groups=groups
         )
         found["mended"] = {"error": mended.error, "by_chance": mended.by_chance}
-    return found
+    return CalibrationRecord.model_validate(found)
 
 
 def compared(
     baseline: Trained | str | None,
-    trial: FrozenTrial | None,
+    trial: int,
+    parts: int,
     choice: Trained,
     sealed: Labelled,
     data: SearchData,
-) -> dict[str, Any] | None:
+) -> BesideRecord | None:
     """Return what validation says of the baseline, and what the choice gained over it.
 
-    `in_parts` is how many parts a batch had where memory was shorter than in its trial.
+    `parts` is how many parts a batch had in its trial; None without a baseline.
     """
-    if baseline is None or trial is None:
+    if baseline is None:
         return None
     if isinstance(baseline, str):
-        return {"trial": trial.number, "failed": baseline}
+        return BesideRecord(trial=trial, failed=baseline)
     config, task = baseline.config, baseline.task
     outputs, targets = _validation_outputs(baseline, sealed, data)
     found = measured(task, config, outputs, targets, sealed.groups)
@@ -94,13 +110,13 @@ def compared(
         task.name, config.metric, mine, task.predictions(outputs), targets, sealed.groups
     )
     kept = {"images", "groups", "loss", key_of(config.metric), "interval"}
-    parts = config.micro_batches
-    in_parts = {"in_parts": parts} if parts > trial.user_attrs.get("micro_batches", 1) else {}
-    return in_parts | {
-        "trial": trial.number,
-        "test": baseline.scores["test"],
-        "validation": {name: value for name, value in found.items() if name in kept},
-        "gain": gain,
-        "gain_interval": bounds,
-        "curve": baseline.scores["curve"],
-    }
+    in_parts = {"in_parts": config.micro_batches} if config.micro_batches > parts else {}
+    return BesideRecord(
+        trial=trial,
+        test=baseline.scores.test,
+        validation=Scores(**{name: value for name, value in found.items() if name in kept}),
+        gain=gain,
+        gain_interval=bounds,
+        curve=baseline.scores.curve,
+        **in_parts,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hpsearch.data.contact_sheet import Tile, write_contact_sheet
 from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.errors import RunsFolderError
 from hpsearch.evaluation.model_file import probabilities_of
+from hpsearch.storage.final_record import MistakeRecord
 from hpsearch.study.config import TrialConfig
 
 MOST = 24
@@ -24,20 +26,19 @@ def worst_mistakes(
     split: Labelled,
     data: SearchData,
     temperature: float,
-) -> list[dict[str, Any]]:
+) -> list[MistakeRecord]:
     """Return the mistakes of the highest confidence, or the largest errors of a regression.
 
     `predictions` `(N, outputs)` are logits, or numbers in their own units, whose errors are
-    compared in standard deviations of train. Each mistake has the image's place in the split,
-    counted from 0, and in words what it is, what was predicted, and for classes and labels how
-    sure the network was.
+    compared in standard deviations of train.
     """
     find = {"single-label": _classes, "multi-label": _labels, "regression": _numbers}[config.task]
     found = find(config, predictions, np.asarray(split.targets), data, temperature)
     if config.data.source == "text" and config.data.text is not None:
-        for mistake in found:
-            symbols = np.asarray(split.images[mistake["image"], 0, :, 0])
-            mistake["text"] = _read(symbols, config.data.text.alphabet)
+        alphabet = config.data.text.alphabet
+        for i, mistake in enumerate(found):
+            symbols = np.asarray(split.images[mistake.image, 0, :, 0])
+            found[i] = mistake.model_copy(update={"text": _read(symbols, alphabet)})
     return found
 
 
@@ -47,19 +48,13 @@ def _classes(
     targets: NDArray[Any],
     data: SearchData,
     temperature: float,
-) -> list[dict[str, Any]]:
+) -> list[MistakeRecord]:
     sure = probabilities_of(config.task, predictions, temperature)  # (N, classes)
     called, confidence = predictions.argmax(1), sure.max(1)
     wrong = np.flatnonzero(called != targets)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST]
     return [
-        {
-            "image": int(i),
-            "is": data.outputs[targets[i]],
-            "told": data.outputs[called[i]],
-            "confidence": float(confidence[i]),
-        }
-        for i in worst
+        _mistake(i, data.outputs[targets[i]], data.outputs[called[i]], confidence[i]) for i in worst
     ]
 
 
@@ -69,19 +64,19 @@ def _labels(
     targets: NDArray[Any],
     data: SearchData,
     temperature: float,
-) -> list[dict[str, Any]]:
+) -> list[MistakeRecord]:
     called, true = predictions >= 0, targets > 0.5
     sure = probabilities_of(config.task, np.abs(predictions), temperature)
     images, labels = np.nonzero(called != true)
     worst = np.argsort(-sure[images, labels], kind="stable")[:MOST]
     words = ("not ", "")
     return [
-        {
-            "image": int(i),
-            "is": words[int(true[i, k])] + data.outputs[k],
-            "told": words[int(called[i, k])] + data.outputs[k],
-            "confidence": float(sure[i, k]),
-        }
+        _mistake(
+            i,
+            words[int(true[i, k])] + data.outputs[k],
+            words[int(called[i, k])] + data.outputs[k],
+            sure[i, k],
+        )
         for i, k in zip(images[worst], labels[worst], strict=True)
     ]
 
@@ -92,19 +87,26 @@ def _numbers(
     targets: NDArray[Any],
     data: SearchData,
     temperature: float,
-) -> list[dict[str, Any]]:
+) -> list[MistakeRecord]:
     spread = np.maximum(np.asarray(data.train.targets, np.float64).std(0), 1e-12)
     errors = np.abs(predictions - targets) / spread  # (N, numbers)
     worst = np.argsort(-errors, axis=None, kind="stable")[:MOST]
     return [
-        {
-            "image": int(i),
-            "is": f"{data.outputs[k]} {targets[i, k]:.4g}",
-            "told": f"{data.outputs[k]} {predictions[i, k]:.4g}",
-            "confidence": None,
-        }
+        _mistake(
+            i,
+            f"{data.outputs[k]} {targets[i, k]:.4g}",
+            f"{data.outputs[k]} {predictions[i, k]:.4g}",
+            None,
+        )
         for i, k in zip(*np.unravel_index(worst, errors.shape), strict=True)
     ]
+
+
+def _mistake(image: Any, truth: str, predicted: str, confidence: Any) -> MistakeRecord:
+    sure = None if confidence is None else float(confidence)
+    return MistakeRecord.model_validate(
+        {"image": int(image), "is": truth, "predicted": predicted, "confidence": sure}
+    )
 
 
 def _read(symbols: NDArray[Any], alphabet: str) -> str:
@@ -112,16 +114,14 @@ def _read(symbols: NDArray[Any], alphabet: str) -> str:
     return "".join(" " if s == 0 else alphabet[s - 1] for s in symbols).strip()[:TEXT_SHOWN]
 
 
-def write_mistakes(path: Path, split: Labelled, mistakes: list[dict[str, Any]]) -> None:
+def write_mistakes(path: Path, split: Labelled, mistakes: Sequence[MistakeRecord]) -> None:
     """Write the pictures of mistakes as a contact sheet; RunsFolderError where it cannot be."""
     tiles = []
     for mistake in mistakes:
-        sure, words = (
-            mistake["confidence"],
-            (f"is {mistake['is']}", f"predicted {mistake['told']}"),
-        )
+        sure = mistake.confidence
+        words = (f"is {mistake.truth}", f"predicted {mistake.predicted}")
         caption = words if sure is None else (*words, f"{sure:.2%} sure")
-        tiles.append(Tile((np.asarray(split.images[mistake["image"]]),), caption))
+        tiles.append(Tile((np.asarray(split.images[mistake.image]),), caption))
     try:
         write_contact_sheet(path, "The worst mistakes on validation", tiles)
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,19 +17,19 @@ from hpsearch.data.batches import resident
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.errors import HpsearchError, RunsFolderError
 from hpsearch.evaluation.exported import package_versions
-from hpsearch.evaluation.final_order import Order, stop_signals
+from hpsearch.evaluation.final_order import Order
 from hpsearch.evaluation.measures import interval, sizes
 from hpsearch.evaluation.model_file import load_model, save_model
 from hpsearch.machine.children import Tell, device_named
+from hpsearch.machine.stopping import stop_signals
 from hpsearch.search.attempt import Attempt, Held, device_name
 from hpsearch.search.objective import recorded
+from hpsearch.storage.final_record import TrainingRecord, TrainOn
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import key_of
 from hpsearch.training.loop import evaluate, outputs_of, train
 from hpsearch.training.state import Epoch, Training
 from hpsearch.training.tasks import LearningTask, task_for
-
-TrainOn = Literal["train", "train+test"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Trained:
     model: nn.Module
     task: LearningTask
     device: torch.device
-    scores: dict[str, Any]
+    scores: TrainingRecord
     test_predictions: Tensor | None = None
 
 
@@ -61,7 +61,7 @@ def train_again(
     trained = scored(config, training, training.epochs, data, device, train_on)
     if weights is not None:
         save_model(weights, trained.model, config, data)
-    return trained.scores
+    return trained.scores.as_json()
 
 
 @dataclass
@@ -90,7 +90,7 @@ def train_for_final(
     """
     device, train_on = device_named(order.device), order.asked.train_on
     attempt = Attempt(
-        _taught(data, train_on), device, held, order.kept(), order.lease.study, order.slot,
+        _taught(data, train_on), device, held, order.kept(), order.lease.study, order.training,
         stopped, order.timeout_s, hear=lambda epoch: tell(_epoch_record(epoch, train_on)),
         keeps_last=True,
     )  # fmt: skip
@@ -148,25 +148,28 @@ def scored(
     task, key, result = training.task, key_of(config.metric), training.result
     taught = _taught(data, train_on)
     learned = evaluate(training.model, resident(taught.train, taught, device), config, task)
-    scores: dict[str, Any] = {
-        "curve": [_epoch_record(epoch, train_on) for epoch in epochs],
-        "epoch": result.number,
-        "train_on": train_on,
-        "device": device_name(device),
-        "versions": package_versions(),
-        "train": {"images": len(taught.train), "loss": learned[0], key: learned[1]},
-        "test": None,
-    }
-    if train_on != "train":
-        return Trained(config, training.model, task, device, scores)
-    test = resident(data.test, data, device)
-    predictions = task.predictions(outputs_of(training.model, test, config))
-    scores["test"] = {
-        **sizes(len(data.test), data.test.groups),
-        "loss": result.test_loss,
-        key: result.test_metric,
-        "interval": interval(task.name, config.metric, predictions, test.targets, data.test.groups),
-    }
+    on_test, predictions = None, None
+    if train_on == "train":
+        test = resident(data.test, data, device)
+        predictions = task.predictions(outputs_of(training.model, test, config))
+        groups = data.test.groups
+        on_test = {
+            **sizes(len(data.test), groups),
+            "loss": result.test_loss,
+            key: result.test_metric,
+            "interval": interval(task.name, config.metric, predictions, test.targets, groups),
+        }
+    scores = TrainingRecord.model_validate(
+        {
+            "curve": [_epoch_record(epoch, train_on) for epoch in epochs],
+            "epoch": result.number,
+            "train_on": train_on,
+            "device": device_name(device),
+            "versions": package_versions(),
+            "train": {"images": len(taught.train), "loss": learned[0], key: learned[1]},
+            "test": on_test,
+        }
+    )
     return Trained(config, training.model, task, device, scores, predictions)
 
 

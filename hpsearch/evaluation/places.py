@@ -5,27 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hpsearch.errors import RunsFolderError
 from hpsearch.evaluation.final_order import MODEL
+from hpsearch.storage.final_record import FinalRecord
 
 SHEET = "mistakes.png"
 PLOT = "residuals.png"
 PICTURES = (SHEET, PLOT)
 
 
-def pictures_of(result: Mapping[str, Any]) -> set[str]:
+def pictures_of(result: FinalRecord) -> set[str]:
     """Return the names of the pictures that a final with this result has drawn."""
-    config = result["config"]
-    if config["task"] == "regression":
+    if result.config.task == "regression":
         return {PLOT}
-    return {SHEET} if result.get("mistakes") and config["data"]["source"] != "text" else set()
+    return {SHEET} if result.mistakes and result.config.data.source != "text" else set()
 
 
-def take_place(place: Path, folder: Path, result: Mapping[str, Any]) -> None:
+def take_place(place: Path, folder: Path, result: FinalRecord) -> None:
     """Move what a final wrote to where it belongs; pictures of an earlier final do not stay.
 
     The weights come last. Begun again after that failed, it leaves what was moved where it is.

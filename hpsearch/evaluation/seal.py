@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import SealError, UnreadableStudyError
 from hpsearch.search.lineage import lineage
+from hpsearch.storage.final_record import FinalRecord
 from hpsearch.storage.openings import Opening
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import StudyRow
@@ -98,9 +98,9 @@ class Seal:
         return self.times == len(self.mine) == 1 and not self.leaks
 
     @property
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> FinalRecord | None:
         """What this study's newest opening that was measured to its end showed."""
-        return next((o.result for o in reversed(self.mine) if o.result is not None), None)
+        return next((o.result for o in reversed(self.mine) if o.measured), None)
 
     def history(self) -> list[tuple[Opening, str]]:
         """Return every opening, oldest first, and whose it was."""
@@ -112,7 +112,7 @@ class Seal:
         Raises SealError where that would open what was opened before, by anyone, and `open_again`
         is not said.
         """
-        unfinished = next((o for o in self.mine if o.result is None), None)
+        unfinished = next((o for o in self.mine if not o.measured), None)
         if unfinished is not None and unfinished.trial_number == trial:
             return unfinished
         if open_again or not self.looks:

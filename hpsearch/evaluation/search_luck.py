@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
@@ -16,12 +14,13 @@ from hpsearch.evaluation.selection_bias import (
 from hpsearch.search.finalists import correct, groups_of, verdict
 from hpsearch.search.stored_study import OpenStudy
 from hpsearch.storage.confirmations import Confirmation
+from hpsearch.storage.final_record import ConfirmedRecord, LuckRecord, Scores
 from hpsearch.study.tasks import MINIMISED
 
 NORMAL_95 = 3.92  # standard deviations across the 95 % interval of a normal score
 
 
-def search_luck(study: OpenStudy, test: dict[str, Any] | None, images: int) -> dict[str, Any]:
+def search_luck(study: OpenStudy, test: Scores | None, images: int) -> LuckRecord:
     """Return what the search's best score was, and by how much luck is expected to have lifted it.
 
     The luck with seeds is known where finalists were trained again and differed; else that with
@@ -31,7 +30,7 @@ def search_luck(study: OpenStudy, test: dict[str, Any] | None, images: int) -> d
     best = study.best()
     scores = np.array([t.value for t in study.in_state(TrialState.COMPLETE)], np.float64)
     if best is None:
-        return {"complete": 0, "best": None, "trial": None, "optimism": None}
+        return LuckRecord(complete=0, best=None, trial=None, optimism=None)
     noise = _noise_of_finalists(study)
     luck = "seeds and test images" if noise else "test images alone"
     if noise:
@@ -40,21 +39,17 @@ def search_luck(study: OpenStudy, test: dict[str, Any] | None, images: int) -> d
         optimism = None  # scores that are all alike do not tell how much luck moves them
     else:
         optimism = _by_images_alone(study, scores, test, images)
-    return {
-        "complete": len(scores),
-        "best": best.value,
-        "trial": best.number,
-        "optimism": optimism,
-        "luck": luck,
-    }
+    return LuckRecord(
+        complete=len(scores), best=best.value, trial=best.number, optimism=optimism, luck=luck
+    )
 
 
 def _by_images_alone(
-    study: OpenStudy, scores: NDArray[np.float64], test: dict[str, Any] | None, images: int
+    study: OpenStudy, scores: NDArray[np.float64], test: Scores | None, images: int
 ) -> float | None:
     """Return the optimism from luck with test images, None where they do not tell."""
     metric, grouped = study.spec.metric, bool(study.data_summary.get("groups"))
-    bounds = None if test is None else test["interval"]
+    bounds = None if test is None else test.interval
     if metric == "accuracy" and not grouped:
         return accuracy_optimism(scores, 0.0, images)
     if bounds is None:
@@ -69,7 +64,7 @@ def _noise_of_finalists(study: OpenStudy) -> float | None:
     """Return the noise of an accuracy by what finalists did with new seeds; None without enough."""
     by_trial: dict[int, list[Confirmation]] = {}
     for confirmation in study.confirmations:
-        if "hits" in confirmation.result and confirmation.score is not None:
+        if confirmation.result.correct is not None and confirmation.score is not None:
             by_trial.setdefault(confirmation.trial_number, []).append(confirmation)
     of = list(by_trial.values())
     if len(of) < 2 or max(map(len, of)) < 2:
@@ -79,7 +74,7 @@ def _noise_of_finalists(study: OpenStudy) -> float | None:
     return noise_of_correct(scores, [np.stack([correct(c) for c in one]) for one in of], groups)
 
 
-def confirmed(study: OpenStudy, trial_number: int) -> dict[str, Any] | None:
+def confirmed(study: OpenStudy, trial_number: int) -> ConfirmedRecord | None:
     """Return what the choice's trainings with new seeds came to, None where there were none."""
     found = verdict(study)
     finalists = [] if found is None else found.finalists
@@ -88,4 +83,4 @@ def confirmed(study: OpenStudy, trial_number: int) -> dict[str, Any] | None:
         return None
     seeds = len(mine.scores)
     sd = float(np.std(mine.scores, ddof=1)) if seeds > 1 else None
-    return {"seeds": seeds, "mean": mine.mean, "seed_sd": sd}
+    return ConfirmedRecord(seeds=seeds, mean=mine.mean, seed_sd=sd)

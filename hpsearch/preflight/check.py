@@ -20,7 +20,7 @@ from hpsearch.preflight.estimate import Estimate, estimate
 from hpsearch.preflight.locality import Locality, locality
 from hpsearch.preflight.probing import sampled
 from hpsearch.search.lineage import check_continues
-from hpsearch.storage.storage import open_storage, storage_errors
+from hpsearch.storage.storage import opened_storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
 
@@ -79,14 +79,10 @@ def check(
 def _seal(spec: StudySpec, prepared: Prepared, storage_url: str) -> Seal | None:
     """Return who has seen what this study would seal, None where there is no storage yet."""
     try:
-        storage = open_storage(storage_url, create=False)
+        with opened_storage(storage_url) as storage:
+            check_continues(storage, spec, prepared)
+            return seal_before(storage, spec, prepared)
     except NoStorageError as error:
         if spec.continues is not None:
             raise StudyNotFoundError(f"continues: no study '{spec.continues}': {error}") from None
         return None
-    try:
-        with storage_errors(storage):
-            check_continues(storage, spec, prepared)
-            return seal_before(storage, spec, prepared)
-    finally:
-        storage.close()

@@ -13,7 +13,7 @@ import optuna
 from hpsearch.data.prepared import Prepared
 from hpsearch.machine.children import cores, in_child
 from hpsearch.search.finalists import CONFIRM_SHARE
-from hpsearch.search.samplers import pruner_for
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.study.spec import Search, StudySpec
 
 PROBE = "hpsearch.preflight.probing:probe"  # imported by its processes alone, with torch
@@ -129,7 +129,7 @@ def epochs_left(search: Search, trials: int) -> float:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rng = np.random.default_rng(0)
     count = min(trials, SIMULATED)
-    study = optuna.create_study(direction="maximize", pruner=pruner_for(search))
+    study = optuna.create_study(direction="maximize", pruner=scheduler_for(search).pruner)
     trained, steps = 0, min(search.epochs, SIMULATED_EPOCHS)
     reported = [round((i + 1) * search.epochs / steps) for i in range(steps)]
     for _ in range(count):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import Any
 
 from optuna.trial import FrozenTrial
 from ruamel.yaml import YAML
@@ -15,6 +14,8 @@ from hpsearch.search.finalists import choice
 from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.stored_study import OpenStudy
+from hpsearch.storage.final_record import FinalRecord
+from hpsearch.storage.records import TrialRecord
 from hpsearch.study.tasks import WORDS, key_of, shown
 
 
@@ -49,31 +50,30 @@ def _nothing_to_choose(study: OpenStudy) -> str:
 
 
 def exported_yaml(
-    study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None, honest: bool = True
+    study: OpenStudy, trial: FrozenTrial, final: FinalRecord | None, honest: bool = True
 ) -> str:
     """Return a trial's configuration as commented YAML; `final` adds the scores of the final.
 
     `honest` says whether validation has judged nothing but this choice.
     """
     metric = study.spec.metric
-    if final is not None and final["trial"] != trial.number:
+    if final is not None and final.trial != trial.number:
         final = None  # of another choice
     trained = study.config(trial)
     if final is not None:  # which may have had less memory than the trial: the score is of that
-        parts = final["config"].get("micro_batches", trained.micro_batches)
-        trained = trained.model_copy(update={"micro_batches": parts})
+        trained = trained.model_copy(update={"micro_batches": final.config.micro_batches})
     config = CommentedMap(trained.model_dump(mode="json"))
     config["data"] = CommentedMap(config["data"])
-    if "parameters" in trial.user_attrs:
-        config.yaml_add_eol_comment(cost_line(trial), "family")
+    if study.record(trial).parameters is not None:
+        config.yaml_add_eol_comment(cost_line(study.record(trial)), "family")
     config.yaml_add_eol_comment("where the data lay; --data names another place", "data")
-    train_on = "train" if final is None else final.get("train_on", "train")
+    train_on = "train" if final is None else final.train_on
     document = CommentedMap(
         {
             "config": config,
             "train_on": train_on,
             "recorded": _recorded(study, trial, final),
-            "versions": CommentedMap(_versions(trial, final)),
+            "versions": CommentedMap(_versions(study.record(trial), final)),
         }
     )
     if train_on != "train":
@@ -94,7 +94,7 @@ def exported_yaml(
     return text.getvalue()
 
 
-def _judged_words(final: dict[str, Any] | None, honest: bool) -> str:
+def _judged_words(final: FinalRecord | None, honest: bool) -> str:
     if final is None:
         return "Validation has not judged this configuration."
     if honest:
@@ -105,49 +105,48 @@ def _judged_words(final: dict[str, Any] | None, honest: bool) -> str:
     )
 
 
-def _recorded(study: OpenStudy, trial: FrozenTrial, final: dict[str, Any] | None) -> CommentedMap:
+def _recorded(study: OpenStudy, trial: FrozenTrial, final: FinalRecord | None) -> CommentedMap:
     """Return the scores that a training of the file should give, and where it gave them.
 
     Those of the final where test was not taught in it: score, device and versions then belong to
     one training.
     """
-    key = key_of(study.spec.metric)
-    test = None if final is None else final["test"]
-    device = trial.user_attrs.get("device", "cpu")
+    metric = study.spec.metric
+    key = key_of(metric)
+    test = None if final is None else final.test
+    device = study.record(trial).device
     recorded = CommentedMap(
         {
             "study": study.spec.name,
             "trial": trial.number,
             "state": trial.state.name.lower(),
-            f"test_{key}": trial.value if test is None else test[key],
+            f"test_{key}": trial.value if test is None else test.of(metric),
             "epochs": epochs_of(trial),
-            "device": device if test is None or final is None else final.get("device", device),
+            "device": device if test is None or final is None else final.device or device,
         }
     )
     if final is None:
         return recorded
-    validation = final["validation"]
-    recorded[f"validation_{key}"] = validation[key]
-    recorded["validation_interval"] = validation["interval"]
-    recorded["validation_images"] = validation["images"]
+    bounds = final.validation.interval
+    recorded[f"validation_{key}"] = final.validation.of(metric)
+    recorded["validation_interval"] = None if bounds is None else list(bounds)
+    recorded["validation_images"] = final.validation.images
     recorded.yaml_add_eol_comment("95 %", "validation_interval")
-    if final.get("confirm") is not None:
-        recorded |= {name: final["confirm"][name] for name in ("seeds", "seed_sd")}
+    if final.confirm is not None:
+        recorded |= {"seeds": final.confirm.seeds, "seed_sd": final.confirm.seed_sd}
     return recorded
 
 
-def _versions(trial: FrozenTrial, final: dict[str, Any] | None) -> dict[str, str]:
+def _versions(record: TrialRecord, final: FinalRecord | None) -> dict[str, str]:
     """Return the versions that the recorded score was computed with, as far as they are known."""
-    if final is not None and final["test"] is not None and "versions" in final:
-        return dict(final["versions"])
-    worker = trial.user_attrs.get("torch")
-    return package_versions() | ({} if worker is None else {"torch": worker})
+    if final is not None and final.test is not None and final.versions is not None:
+        return dict(final.versions)
+    return package_versions() | ({} if record.torch is None else {"torch": record.torch})
 
 
-def cost_line(trial: FrozenTrial) -> str:
+def cost_line(record: TrialRecord) -> str:
     """Return in words what a trial's network costs."""
-    attrs = trial.user_attrs
     return (
-        f"{attrs.get('parameters', 0):,} parameters, "
-        f"{attrs.get('forward_flops', 0) / 1e6:,.1f} MFLOP per image"
+        f"{record.parameters or 0:,} parameters, "
+        f"{(record.forward_flops or 0) / 1e6:,.1f} MFLOP per image"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from hpsearch.reports.sections import Section, Table
+from hpsearch.storage.final_record import FinalRecord, NumberScores, OutputScores
+from hpsearch.storage.records import EpochRecord
 from hpsearch.study.tasks import WORDS, Metric, shown
 from hpsearch.training.overfitting import turning_point
 
@@ -15,10 +16,10 @@ CLEARLY = 2  # times the error by chance
 MISTAKES = 10  # listed; all that are kept are in --json
 QUANTILES = {"0.05": "5 %", "0.25": "25 %", "0.5": "median", "0.75": "75 %", "0.95": "95 %"}
 
-Curve = Sequence[dict[str, Any]]  # the epochs of a trial as it records them
 
-
-def learning(title: str, curve: Curve, metric: Metric, best_epoch: int | None) -> Section:
+def learning(
+    title: str, curve: Sequence[EpochRecord], metric: Metric, best_epoch: int | None
+) -> Section:
     """Return where a training began to overfit, and the epochs that tell it.
 
     `best_epoch` is the one whose weights were kept under early stopping.
@@ -31,8 +32,8 @@ def learning(title: str, curve: Curve, metric: Metric, best_epoch: int | None) -
     rows = [
         (
             str(number),
-            *(_text(epoch[f"{split}_loss"]) for split in ("train", "test")),
-            *(_text(epoch[f"{split}_metric"], metric) for split in ("train", "test")),
+            *(_text(loss) for loss in (epoch.train_loss, epoch.test_loss)),
+            *(_text(score, metric) for score in (epoch.train_metric, epoch.test_metric)),
         )
         for number in numbers
         if (epoch := curve[number - 1])
@@ -41,9 +42,9 @@ def learning(title: str, curve: Curve, metric: Metric, best_epoch: int | None) -
     return Section(title, lines, Table(header, rows))
 
 
-def overfitting_line(curve: Curve) -> str:
+def overfitting_line(curve: Sequence[EpochRecord]) -> str:
     """Return in words where test loss turned away from train loss, by `turning_point`."""
-    train = [_finite(epoch["train_loss"]) for epoch in curve]
+    train = [_finite(epoch.train_loss) for epoch in curve]
     test = _test_losses(curve)
     turn = turning_point(train, test)
     if turn is None:
@@ -58,8 +59,8 @@ def overfitting_line(curve: Curve) -> str:
     )
 
 
-def _test_losses(curve: Curve) -> list[float]:
-    return [_finite(epoch["test_loss"]) for epoch in curve]
+def _test_losses(curve: Sequence[EpochRecord]) -> list[float]:
+    return [_finite(epoch.test_loss) for epoch in curve]
 
 
 def _finite(recorded: float | None) -> float:
@@ -70,23 +71,23 @@ def _text(recorded: float | None, metric: Metric = "accuracy") -> str:
     return "none" if recorded is None else shown(metric, recorded)
 
 
-def per_output(final: dict[str, Any]) -> list[Section]:
+def per_output(final: FinalRecord) -> list[Section]:
     """Return the scores of each class, label or number on validation, and what was confused."""
-    found, names = final["validation"], final["outputs"]
-    if "per_number" in found:
-        return [_per_number(names, found["per_number"])]
-    if "per_label" in found:
-        return [_per_label(names, found["per_label"])]
-    matrix = [] if len(names) > LARGEST_MATRIX else [_confusion(names, found["confusion"])]
-    return [_per_class(names, found["per_class"]), *matrix]
+    found, names = final.validation, final.outputs
+    if found.per_number:
+        return [_per_number(names, found.per_number)]
+    if found.per_label:
+        return [_per_label(names, found.per_label)]
+    matrix = [] if len(names) > LARGEST_MATRIX else [_confusion(names, found.confusion)]
+    return [_per_class(names, found.per_class), *matrix]
 
 
-def calibrated(final: dict[str, Any]) -> Section | None:
+def calibrated(final: FinalRecord) -> Section | None:
     """Return whether confidences mean what they say; None of numbers, which have none."""
-    found = final.get("calibration")
+    found = final.calibration
     if found is None:
         return None
-    error, chance = found["error"], found["by_chance"]
+    error, chance = found.error, found.by_chance
     lines = [
         f"Expected calibration error {error:.4f}; "
         + (
@@ -97,38 +98,38 @@ def calibrated(final: dict[str, Any]) -> Section | None:
     ]
     if chance is not None and error > CLEARLY * chance:
         lines.append("Confidences are not what they say: do not take them for probabilities.")
-    if found["temperature"] is not None:
+    if found.temperature is not None and found.mended is not None:
         lines.append(
-            f"Divided by the temperature {found['temperature']:.3f}, fitted on test, it is "
-            f"{found['mended']['error']:.4f}; the exported model does so."
+            f"Divided by the temperature {found.temperature:.3f}, fitted on test, it is "
+            f"{found.mended.error:.4f}; the exported model does so."
         )
     rows = [
         (
-            f"{b['low']:.2f} - {b['high']:.2f}",
-            str(b["answers"]),
-            f"{b['confidence']:.3f}",
-            f"{b['right']:.3f}",
+            f"{b.low:.2f} - {b.high:.2f}",
+            str(b.answers),
+            f"{b.confidence:.3f}",
+            f"{b.right:.3f}",
         )
-        for b in found["bins"]
+        for b in found.bins
     ]
     header = ("confidence", "answers", "mean confidence", "right")
     return Section("Calibration on validation", lines, Table(header, rows))
 
 
-def mistaken(metric: Metric, final: dict[str, Any]) -> Section | None:
+def mistaken(metric: Metric, final: FinalRecord) -> Section | None:
     """Return what was predicted wrong most confidently, or the largest errors of numbers."""
-    found = final.get("mistakes")
+    found = final.mistakes
     if not found:
         return None
-    numbers, text = "per_number" in final["validation"], "text" in found[0]
+    numbers, text = bool(final.validation.per_number), found[0].text is not None
     title = "Largest errors" if numbers else "Most confident mistakes"
     rows = [
         (
-            str(m["image"]),
-            m["is"],
-            m["told"],
-            *(() if m["confidence"] is None else (f"{m['confidence']:.2%}",)),
-            *((m["text"],) if text else ()),
+            str(m.image),
+            m.truth,
+            m.predicted,
+            *(() if m.confidence is None else (f"{m.confidence:.2%}",)),
+            *((m.text or "",) if text else ()),
         )
         for m in found[:MISTAKES]
     ]
@@ -144,33 +145,37 @@ def mistaken(metric: Metric, final: dict[str, Any]) -> Section | None:
     return Section(f"{title} on validation", where, Table(header, rows), picture)
 
 
-def _per_class(names: list[str], scores: list[dict[str, Any]]) -> Section:
+def _per_class(names: list[str], scores: list[OutputScores]) -> Section:
     rows = [
-        (name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", str(c["images"]))
+        (name, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.images))
         for name, c in zip(names, scores, strict=True)
     ]
     header = ("class", "precision", "recall", "F1", "images")
     return Section("Classes on validation", [], Table(header, rows))
 
 
-def _per_label(names: list[str], scores: list[dict[str, Any]]) -> Section:
-    columns = ("precision", "recall", "f1", "average_precision")
+def _per_label(names: list[str], scores: list[OutputScores]) -> Section:
     rows = [
-        (name, *(f"{label[column]:.3f}" for column in columns), str(label["images"]))
-        for name, label in zip(names, scores, strict=True)
+        (
+            name,
+            *(f"{score:.3f}" for score in (one.precision, one.recall, one.f1)),
+            f"{one.average_precision or 0.0:.3f}",
+            str(one.images),
+        )
+        for name, one in zip(names, scores, strict=True)
     ]
     header = ("label", "precision", "recall", "F1", "average precision", "images with it")
     return Section("Labels on validation", [], Table(header, rows))
 
 
-def _per_number(names: list[str], scores: list[dict[str, Any]]) -> Section:
+def _per_number(names: list[str], scores: list[NumberScores]) -> Section:
     rows = [
         (
             name,
-            f"{number['mse']:.4g}",
-            f"{number['mae']:.4g}",
-            f"{number['r2']:.4f}",
-            *(f"{number['residuals'][quantile]:.3g}" for quantile in QUANTILES),
+            f"{number.mse:.4g}",
+            f"{number.mae:.4g}",
+            f"{number.r2:.4f}",
+            *(f"{number.residuals[quantile]:.3g}" for quantile in QUANTILES),
         )
         for name, number in zip(names, scores, strict=True)
     ]

@@ -31,7 +31,7 @@ def confirm_section(study: OpenStudy) -> Section | None:
             shown(metric, f.mean) if f.scores else "",
             _spread(metric, f),
             str(len(f.scores)),
-            f"{f.trial.user_attrs.get('parameters', 0):,}",
+            f"{study.record(f.trial).parameters or 0:,}",
             _said(f, found),
         )
         for f in found.finalists
@@ -53,7 +53,7 @@ def confirm_json(study: OpenStudy) -> dict[str, Any] | None:
                 "trial": f.trial.number,
                 "search_score": f.trial.value,
                 "scores": list(f.scores),
-                "parameters": f.trial.user_attrs.get("parameters"),
+                "parameters": study.record(f.trial).parameters,
                 "tied": f.tied,
                 "out_after": f.out_after,
                 "failed": f.failed,

@@ -53,7 +53,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "chosen": None if choice is None else trial_json(p.study, choice),
         "confirm": confirm_json(p.study),
         **seal_json(report.seal),
-        "final": report.final,
+        "final": None if report.final is None else report.final.as_json(),
     }
 
 
@@ -63,6 +63,7 @@ def counts(p: Progress) -> dict[str, int]:
         "budget": p.budget,
         "running": len(p.running),
         "interrupted": p.interrupted,
+        "paused": p.paused,
         "complete": p.complete,
         "pruned": p.pruned,
         "infeasible": p.infeasible,
@@ -79,7 +80,7 @@ def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
         "state": trial.state.name.lower(),
         "kind": kind_of(trial),
         f"test_{key_of(study.spec.metric)}": trial.value,
-        "parameters": trial.user_attrs.get("parameters"),
+        "parameters": study.record(trial).parameters,
         "config": study.config(trial).model_dump(mode="json"),
     }
 

@@ -9,7 +9,7 @@ from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.defaults import DEFAULT_STORAGE
-from hpsearch.storage.storage import open_storage, storage_errors
+from hpsearch.storage.storage import opened_storage
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import key_of
 
@@ -42,12 +42,8 @@ def open_study(name: str, storage: str = DEFAULT_STORAGE) -> StudyFrames:
     `storage` is a URL, as `--storage` takes it. Raises StudyNotFoundError, which names the studies
     there are, and StorageError.
     """
-    opened = open_storage(storage, create=False)
-    try:
-        with storage_errors(opened):
-            study = read_stored_study(opened, name)
-    finally:
-        opened.close()
+    with opened_storage(storage) as opened:
+        study = read_stored_study(opened, name)
     return StudyFrames(study.spec, trials_frame(study), epochs_frame(study))
 
 
@@ -58,7 +54,7 @@ def trials_frame(study: OpenStudy) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for trial in study.sampled():
         config = study.config(trial).model_dump(mode="json", exclude={"data", "pretrained"})
-        attrs = trial.user_attrs
+        record = study.record(trial)
         rows.append(
             {
                 "trial": trial.number,
@@ -66,11 +62,11 @@ def trials_frame(study: OpenStudy) -> pd.DataFrame:
                 "kind": kind_of(trial),
                 f"test_{key_of(study.spec.metric)}": trial.value,
                 "epochs_run": epochs_of(trial),
-                "duration_s": attrs.get("duration_s"),
-                "parameters": attrs.get("parameters"),
-                "forward_flops": attrs.get("forward_flops"),
-                "device": attrs.get("device"),
-                "reason": attrs.get("reason"),
+                "duration_s": record.duration_s,
+                "parameters": record.parameters,
+                "forward_flops": record.forward_flops,
+                "device": record.device,
+                "reason": record.reason,
                 **config,
             }
         )
@@ -83,8 +79,8 @@ def epochs_frame(study: OpenStudy) -> pd.DataFrame:
 
     columns = ("train_loss", "train_metric", "test_loss", "test_metric", "duration_s")
     rows = [
-        {"trial": trial.number, "epoch": epoch["epoch"]} | {c: epoch.get(c) for c in columns}
+        {"trial": trial.number, "epoch": epoch.epoch} | {c: getattr(epoch, c) for c in columns}
         for trial in study.sampled()
-        for epoch in trial.user_attrs.get("curve", [])
+        for epoch in study.record(trial).curve
     ]
     return pd.DataFrame(rows, columns=["trial", "epoch", *columns])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.data.account import account_from
 from hpsearch.evaluation.decision import Decision, decided, default_line, instead_words
 from hpsearch.evaluation.seal import Seal, seal_of
 from hpsearch.reports.best_yaml import cost_line
@@ -20,9 +20,10 @@ from hpsearch.search.baseline import baseline_of
 from hpsearch.search.kinds import counted, kind_of, why_none_completes
 from hpsearch.search.progress import Progress, epochs_of, progress_of
 from hpsearch.search.stored_study import OpenStudy
+from hpsearch.storage.final_record import FinalRecord, Scores
 from hpsearch.storage.storage import Storage
 from hpsearch.study.data import OUTPUTS
-from hpsearch.study.tasks import MINIMISED, WORDS, Metric, key_of, rank, shown
+from hpsearch.study.tasks import MINIMISED, WORDS, Metric, rank, shown
 
 TOP = 5  # trials shown
 
@@ -36,7 +37,7 @@ class Report:
     seal: Seal
 
     @property
-    def final(self) -> dict[str, Any] | None:
+    def final(self) -> FinalRecord | None:
         """What this study's last opening showed, None while it has measured nothing."""
         return self.seal.result
 
@@ -83,6 +84,8 @@ def _data(report: Report) -> Section:
     if groups := study.data_summary.get("groups"):
         train, test, validation = groups
         lines.append(f"Groups: {train} train, {test} test, {validation} validation")
+    if (account := study.data_summary.get("account")) is not None:
+        lines += account_from(account).lines()
     if report.progress.best is None:
         why = why_none_completes(study.trials)
         lines.append(
@@ -103,7 +106,7 @@ def _choice(report: Report) -> Section | None:
         if name in SHOWN or name in searched
     ]
     wording = "Final choice" if report.final else "Choice so far"
-    title = f"{wording}: trial {trial.number}, {cost_line(trial)}"
+    title = f"{wording}: trial {trial.number}, {cost_line(study.record(trial))}"
     return Section(title, [], Table(("hyperparameter", "value", ""), rows))
 
 
@@ -148,11 +151,10 @@ def chosen(report: Report) -> FrozenTrial | None:
 
 def _learning(report: Report) -> Section | None:
     trial = chosen(report)
-    if trial is None or not trial.user_attrs.get("curve"):
+    if trial is None or not (record := report.study.record(trial)).epochs:
         return None
-    attrs = trial.user_attrs
     title = f"Learning curve of trial {trial.number}"
-    return learning(title, attrs["curve"], report.study.spec.metric, attrs.get("best_epoch"))
+    return learning(title, record.curve, report.study.spec.metric, record.best_epoch)
 
 
 def _scores(report: Report) -> Section | None:
@@ -165,15 +167,15 @@ def _scores(report: Report) -> Section | None:
             "less on new images)"
         )
         return Section("Scores", [selected, *seal_lines(report.seal)])
-    both = final.get("train_on") == "train+test"
+    both = final.train_on == "train+test"
     once = report.seal.is_honest
-    rows = [_row(metric, final["train"], "train + test" if both else "train", "taught it")]
-    if final["test"] is not None:
-        rows.append(_row(metric, final["test"], "test", "selected it"))
+    rows = [_row(metric, final.train, "train + test" if both else "train", "taught it")]
+    if final.test is not None:
+        rows.append(_row(metric, final.test, "test", "selected it"))
     judged = "judged it, once" if once else "judged it"
-    rows.append(_row(metric, final["validation"], "validation", judged))
+    rows.append(_row(metric, final.validation, "validation", judged))
     lines = [
-        _against_search(metric, trial, final),
+        _against_search(report.study, trial, final),
         *seal_lines(report.seal),
         *_better_since(report),
     ]
@@ -181,37 +183,38 @@ def _scores(report: Report) -> Section | None:
     return Section("Scores of the final choice, trained again", lines, Table(header, rows))
 
 
-def _row(metric: Metric, scores: dict[str, Any], split: str, role: str) -> tuple[str, ...]:
+def _row(metric: Metric, scores: Scores, split: str, role: str) -> tuple[str, ...]:
     return (
         split,
-        shown(metric, scores[key_of(metric)]),
-        bounds_text(metric, scores.get("interval")),
-        f"{scores['loss']:.4f}",
-        str(scores["images"]) + (f" of {scores['groups']} groups" if "groups" in scores else ""),
+        shown(metric, scores.of(metric)),
+        bounds_text(metric, scores.interval),
+        f"{scores.loss:.4f}",
+        str(scores.images) + ("" if scores.groups is None else f" of {scores.groups} groups"),
         role,
     )
 
 
-def _worth(report: Report, final: dict[str, Any]) -> Section:
+def _worth(report: Report, final: FinalRecord) -> Section:
     decision = report.decision
     part = worth(report.study.spec.metric, final, report.seal.is_honest, decision.more > 0)
-    lines = part.lines + cost_lines(report.study.trials, report.study.confirmations, final)
+    lines = part.lines + cost_lines(report.study.records, report.study.confirmations, final)
     default = default_line(decision)
     if default is not None:
         lines.append(default)
     return Section(part.title, lines, part.table)
 
 
-def _against_search(metric: Metric, trial: FrozenTrial, final: dict[str, Any]) -> str:
-    if final["test"] is None:
+def _against_search(study: OpenStudy, trial: FrozenTrial, final: FinalRecord) -> str:
+    metric = study.spec.metric
+    if final.test is None:
         return (
             "Trained on train and test: no test score is left to compare with the search "
             f"({shown(metric, trial.value or 0.0)})"
         )
-    again, before = final["test"][key_of(metric)], trial.value or 0.0
+    again, before = final.test.of(metric), trial.value or 0.0
     words = f"Trained again from its config: test {WORDS[metric]} {shown(metric, again)}"
-    parts = final["config"].get("micro_batches", 1)
-    if parts != trial.user_attrs.get("micro_batches", 1):
+    parts = final.config.micro_batches
+    if parts != study.record(trial).micro_batches:
         return (
             f"{words}, {_change(metric, again - before)} from the search "
             f"({shown(metric, before)}); memory was short, and a batch was trained in {parts} "
@@ -239,11 +242,12 @@ def _better_since(report: Report) -> list[str]:
 def _search(report: Report) -> Section:
     p = report.progress
     spec = p.study.spec.search
-    duration_s = sum(t.user_attrs.get("duration_s", 0.0) for t in p.study.trials)
+    duration_s = sum(record.duration_s or 0.0 for record in p.study.records.values())
     lines = [
         f"{p.finished} of {p.budget} trials ended: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
-        + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else ""),
+        + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else "")
+        + (f"; {p.paused} paused by the scheduler" if p.paused else ""),
         f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
         f"{hours(duration_s)} of training",
         saved_line(p),
@@ -326,7 +330,7 @@ def _failures(report: Report) -> Section | None:
 def failure_lines(study: OpenStudy) -> list[str]:
     """Return why trials failed, one line each."""
     return [
-        f"trial {t.number}: {t.user_attrs.get('reason', 'no reason was recorded')}"
+        f"trial {t.number}: {study.record(t).reason or 'no reason was recorded'}"
         for t in study.trials
         if t.state.name == "FAIL"
     ]

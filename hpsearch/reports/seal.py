@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from hpsearch.errors import UnreadableOpeningError
 from hpsearch.evaluation.seal import ANOTHER, CONTINUED, DELETED, Seal
+from hpsearch.storage.final_record import Scores
 from hpsearch.storage.openings import Opening
 from hpsearch.storage.studies import StudyRow
-from hpsearch.study.tasks import WORDS, Metric, key_of, shown
+from hpsearch.study.tasks import WORDS, Metric, shown
 
 
 def seal_lines(seal: Seal) -> list[str]:
@@ -42,7 +44,7 @@ def seal_lines(seal: Seal) -> list[str]:
 def _unsaid(seal: Seal) -> list[str]:
     """Return in words what openings left out of the record."""
     lines = []
-    unmeasured = sum(o.result is None for o in seal.mine)
+    unmeasured = sum(not o.measured for o in seal.mine)
     if unmeasured:
         lines.append(f"{unmeasured} opening(s) of this study were not measured to the end.")
     whole = sum(o.examples is None for o in seal.before)
@@ -84,34 +86,37 @@ def _by_whom(seal: Seal) -> str:
 
 def config_words(opening: Opening) -> str:
     """Return what tells an opening's configuration from others; nothing where it is unknown."""
-    config = opening.config or (opening.result or {}).get("config")
-    if config is None:
+    try:
+        config = opening.config or (opening.result.config if opening.result else None)
+    except UnreadableOpeningError:
+        return ""  # `result_words` says so
+    if config is None or config.family is None:
         return ""
-    size = config.get("backbone") or f"{config.get('layers')} x {config.get('filters')} filters"
-    return (
-        f": {config['family']}, {size}, {config['optimizer']} {config['learning_rate']:.3g}, "
-        f"seed {config['seed']}"
-    )
+    size = config.backbone or f"{config.layers} x {config.filters} filters"
+    rate = config.learning_rate or 0.0
+    return f": {config.family}, {size}, {config.optimizer} {rate:.3g}, seed {config.seed}"
 
 
 def result_words(opening: Opening) -> list[str]:
     """Return what an opening showed, a line for each network that it measured."""
-    result = opening.result
+    try:
+        result = opening.result
+    except UnreadableOpeningError as error:
+        return [str(error)]
     if result is None:
         return ["none: the measurement did not end"]
-    metric: Metric = (result.get("config") or {}).get("metric", "accuracy")
-    lines = [_score_words(metric, result["validation"], "")]
-    beside = result.get("baseline")
-    if beside is not None and "validation" in beside:
-        what = f"default configuration, trial {beside['trial']}: "
-        lines.append(_score_words(metric, beside["validation"], what))
+    metric, beside = result.config.metric, result.baseline
+    lines = [_score_words(metric, result.validation, "")]
+    if beside is not None and beside.validation is not None:
+        what = f"default configuration, trial {beside.trial}: "
+        lines.append(_score_words(metric, beside.validation, what))
     return lines
 
 
-def _score_words(metric: Metric, scores: dict[str, Any], what: str) -> str:
-    bounds = scores.get("interval")
+def _score_words(metric: Metric, scores: Scores, what: str) -> str:
+    bounds = scores.interval
     known = f" (95 % interval {' - '.join(shown(metric, b) for b in bounds)})" if bounds else ""
-    return f"{what}validation {WORDS[metric]} {shown(metric, scores[key_of(metric)])}{known}"
+    return f"{what}validation {WORDS[metric]} {shown(metric, scores.of(metric))}{known}"
 
 
 def seal_json(seal: Seal) -> dict[str, Any]:
@@ -143,6 +148,7 @@ def history_json(study: StudyRow, seal: Seal) -> dict[str, Any]:
         "study": study.name,
         "fingerprint": study.fingerprint,
         "openings": [
-            vars(look.opening) | {"whose": look.whose, "shown": look.shown} for look in seal.looks
+            look.opening.as_json() | {"whose": look.whose, "shown": look.shown}
+            for look in seal.looks
         ],
     } | {key: value for key, value in seal_json(seal).items() if key not in ("openings", "looks")}

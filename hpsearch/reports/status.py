@@ -104,6 +104,7 @@ def stand_json(stand: Stand) -> dict[str, Any]:
         "trials": counts(p),
         "best": None if p.best is None else trial_json(p.study, p.best),
         "time_left_s": p.time_left_s,
+        "final_is_due": p.final_is_due,
         "confirm": None if p.confirm is None else vars(p.confirm),
         "pruner_waits_for": p.pruner_waits_for,
         **seal_json(stand.report.seal),
@@ -111,8 +112,8 @@ def stand_json(stand: Stand) -> dict[str, Any]:
         "failures": [
             {
                 "trial": t.number,
-                "reason": t.user_attrs.get("reason"),
-                "traceback": t.user_attrs.get("traceback"),
+                "reason": p.study.record(t).reason,
+                "traceback": p.study.record(t).traceback,
             }
             for t in p.study.trials
             if t.state.name == "FAIL"

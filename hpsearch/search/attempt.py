@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import torch
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.search.objective import SavedTraining
+from hpsearch.search.scheduler import GoOn, Pause, Stop
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.loop import Interrupted, train
@@ -44,6 +45,7 @@ class Ended:
     `training` has the weights that count; it is None where there is none worth having, and `reason`
     says why: diverged, or infeasible for want of what `infeasible` names, `memory` or
     `trial_timeout`. `config` is what was trained, in parts of a batch where memory was short.
+    With a `decision` it has not come to its end: it was stopped, or is kept where it pauses.
     """
 
     config: TrialConfig
@@ -51,16 +53,19 @@ class Ended:
     training: Training | None = None
     reason: str | None = None
     infeasible: str | None = None
+    decision: Stop | Pause | None = None
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One worker's try at a training: with which data, on what, under which lease and limits.
 
-    Checkpoints lie in `checkpoints` under `study`, `slot` and the configuration. `further()` is
+    Checkpoints lie in `checkpoints` under `study`, `training` and the configuration. `further()` is
     called when a training has come an epoch further than ever, `hear` for every epoch, those that
-    an earlier attempt trained included. With `keeps_last` the whole training is kept, too, for
-    whoever has to do something with it before it is safe.
+    an earlier attempt trained included; `known` is how many were heard of before, kept or not.
+    `after_epoch` decides what follows on each but the last. `cut` is told of a configuration with
+    a batch in parts, by whoever comes back with that one. With `keeps_last` the whole training is
+    kept, too, for whoever has to do something with it before it is safe.
     """
 
     data: SearchData
@@ -68,12 +73,17 @@ class Attempt:
     held: Held
     checkpoints: Checkpoints
     study: str
-    slot: int
+    training: str
     stopped: Callable[[], bool]
     timeout_s: float | None = None
     further: Callable[[], None] = lambda: None
     hear: Callable[[Epoch], None] = lambda epoch: None
     keeps_last: bool = False
+    known: int = 0
+    after_epoch: Callable[[Epoch], GoOn | Stop | Pause] = lambda epoch: GoOn()
+    cut: Callable[[TrialConfig], None] | None = None
+    called: str = ""  # in the log
+    event: Mapping[str, object] | None = None  # of the log, where it is given back
 
     def train(self, config: TrialConfig) -> Ended | None:
         """Return how the training of a configuration ended.
@@ -83,7 +93,7 @@ class Attempt:
         """
         torch.set_num_threads(config.threads)
         smaller, saved = in_parts(config), self._saved(config)
-        if smaller is not None and saved.state is None:
+        if smaller is not None and saved.state is None and self.cut is None:
             before = self._saved(smaller)  # of an attempt whose memory was short, too
             if before.state is not None:
                 smaller, saved = None, before
@@ -95,20 +105,22 @@ class Attempt:
         logger.warning(
             "%s ran out of memory; again, a batch in %d parts", self._name, smaller.micro_batches
         )
+        if self.cut is not None:
+            self.cut(smaller)
         return self._tried(self._saved(smaller))
 
     def drop(self, config: TrialConfig) -> None:
         """Remove whatever is kept of a training, once what came of it is safe."""
         for trained in (config, in_parts(config)):
             if trained is not None:
-                self.checkpoints.drop(self.study, self.slot, trained)
+                self.checkpoints.drop(self.study, self.training, trained)
 
     @property
     def _name(self) -> str:
-        return f"the training of slot {self.slot} of '{self.study}'"
+        return self.called or f"the training {self.training} of '{self.study}'"
 
     def _saved(self, config: TrialConfig) -> SavedTraining:
-        return SavedTraining(self.checkpoints, self.study, self.slot, config).load(
+        return SavedTraining(self.checkpoints, self.study, self.training, config).load(
             self.data, self.device
         )
 
@@ -125,7 +137,7 @@ class Attempt:
                 return Ended(saved.config, epochs, reason=reason, infeasible=what)
             if not self.held.lost:
                 saved.keep(asked.training, now=True)
-                logger.info("%s is given back: %s", self._name, watch.why)
+                logger.info("%s is given back: %s", self._name, watch.why, extra=self.event)
             return None
         except Exception as error:
             if not is_out_of_memory(error):
@@ -140,13 +152,22 @@ class Attempt:
             if epoch.diverged:
                 reason = f"the loss was no finite number after epoch {epoch.number}"
                 return Ended(config, tuple(training.epochs), reason=reason)
-            if epoch.number > saved.epochs:
+            last = epoch.number == config.epochs or training.turned
+            if epoch.number > max(saved.epochs, self.known):
                 self.held.epoch_over()
                 self.further()
-                last = epoch.number == config.epochs or training.turned
-                if self.keeps_last or not last:
-                    saved.keep(training, now=last)
+            decision = GoOn() if last else self.after_epoch(epoch)
+            if not isinstance(decision, GoOn):
+                return self._left(saved, training, decision)
+            if epoch.number > saved.epochs and (self.keeps_last or not last):
+                saved.keep(training, now=last)
         return Ended(config, tuple(training.epochs), training)
+
+    def _left(self, saved: SavedTraining, training: Training, decision: Stop | Pause) -> Ended:
+        """Return a training that ends, or pauses, before its last epoch."""
+        if isinstance(decision, Pause):
+            saved.keep(training, now=True)
+        return Ended(saved.config, tuple(training.epochs), decision=decision)
 
 
 class Watch:

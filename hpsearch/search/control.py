@@ -9,6 +9,7 @@ from hpsearch.machine.children import user_name
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED
+from hpsearch.study.spec import is_name
 
 
 def pause(storage: Storage, name: str) -> None:
@@ -37,9 +38,13 @@ def finish(storage: Storage, name: str) -> None:
 
 
 def delete(storage: Storage, name: str, checkpoints: Checkpoints) -> None:
-    """Delete a study, its trials and its checkpoints. Whoever is at work on it loses the lease."""
+    """Delete a study, its trials and its checkpoints. Whoever is at work on it loses the lease.
+
+    A stored name that no study may have came from elsewhere: it has no checkpoints.
+    """
     storage.delete_study(name)
-    checkpoints.drop_study(name)
+    if is_name(name):
+        checkpoints.drop_study(name)
 
 
 def _unless_done(storage: Storage, name: str) -> None:

@@ -19,9 +19,9 @@ from hpsearch.search.finalist_statistics import RESAMPLES
 from hpsearch.search.objective import recorded
 from hpsearch.search.runner import LONGEST_REASON, LONGEST_TRACEBACK, TrialRunner
 from hpsearch.search.samplers import seed_of
-from hpsearch.storage.confirmations import confirmed_by
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
+from hpsearch.storage.records import ConfirmationRecord
 from hpsearch.storage.retry import DATABASE_ERRORS
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import config_from
@@ -38,18 +38,19 @@ NUMBERS_AT_ONCE = 2**22  # of resampled weights, so that memory stays small
 
 def retrain(runner: TrialRunner, lease: Lease) -> None:
     """Train the finalist of a lease and write down what it came to, or give the lease back."""
-    trial_slot, repeat = confirmed_by(lease.slot)
     name = runner.spec.name
     trials = runner.storage.known(name).get_trials(deepcopy=False)
-    trial = next(t for t in trials if t.user_attrs.get("slot") == trial_slot)
+    trial = next(t for t in trials if t.user_attrs.get("slot") == lease.slot)
     config = config_from(runner.spec, runner.data.fingerprint, trial)
-    seed = seed_of(runner.spec.search.seed, trial_slot, stream=SEED_STREAM + repeat)
+    seed = seed_of(runner.spec.search.seed, lease.slot, stream=SEED_STREAM + lease.repeat)
     config = config.model_copy(update={"seed": seed})
     if lease.attempts > MAX_ATTEMPTS:
         reason = f"{MAX_ATTEMPTS} workers died on this training, one after the other"
-        runner.storage.confirmations.write(lease, trial.number, {"reason": reason, "seed": seed})
+        runner.storage.confirmations.write(
+            lease, trial.number, ConfirmationRecord(reason=reason, seed=seed)
+        )
         return
-    logger.info("trial %d of '%s' is trained again, seed %d", trial.number, name, repeat + 1)
+    logger.info("trial %d of '%s' is trained again, seed %d", trial.number, name, lease.repeat + 1)
     with HeldLease(runner.storage.leases, lease) as held:
         attempt = Attempt(
             runner.data,
@@ -57,7 +58,7 @@ def retrain(runner: TrialRunner, lease: Lease) -> None:
             held,
             runner.checkpoints,
             name,
-            lease.slot,
+            lease.training,
             runner.stopped,
             runner.spec.search.trial_timeout,
             runner.epoch_over,
@@ -66,23 +67,25 @@ def retrain(runner: TrialRunner, lease: Lease) -> None:
         if result is None:
             runner.storage.leases.give_back(lease)  # does nothing where the lease was lost
         elif runner.storage.confirmations.write(lease, trial.number, result):
-            logger.info("trial %d of '%s', seed %d: ended", trial.number, name, repeat + 1)
+            logger.info("trial %d of '%s', seed %d: ended", trial.number, name, lease.repeat + 1)
             attempt.drop(config)
 
 
-def _result(attempt: Attempt, number: int, config: TrialConfig) -> dict[str, Any] | None:
+def _result(attempt: Attempt, number: int, config: TrialConfig) -> ConfirmationRecord | None:
     """Return what a training comes to, None where it is to go on at another worker."""
     about: dict[str, Any] = {"seed": config.seed, "device": device_name(attempt.device)}
     try:
         ended = attempt.train(config)
-        return None if ended is None else about | _written(attempt, ended)
+        if ended is None:
+            return None
+        return ConfirmationRecord.model_validate(about | _written(attempt, ended))
     except DATABASE_ERRORS:
         raise  # the storage's fault, not the training's
     except Exception as error:  # whatever it was, it is recorded, and the worker goes on
         reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         logger.error("trial %d, trained again, failed: %s", number, reason)
         trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
-        return about | {"reason": reason, "traceback": trace}
+        return ConfirmationRecord(reason=reason, traceback=trace, **about)
 
 
 def _written(attempt: Attempt, ended: Ended) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def by_image(
         found["groups"] = base64.b64encode(packed).decode()
     if config.metric == "accuracy":
         right = (predictions.argmax(1) == targets).cpu().numpy()
-        return found | {"hits": base64.b64encode(np.packbits(right).tobytes()).decode()}
+        return found | {"correct": base64.b64encode(np.packbits(right).tobytes()).decode()}
     scores = resampled(config, predictions.cpu(), targets.cpu(), groups)
     return found | {"resampled": base64.b64encode(scores.astype("<f4").tobytes()).decode()}
 

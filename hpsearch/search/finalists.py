@@ -22,8 +22,9 @@ from hpsearch.search.finalist_statistics import (
     out_of_the_race,
 )
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
-from hpsearch.storage.confirmations import Confirmation, confirm_slot
+from hpsearch.storage.confirmations import Confirmation
 from hpsearch.storage.leases import Lease
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.study.tasks import rank
 
@@ -113,10 +114,10 @@ def claim(storage: Storage, name: str, worker: str) -> Lease | None:
     if row is None:
         return None
     left_s = float("inf") if row.time_left_s is None else row.time_left_s - row.final_s
-    fitting = [r for r in plan(study).due if r.trial.user_attrs.get("duration_s", 0.0) <= left_s]
+    fitting = [r for r in plan(study).due if (study.record(r.trial).duration_s or 0.0) <= left_s]
     for due in fitting:
-        slot = confirm_slot(due.trial.user_attrs["slot"], due.repeat)
-        lease = storage.confirmations.claim(name, slot, worker)
+        slot = study.record(due.trial).slot
+        lease = storage.leases.claim(name, worker, kind=FINALIST, slot=slot, repeat=due.repeat)
         if lease is not None:
             return lease
     if not fitting:
@@ -162,10 +163,10 @@ def verdict(study: OpenStudy) -> Verdict | None:
 def _order(study: OpenStudy, finalist: Finalist) -> tuple[float, float]:
     """Return what is preferred among finalists that cannot be distinguished; the least wins."""
     by_mean = rank(study.spec.metric, finalist.mean)
-    attrs = finalist.trial.user_attrs
+    record = study.record(finalist.trial)
     size = {
-        "smaller": attrs.get("parameters", 0),
-        "faster": attrs.get("forward_flops", 0),
+        "smaller": record.parameters or 0,
+        "faster": record.forward_flops or 0,
         "score": 0,
     }[study.spec.confirm.prefer]
     return float(size), by_mean
@@ -227,11 +228,11 @@ def _by_image(of: Sequence[Sequence[Confirmation]]) -> tuple[NDArray[np.float64]
     Of images in groups, that which groups make, and how many there are of those.
     """
     groups = groups_of(c for one in of for c in one)
-    count: float = of[0][0].result["images"] if groups is None else alike(groups)
-    if all("hits" in c.result for one in of for c in one):
+    count: float = of[0][0].result.images if groups is None else alike(groups)
+    if all(c.result.correct is not None for one in of for c in one):
         found = [np.stack([correct(c) for c in one]) for one in of]
         return image_variance_of_correct(found, groups), count
-    resampled = np.stack([np.mean([_floats(c.result["resampled"]) for c in one], 0) for one in of])
+    resampled = np.stack([np.mean([_resampled(c) for c in one], 0) for one in of])
     scored = resampled[:, np.isfinite(resampled).all(0)]  # (k, resamples)
     variance = differences(np.cov(scored))
     if groups is not None and count > 1:  # resamples of few groups vary less than samples do
@@ -241,8 +242,8 @@ def _by_image(of: Sequence[Sequence[Confirmation]]) -> tuple[NDArray[np.float64]
 
 def correct(confirmation: Confirmation) -> NDArray[np.bool_]:
     """Return which test images a training was right about `(N,)`; for studies by accuracy."""
-    packed = np.frombuffer(base64.b64decode(confirmation.result["hits"]), np.uint8)
-    return np.unpackbits(packed, count=confirmation.result["images"]).astype(np.bool_)
+    packed = np.frombuffer(base64.b64decode(confirmation.result.correct or ""), np.uint8)
+    return np.unpackbits(packed, count=confirmation.result.images).astype(np.bool_)
 
 
 def groups_of(confirmations: Iterable[Confirmation]) -> NDArray[np.int64] | None:
@@ -251,11 +252,11 @@ def groups_of(confirmations: Iterable[Confirmation]) -> NDArray[np.int64] | None
     Trainings of one study are of the same images; those that an earlier version wrote do not say
     their groups.
     """
-    written = next((c.result["groups"] for c in confirmations if "groups" in c.result), None)
+    written = next((c.result.groups for c in confirmations if c.result.groups is not None), None)
     if written is None:
         return None
     return np.frombuffer(zlib.decompress(base64.b64decode(written)), "<u4").astype(np.int64)
 
 
-def _floats(written: str) -> NDArray[np.float32]:
-    return np.frombuffer(base64.b64decode(written), "<f4")
+def _resampled(confirmation: Confirmation) -> NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(confirmation.result.resampled or ""), "<f4")

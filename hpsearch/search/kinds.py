@@ -9,11 +9,21 @@ from typing import Literal
 from optuna.trial import FrozenTrial, TrialState
 
 Kind = Literal[
-    "complete", "pruned", "infeasible", "diverged", "timed out", "failed", "running", "waiting"
+    "complete",
+    "pruned",
+    "infeasible",
+    "diverged",
+    "timed out",
+    "failed",
+    "running",
+    "paused",
+    "waiting",
 ]
 
 TIMEOUT_CONSTRAINT = "trial_timeout"
 ENDED = "ended"  # the attribute of a trial, which the dashboard shows, too
+PAUSED = "paused"  # of one that waits for the scheduler to resume it: after which epoch; None after
+RESUMED = "resumed"  # of one that was: after which epoch, the last time
 CHANGES = {
     "infeasible": "narrow the space",
     "diverged": "lower space.learning_rate",
@@ -45,7 +55,7 @@ def kind_of(trial: FrozenTrial) -> Kind:
     kinds: dict[TrialState, Kind] = {
         TrialState.COMPLETE: "complete",
         TrialState.FAIL: "failed",
-        TrialState.RUNNING: "running",
+        TrialState.RUNNING: "running" if trial.user_attrs.get(PAUSED) is None else "paused",
     }
     return kinds.get(trial.state, "waiting")
 

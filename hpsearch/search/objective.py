@@ -5,32 +5,29 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
 import torch
 from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
+from hpsearch.search.kinds import RESUMED
 from hpsearch.search.progress import epochs_of
+from hpsearch.search.scheduler import GoOn, Pause, Stop
+from hpsearch.search.scheduling import Scheduling
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.records import TrialNotes
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import MINIMISED, WORDS, shown
 from hpsearch.training.fitting import check_fits
-from hpsearch.training.loop import train
 from hpsearch.training.state import Epoch, State, Training, from_bytes, to_bytes
 
 logger = logging.getLogger(__name__)
 
 SAVE_SHARE = 0.05  # of the time may go into keeping
-
-
-class Diverged(optuna.TrialPruned):
-    """The loss of a trial is no finite number any more."""
 
 
 @dataclass
@@ -39,7 +36,7 @@ class SavedTraining:
 
     checkpoints: Checkpoints
     study: str
-    slot: int
+    training: str
     config: TrialConfig
     state: State | None = None  # what an earlier worker left
     _next_at: float = field(init=False)
@@ -49,7 +46,7 @@ class SavedTraining:
 
     def load(self, data: SearchData, device: torch.device) -> SavedTraining:
         """Read what an earlier worker kept of the trial, if anything usable; returns itself."""
-        content = self.checkpoints.load(self.study, self.slot, self.config)
+        content = self.checkpoints.load(self.study, self.training, self.config)
         if content is None:
             return self
         try:
@@ -79,74 +76,78 @@ class SavedTraining:
         if not now and began < self._next_at:
             return
         content = to_bytes(training.state())
-        self.checkpoints.save(self.study, self.slot, self.config, content)
+        self.checkpoints.save(self.study, self.training, self.config, content)
         ended = time.monotonic()
         self._next_at = ended + max(self.checkpoints.every_s, (ended - began) / SAVE_SHARE)
 
     def drop(self) -> None:
         """Remove what was kept."""
-        self.checkpoints.drop(self.study, self.slot, self.config)
+        self.checkpoints.drop(self.study, self.training, self.config)
 
 
-def objective(
-    trial: Trial,
-    config: TrialConfig,
-    data: SearchData,
-    device: torch.device,
-    saved: SavedTraining,
-    interrupted: Callable[[], bool],
-    epoch_over: Callable[[], None],
-) -> float:
-    """Return the **test** metric of the epoch that counts; every epoch's is reported to the pruner.
+class Objective:
+    """A trial of Optuna's while its configuration trains, and what that comes to.
 
-    That is the last epoch, or the best one under early stopping. A trial that stops early is
-    complete, and is reported to stand still at its best value in all epochs that it was spared: the
-    median pruner compares trials by epoch, and one that trains on has to beat what others had by
-    then, not only those that needed as long.
-
-    Goes on from what was saved of it, and calls `epoch_over()` when it has come further than ever
-    before. Raises TrialPruned with a reason, Diverged where that is it, and Interrupted when
-    `interrupted()` turns true.
+    Every epoch's **test** metric is reported, and the scheduler asked what becomes of the trial.
+    `known` is how many epochs the trial had before.
     """
-    stored = trial.storage.get_trial(id_of(trial))
-    trained = epochs_of(stored)  # reports beyond are of an early stop that nobody heard of
-    reported = {n: value for n, value in stored.intermediate_values.items() if n <= trained}
-    for epoch, training in train(config, data, device, interrupted, saved.state):
-        if reported.get(epoch.number) != epoch.test_metric:
-            _record(trial, training.epochs[: epoch.number])
-        if epoch.diverged:
-            raise Diverged(f"the loss was no finite number after epoch {epoch.number}")
-        if epoch.number > len(reported):
-            epoch_over()
-            goes_on = epoch.number < config.epochs and not training.turned
-            if goes_on and trial.should_prune():  # at the end there is nothing to be spared
-                raise optuna.TrialPruned(_too_weak(trial, config, epoch))
-        if saved.epochs < epoch.number < config.epochs:
-            saved.keep(training)
-    value = training.result.test_metric
-    if config.early_stopping is not None:
-        spared = range(epoch.number + 1, config.epochs + 1)
-        note(trial, {"best_epoch": training.result.number}, steps=dict.fromkeys(spared, value))
-    return value
+
+    def __init__(self, trial: Trial, config: TrialConfig, scheduling: Scheduling) -> None:
+        stored = trial.storage.get_trial(id_of(trial))
+        trained = epochs_of(stored)  # reports beyond are of an early stop that nobody heard of
+        self._reported = {n: v for n, v in stored.intermediate_values.items() if n <= trained}
+        self.known = len(self._reported)
+        # Of an answer that a worker died on nobody knows: a scheduler that pauses is asked again,
+        # but not about the epoch after which the trial was resumed.
+        resumed = stored.user_attrs.get(RESUMED, 0)
+        self._decided = max(resumed, self.known - scheduling.pauses)
+        self._trial, self._config, self._scheduling = trial, config, scheduling
+        self._epochs: list[Epoch] = []
+
+    def hear(self, epoch: Epoch) -> None:
+        """Record an epoch, and report its test metric, where that was not done before."""
+        self._epochs[epoch.number - 1 :] = [epoch]  # it begins again where memory was short
+        if self._reported.get(epoch.number) != epoch.test_metric:
+            _record(self._trial, self._epochs)
+
+    def after_epoch(self, epoch: Epoch) -> GoOn | Stop | Pause:
+        """Return what becomes of the trial after an epoch that was heard, and is not its last."""
+        if epoch.number <= self._decided:
+            return GoOn()
+        self._decided = epoch.number
+        return self._scheduling.after_epoch(self._trial)
+
+    def value(self, training: Training) -> float:
+        """Return the test metric of the epoch that counts: the last one, or under early stopping
+        the best.
+
+        A trial that stops early is complete, and is reported to stand still at its best value in
+        all epochs that it was spared: the median pruner compares trials by epoch, and one that
+        trains on has to beat what others had by then, not only those that needed as long.
+        """
+        result = training.result
+        if self._config.early_stopping is not None:
+            spared = range(len(training.epochs) + 1, self._config.epochs + 1)
+            best = TrialNotes(best_epoch=result.number)
+            note(self._trial, best, steps=dict.fromkeys(spared, result.test_metric))
+        return result.test_metric
 
 
-def _too_weak(trial: Trial, config: TrialConfig, epoch: Epoch) -> str:
-    """Return why a pruner stopped a trial."""
-    pruner = type(trial.study.pruner).__name__.removesuffix("Pruner").lower()
+def too_weak(config: TrialConfig, epoch: Epoch, judge: str) -> str:
+    """Return why a trial was stopped after an epoch."""
     return (
         f"test {WORDS[config.metric]} {shown(config.metric, epoch.test_metric)} after epoch "
-        f"{epoch.number} was too {'high' if config.metric in MINIMISED else 'low'} for the "
-        f"{pruner} pruner"
+        f"{epoch.number} was too {'high' if config.metric in MINIMISED else 'low'} for {judge}"
     )
 
 
 def _record(trial: Trial, epochs: list[Epoch]) -> None:
     """Write the curve so far, and report the test metric of its last epoch."""
-    curve = {
-        "curve": [recorded(epoch) for epoch in epochs],
-        "duration_s": round(sum(epoch.duration_s for epoch in epochs), 3),
-    }
-    note(trial, curve, steps={epochs[-1].number: epochs[-1].test_metric})
+    notes = TrialNotes(
+        curve=[recorded(epoch) for epoch in epochs],
+        duration_s=round(sum(epoch.duration_s for epoch in epochs), 3),
+    )
+    note(trial, notes, steps={epochs[-1].number: epochs[-1].test_metric})
 
 
 def recorded(epoch: Epoch) -> dict[str, Any]:

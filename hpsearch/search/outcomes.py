@@ -10,11 +10,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hpsearch.search.kinds import ENDED, Kind, kind_of_pruned
-from hpsearch.storage.confirmations import confirmed_by
+from hpsearch.search.kinds import Kind, kind_of_pruned
 from hpsearch.storage.leases import Lease
 from hpsearch.storage.optuna_trials import note
-from hpsearch.storage.schema import CONFIRM_SLOT
+from hpsearch.storage.records import ConfirmationRecord, TrialNotes
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import STOPPED
 
@@ -44,7 +44,7 @@ def prune(
     if infeasible is not None and infeasible not in trial.constraints:
         trial.set_constraint(infeasible, 1.0)
     kind = kind_of_pruned(infeasible, diverged)
-    note(trial, {"reason": reason, ENDED: kind})
+    note(trial, TrialNotes(reason=reason, ended=kind))
     return _end(storage, trial, lease, TrialState.PRUNED, kind)
 
 
@@ -52,7 +52,10 @@ def fail(
     storage: Storage, trial: Trial, lease: Lease, reason: str, traceback: str | None = None
 ) -> TrialState:
     """End a trial that could not be trained, and its study where that is the rule by now."""
-    note(trial, {"reason": reason} | ({} if traceback is None else {"traceback": traceback}))
+    notes = TrialNotes(reason=reason)
+    if traceback is not None:
+        notes["traceback"] = traceback
+    note(trial, notes)
     logger.error(
         "trial %d of '%s' failed: %s",
         trial.number,
@@ -65,16 +68,50 @@ def fail(
     return state
 
 
+def pause(storage: Storage, trial: Trial, lease: Lease, epoch: int, until: str) -> TrialState:
+    """Let a trial wait after an epoch, kept as it is, until the scheduler resumes it."""
+    note(trial, TrialNotes(paused=epoch, until=until))
+    storage.pauses.pause(lease, epoch)
+    logger.info(
+        "trial %d of '%s' is paused after epoch %d until %s",
+        trial.number,
+        lease.study,
+        epoch,
+        until,
+        extra=event("trial paused", lease, trial) | {"epoch": epoch},
+    )
+    return TrialState.RUNNING
+
+
+def resume(storage: Storage, trial: Trial, lease: Lease) -> None:
+    """Let a paused trial go on under a lease. Until this is done, it is still paused."""
+    note(trial, TrialNotes(paused=None, resumed=lease.paused))
+    storage.pauses.go_on(lease)
+    logger.info(
+        "trial %d of '%s' is resumed after epoch %d",
+        trial.number,
+        lease.study,
+        lease.paused,
+        extra=event("trial resumed", lease, trial) | {"epoch": lease.paused},
+    )
+
+
+def never_resumed(storage: Storage, trial: Trial, lease: Lease) -> TrialState:
+    """End a paused trial of a study whose scheduler resumes none any more."""
+    until = trial.user_attrs.get("until", "it is resumed")
+    reason = f"paused after epoch {lease.paused} until {until}, and never resumed"
+    return prune(storage, trial, lease, reason)
+
+
 def end_hung(storage: Storage, lease: Lease, reason: str) -> None:
     """End what a killed worker hung on: a trial, or the training of a finalist."""
     trial = live_trial(storage, lease)
     if trial is not None:
         fail(storage, trial, lease, reason)
-    elif lease.slot <= CONFIRM_SLOT:
-        trial_slot, _ = confirmed_by(lease.slot)
+    elif lease.kind == FINALIST:
         trials = storage.load(lease.study).get_trials(deepcopy=False)
-        number = next(t.number for t in trials if t.user_attrs.get("slot") == trial_slot)
-        storage.confirmations.write(lease, number, {"reason": reason})
+        number = next(t.number for t in trials if t.user_attrs.get("slot") == lease.slot)
+        storage.confirmations.write(lease, number, ConfirmationRecord(reason=reason))
 
 
 def _end(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.finalists import plan
-from hpsearch.search.kinds import kind_of
+from hpsearch.search.kinds import kind_of, why_none_completes
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.storage import Storage
@@ -43,6 +43,7 @@ class Progress:
     budget: int
     running: list[FrozenTrial]
     interrupted: int
+    paused: int  # that wait for the study's scheduler
     complete: int
     pruned: int  # by the pruner
     failed: int
@@ -55,6 +56,13 @@ class Progress:
     pruner_waits_for: int  # complete trials until the pruner begins
     time_left_s: float | None
     confirm: Confirming | None = None  # None where finalists are not trained again
+
+    @property
+    def final_is_due(self) -> bool:
+        """Whether nothing but the final is still to come."""
+        searched = self.finished >= self.budget and not self.running
+        confirmed = self.confirm is None or not (self.confirm.is_due or self.confirm.running)
+        return self.wants_final and self.state != DONE and searched and confirmed
 
     @property
     def finished(self) -> int:
@@ -96,6 +104,7 @@ def progress_of(storage: Storage, name: str) -> Progress:
         budget=row.trials,
         running=running,
         interrupted=len(study.interrupted),
+        paused=len(study.paused),
         complete=len(complete),
         pruned=kinds["pruned"],
         failed=kinds["failed"],
@@ -115,7 +124,7 @@ def _confirming(storage: Storage, study: OpenStudy, row: StudyRow) -> Confirming
     if not study.spec.candidates():
         return None
     found = plan(study)
-    numbers = {t.user_attrs["slot"]: t.number for t in study.trials}
+    numbers = {record.slot: number for number, record in study.records.items()}
     running = [(numbers[s], r + 1) for s, r in storage.confirmations.running(study.spec.name)]
     return Confirming(found.ended, found.of, running, row.confirm_due)
 
@@ -137,19 +146,22 @@ def _time_left_s(
 ) -> float | None:
     """Return the mean duration of ended trials for all that are left, at most to the deadline.
 
-    A finalist that is to be trained again takes as long as the best trial.
+    A finalist that is to be trained again takes as long as the best trial; what the final is
+    expected to take, a worker has reckoned.
     """
-    ended = [t for t in study.trials if t.state.is_finished() and "duration_s" in t.user_attrs]
+    took = {n: r.duration_s for n, r in study.records.items() if r.duration_s is not None}
+    ended = [t for t in study.trials if t.state.is_finished() and t.number in took]
     bounds = [] if row.time_left_s is None else [row.time_left_s]
     if ended:
-        mean_s = sum(t.user_attrs["duration_s"] for t in ended) / len(ended)
+        mean_s = sum(took[t.number] for t in ended) / len(ended)
         begun = [t for t in study.trials if not t.state.is_finished()]
-        done_s = sum(t.user_attrs.get("duration_s", 0.0) for t in begun)
+        done_s = sum(took.get(t.number, 0.0) for t in begun)
         left = row.trials - sum(t.state.is_finished() for t in study.trials)
         again_s, best = 0.0, study.best()
         if confirm is not None and confirm.is_due and best is not None:
-            again_s = (confirm.of - confirm.ended) * best.user_attrs.get("duration_s", mean_s)
-        bounds.append((left * mean_s - done_s + again_s) / max(1, workers))
+            again_s = (confirm.of - confirm.ended) * took.get(best.number, mean_s)
+        final_s = row.final_s if row.wants_final else 0.0
+        bounds.append((left * mean_s - done_s + again_s) / max(1, workers) + final_s)
     return max(0.0, min(bounds)) if bounds else None
 
 
@@ -162,6 +174,9 @@ def why_waiting(storage: Storage, p: Progress) -> str | None:
         return f"it is stopped ({p.note or 'no reason given'}); 'hpsearch resume {name}' goes on"
     if p.state != OPEN or p.running or (p.confirm is not None and p.confirm.running):
         return None
+    why = why_none_completes(p.study.trials) if p.finished >= p.budget else None
+    if why is not None:  # no worker would change it
+        return f"its budget is spent, and {why}; then launch it again"
     listed = storage.workers.present()
     workers = [worker for worker in listed if worker.device != SUPERVISOR]
     if not workers:

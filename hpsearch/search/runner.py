@@ -7,6 +7,7 @@ import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 
 import optuna
@@ -17,18 +18,9 @@ from optuna.trial import Trial, TrialState, create_trial
 from hpsearch.data.prepared import SearchData
 from hpsearch.models.cost import Cost, cost
 from hpsearch.models.layers import ImageShape
-from hpsearch.models.limits import device_memory_bytes, infeasible
+from hpsearch.models.limits import Infeasible, device_memory_bytes, infeasible
 from hpsearch.search import outcomes as endings
-from hpsearch.search.attempt import (
-    TOO_LONG,
-    Watch,
-    device_name,
-    free_memory,
-    in_parts,
-    is_out_of_memory,
-    no_memory,
-    took_too_long,
-)
+from hpsearch.search.attempt import Attempt, Ended, device_name, in_parts
 from hpsearch.search.baseline import (
     BASELINE_SLOT,
     baseline_of,
@@ -36,18 +28,21 @@ from hpsearch.search.baseline import (
     whole_training_s,
 )
 from hpsearch.search.finalists import CONFIRM_SHARE
-from hpsearch.search.objective import Diverged, SavedTraining, objective
-from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.search.kinds import PAUSED
+from hpsearch.search.objective import Objective, too_weak
+from hpsearch.search.samplers import given_params, sampler_for, seed_of
+from hpsearch.search.scheduler import Pause, Stop, scheduler_for
+from hpsearch.search.scheduling import Scheduling, seen_by_samplers
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of, study_id_of
+from hpsearch.storage.optuna_private import id_of, seen_as, study_id_of
 from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.records import TrialNotes
 from hpsearch.storage.retry import DATABASE_ERRORS
 from hpsearch.storage.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec, config_from
-from hpsearch.training.loop import Interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +67,21 @@ class TrialRunner:
     stopped: Callable[[], bool]
     epoch_over: Callable[[], None] = lambda: None
 
+    @cached_property
+    def scheduling(self) -> Scheduling:
+        """The study's scheduler."""
+        return Scheduling(self.storage, self.spec, scheduler_for(self.spec.search))
+
     def run(self, lease: Lease) -> TrialState:
-        """Run the trial of a lease to its end, or give the lease back; return the trial's state."""
-        search = self.spec.search
-        study = self.storage.known(
-            self.spec.name, sampler_for(search, lease.slot), pruner_for(search)
-        )
+        """Run the trial of a lease until it ends or waits, or give the lease back.
+
+        Returns the trial's state, RUNNING for one that has not ended.
+        """
+        pruner = self.scheduling.scheduler.pruner
+        sampler = sampler_for(self.spec.search, lease.slot)
+        study = self.storage.known(self.spec.name, sampler, pruner)
+        if self.scheduling.pauses:
+            study = seen_as(study, seen_by_samplers)
         trial_id = self._trial_id(study, lease)
         with self.storage.optuna.held(trial_id, lease):
             return self._run(study, trial_id, lease)
@@ -91,6 +95,10 @@ class TrialRunner:
         if lease.attempts > MAX_ATTEMPTS:
             reason = f"{MAX_ATTEMPTS} workers died on this trial, one after the other"
             return endings.fail(self.storage, trial, lease, reason)
+        if lease.paused is not None:
+            endings.resume(self.storage, trial, lease)
+        elif trial.user_attrs.get(PAUSED) is not None:  # its worker died while it paused it
+            note(trial, TrialNotes(paused=None))
         logger.info(
             "trial %d of '%s' begins",
             trial.number,
@@ -102,23 +110,20 @@ class TrialRunner:
             return self._train(trial, held)
 
     def _train(self, trial: Trial, held: HeldLease) -> TrialState:
-        saved: SavedTraining | None = None
-        state: TrialState | None
+        attempt: Attempt | None = None
         try:
             config = config_from(self.spec, self.data.fingerprint, trial)
-            refused = self._refused(trial, held, config)
-            if refused is not None:
-                return refused
-            saved = SavedTraining(self.checkpoints, self.spec.name, held.lease.slot, config)
-            saved.load(self.data, self.device)
-            watch = Watch(held, self.stopped, self.spec.search.trial_timeout, saved.trained_s)
-            value = self._value(trial, held, saved, watch)
-        except Interrupted as asked:
-            assert saved is not None
-            return self._interrupted(trial, held, saved, asked, watch.why)
-        except optuna.TrialPruned as pruned:
-            diverged = isinstance(pruned, Diverged)
-            state = endings.prune(self.storage, trial, held.lease, str(pruned), diverged=diverged)
+            found = self._misfit(trial, config)
+            if found is not None and found.in_parts:
+                config = self._in_parts(trial, config)
+                found = self._misfit(trial, config)
+            if found is not None:
+                return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+            objective = Objective(trial, config, self.scheduling)
+            attempt = self._attempt(trial, held, objective)
+            ended = attempt.train(config)
+            whole = None if ended is None else ended.training
+            value = None if whole is None else objective.value(whole)
         except UpdateFinishedTrialError:  # the lease ran out in an outage, and another was quicker
             logger.info(
                 "trial %d of '%s' was ended by another worker", trial.number, self.spec.name
@@ -127,81 +132,79 @@ class TrialRunner:
         except (*DATABASE_ERRORS, LeaseLostError):
             raise  # not the trial's fault: another worker takes it over, or has
         except Exception as error:  # whatever it was, it is recorded, and the worker goes on
-            state = None if is_out_of_memory(error) else self._failed(trial, held, error)
-        else:
-            self._note_memory(trial)
-            state = endings.complete(self.storage, trial, held.lease, value)
-            self._keep_time(trial)
-        if state is None:  # out of memory; outside of `except`, whose traceback holds tensors
-            state = self._without_memory(trial, held, config)
-        if state.is_finished() and saved is not None:
-            saved.drop()
-        return state
+            state = self._failed(trial, held, error)
+            if attempt is not None:
+                attempt.drop(config)
+            return state
+        return self._ended(trial, held, ended, value)
 
-    def _refused(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState | None:
-        """Return the state of a trial that is known not to fit; None where it is to be trained."""
+    def _attempt(self, trial: Trial, held: HeldLease, objective: Objective) -> Attempt:
+        return Attempt(
+            self.data,
+            self.device,
+            held,
+            self.checkpoints,
+            self.spec.name,
+            held.lease.training,
+            self.stopped,
+            self.spec.search.trial_timeout,
+            self.epoch_over,
+            objective.hear,
+            known=objective.known,
+            after_epoch=objective.after_epoch,
+            cut=lambda config: note(trial, TrialNotes(micro_batches=config.micro_batches)),
+            called=f"trial {trial.number} of '{self.spec.name}'",
+            event=endings.event("trial given back", held.lease, trial),
+        )
+
+    def _misfit(self, trial: Trial, config: TrialConfig) -> Infeasible | None:
+        """Return why a trial is known not to fit, None where it is to be trained."""
         network_cost = self._note_cost(trial, config)
         memory = device_memory_bytes(self.device, config.threads)
-        found = infeasible(network_cost, config, self.spec.search.max_parameters, memory)
-        if found is None:
-            return None
-        if found.in_parts:
-            return self._without_memory(trial, held, config)
-        return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+        return infeasible(network_cost, config, self.spec.search.max_parameters, memory)
 
-    def _value(self, trial: Trial, held: HeldLease, saved: SavedTraining, watch: Watch) -> float:
-        """Return what a trial's training comes to."""
+    def _in_parts(self, trial: Trial, config: TrialConfig) -> TrialConfig:
+        """Return a configuration with a batch in parts, for one that is too large as a whole."""
+        smaller = in_parts(config)
+        assert smaller is not None
+        logger.warning(
+            "trial %d of '%s' needs too much memory; a batch in %d parts",
+            trial.number,
+            self.spec.name,
+            smaller.micro_batches,
+        )
+        note(trial, TrialNotes(micro_batches=smaller.micro_batches))
+        return smaller
 
-        def epoch_over() -> None:
-            held.epoch_over()
-            self.epoch_over()
-
-        config = saved.config
-        torch.set_num_threads(config.threads)
-        must_stop = watch.must_stop
-        return objective(trial, config, self.data, self.device, saved, must_stop, epoch_over)
+    def _ended(
+        self, trial: Trial, held: HeldLease, ended: Ended | None, value: float | None
+    ) -> TrialState:
+        """Say how the training of a trial ended, or give it back; return the trial's state."""
+        lease, decision = held.lease, None if ended is None else ended.decision
+        if ended is None:
+            self.storage.leases.give_back(lease)  # does nothing where the lease was lost
+            return TrialState.RUNNING
+        if isinstance(decision, Pause):
+            epoch = len(ended.epochs)
+            return endings.pause(self.storage, trial, lease, epoch, decision.until)
+        if value is not None:
+            self._note_memory(trial)
+            state = endings.complete(self.storage, trial, lease, value)
+            self._keep_time(trial)
+        elif isinstance(decision, Stop):
+            reason = too_weak(ended.config, ended.epochs[-1], decision.judge)
+            state = endings.prune(self.storage, trial, lease, reason)
+        else:
+            assert ended.reason is not None
+            lacks, diverged = ended.infeasible, ended.infeasible is None
+            state = endings.prune(self.storage, trial, lease, ended.reason, lacks, diverged)
+        self.checkpoints.drop(self.spec.name, lease.training, ended.config)
+        return state
 
     def _failed(self, trial: Trial, held: HeldLease, error: Exception) -> TrialState:
         reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         trace = traceback.format_exc()[-LONGEST_TRACEBACK:]
         return endings.fail(self.storage, trial, held.lease, reason, trace)
-
-    def _interrupted(
-        self, trial: Trial, held: HeldLease, saved: SavedTraining, asked: Interrupted, why: str
-    ) -> TrialState:
-        """Keep what there is of a trial and give it back; end it where it took too long."""
-        if why == TOO_LONG:
-            saved.drop()
-            assert self.spec.search.trial_timeout is not None
-            reason = took_too_long(self.spec.search.trial_timeout)
-            return endings.prune(self.storage, trial, held.lease, reason, "trial_timeout")
-        if not held.lost:
-            saved.keep(asked.training, now=True)
-            logger.info(
-                "trial %d of '%s' given back: %s",
-                trial.number,
-                self.spec.name,
-                why,
-                extra=endings.event("trial given back", held.lease, trial),
-            )
-        self.storage.leases.give_back(held.lease)  # does nothing where the lease was lost
-        return TrialState.RUNNING
-
-    def _without_memory(self, trial: Trial, held: HeldLease, config: TrialConfig) -> TrialState:
-        """Try once more with smaller parts of a batch; then the trial is infeasible here."""
-        free_memory(self.device)
-        smaller = in_parts(config)
-        if smaller is not None:
-            logger.warning(
-                "trial %d of '%s' ran out of memory; again, a batch in %d parts",
-                trial.number,
-                self.spec.name,
-                smaller.micro_batches,
-            )
-            note(trial, {"micro_batches": smaller.micro_batches})
-            return self._train(trial, held)
-        reason = no_memory(config, self.device)
-        return endings.prune(self.storage, trial, held.lease, reason, "memory")
 
     def _note_worker(self, trial: Trial) -> None:
         """Record who runs a trial that another worker began."""
@@ -212,18 +215,17 @@ class TrialRunner:
         if any(trial.user_attrs.get(key) != value for key, value in ours.items()):
             note(trial, ours)
 
-    def _about_worker(self) -> dict[str, str]:
-        return {
-            "worker": self.worker,
-            "device": device_name(self.device),
-            "torch": version("torch"),
-        }
+    def _about_worker(self) -> TrialNotes:
+        device = device_name(self.device)
+        return TrialNotes(worker=self.worker, device=device, torch=version("torch"))
 
     def _note_cost(self, trial: Trial, config: TrialConfig) -> Cost:
         network_cost = cost(config, ImageShape(*self.data.image_shape), len(self.data.outputs))
         note(
             trial,
-            {"parameters": network_cost.parameters, "forward_flops": network_cost.forward_flops},
+            TrialNotes(
+                parameters=network_cost.parameters, forward_flops=network_cost.forward_flops
+            ),
         )
         return network_cost
 
@@ -232,7 +234,7 @@ class TrialRunner:
         if self.device.type == "cuda":
             peak = torch.cuda.max_memory_reserved(self.device)
             total = torch.cuda.get_device_properties(self.device).total_memory
-            note(trial, {"peak_memory_bytes": peak, "device_memory_bytes": total})
+            note(trial, TrialNotes(peak_memory_bytes=peak, device_memory_bytes=total))
 
     def _keep_time(self, trial: Trial) -> None:
         """Keep of the study's time what follows the search: the best trial's training once more,
@@ -278,14 +280,15 @@ class TrialRunner:
         return trial_id
 
     def _template(self, lease: Lease) -> optuna.trial.FrozenTrial:
+        notes = TrialNotes(
+            slot=lease.slot,
+            seed=seed_of(self.spec.search.seed, lease.slot, stream=1),
+            precision=self.precision,
+            threads=self.threads,
+            **self._about_worker(),
+        )
         return create_trial(
             state=TrialState.RUNNING,
-            user_attrs={
-                "slot": lease.slot,
-                "seed": seed_of(self.spec.search.seed, lease.slot, stream=1),
-                "precision": self.precision,
-                "threads": self.threads,
-            }
-            | self._about_worker(),
+            user_attrs=dict(notes),
             system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
         )

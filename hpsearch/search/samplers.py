@@ -1,4 +1,4 @@
-"""Samplers and pruners by the names of the study file."""
+"""Samplers by the names of the study file, and what they are given."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from hpsearch.search.gaussian import TaughtGPSampler
@@ -48,32 +47,6 @@ def sampler_for(search: Search, slot: int) -> BaseSampler:
                 warn_independent_sampling=False,
             )
     return optuna.samplers.RandomSampler(seed=seed)  # random; a grid's points are all given
-
-
-def pruner_for(search: Search) -> BasePruner:
-    """Return the pruner of a study. Epochs count from 1, so `warmup_epochs: 1` spares epoch 1."""
-    knobs = search.pruner
-    timing = {
-        "n_startup_trials": knobs.startup_trials,
-        "n_warmup_steps": knobs.warmup_epochs + 1,
-        "interval_steps": knobs.interval_epochs,
-        "n_min_trials": knobs.min_trials,
-    }
-    if knobs.name == "median":
-        return optuna.pruners.MedianPruner(**timing)
-    if knobs.name == "percentile":
-        return optuna.pruners.PercentilePruner(knobs.percentile, **timing)
-    if knobs.name == "successive-halving":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=knobs.warmup_epochs + 1, reduction_factor=knobs.reduction_factor
-        )
-    if knobs.name == "hyperband":
-        return optuna.pruners.HyperbandPruner(
-            min_resource=knobs.warmup_epochs + 1,
-            max_resource=search.epochs,
-            reduction_factor=knobs.reduction_factor,
-        )
-    return optuna.pruners.NopPruner()
 
 
 def given_params(spec: StudySpec, slot: int) -> dict[str, Value]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.data.account import account_json
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
 from hpsearch.search.lineage import check_continues
 from hpsearch.storage.confirmations import Confirmation
 from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.records import TrialRecord, trial_record
 from hpsearch.storage.storage import Storage
-from hpsearch.storage.stored_records import check_trials, readable
+from hpsearch.storage.stored_records import readable
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec, config_from
 from hpsearch.study.tasks import WORDS, direction, rank
@@ -33,7 +36,17 @@ class OpenStudy:
     trials: list[FrozenTrial]
     held: frozenset[int]  # Optuna's ids of trials that a worker is at
     interrupted: frozenset[int]  # begun, not ended, and at present nobody's
+    paused: frozenset[int] = frozenset()  # begun, and waiting for the study's scheduler
     confirmations: tuple[Confirmation, ...] = ()  # of finalists that were trained again
+
+    @cached_property
+    def records(self) -> dict[int, TrialRecord]:
+        """What workers wrote to the trials, by their numbers."""
+        return {trial.number: trial_record(trial) for trial in self.trials}
+
+    def record(self, trial: FrozenTrial) -> TrialRecord:
+        """Return what workers wrote to one of its trials."""
+        return self.records[trial.number]
 
     def in_state(self, state: TrialState) -> list[FrozenTrial]:
         """Return the trials in one of Optuna's states."""
@@ -52,7 +65,7 @@ class OpenStudy:
 
     def _place(self, trial: FrozenTrial) -> tuple[float, int, int]:
         """Return what complete trials are ranked by; the least is the best."""
-        parameters = trial.user_attrs.get("parameters", 0)
+        parameters = self.records[trial.number].parameters or 0
         return rank(self.spec.metric, trial.value or 0.0), parameters, trial.number
 
     def best_in_turn(self) -> frozenset[int]:
@@ -79,7 +92,7 @@ class OpenStudy:
 
     def sampled(self) -> list[FrozenTrial]:
         """Return the trials whose configuration is complete: they have trained or been judged."""
-        return [t for t in self.trials if "parameters" in t.user_attrs]
+        return [t for t in self.trials if self.record(t).parameters is not None]
 
 
 def ended_at(trial: FrozenTrial) -> tuple[float, int]:
@@ -97,19 +110,24 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
     spec = row.spec
     with readable(name, row.version):
         trials = storage.known(name).get_trials(deepcopy=False)
-        check_trials(trials)
         confirmations = tuple(storage.confirmations.of(name))
     begun = {id_of(t) for t in trials if not t.state.is_finished()}
-    held, interrupted = storage.leases.unfinished(name)
-    return OpenStudy(
+    found = {b.trial_id: b for b in storage.pauses.begun(name) if b.trial_id in begun}
+    held = frozenset(number for number, b in found.items() if b.is_held)
+    paused = frozenset(n for n, b in found.items() if b.paused is not None) - held
+    study = OpenStudy(
         spec=spec,
         fingerprint=row.fingerprint,
         data_summary=row.data_summary,
         trials=trials,
-        held=frozenset(held & begun),
-        interrupted=frozenset(interrupted & begun),
+        held=held,
+        interrupted=frozenset(found) - held - paused,
+        paused=paused,
         confirmations=confirmations,
     )
+    with readable(name, row.version):
+        _ = study.records  # each is read: what is wrong with one is said here
+    return study
 
 
 def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
@@ -182,6 +200,7 @@ def _summary(prepared: Prepared) -> dict[str, Any]:
         "counts": prepared.counts,
         "totals": prepared.totals,
         "groups": [len(names) for names in prepared.groups],
+        "account": account_json(prepared.account.shortened()),
     }
 
 

@@ -20,7 +20,7 @@ from hpsearch.search.runner import TrialRunner
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.leases import Lease, LeaseLostError
 from hpsearch.storage.retry import DATABASE_ERRORS
-from hpsearch.storage.schema import CONFIRM_SLOT
+from hpsearch.storage.schema import FINALIST
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, STOPPED
 from hpsearch.storage.waiting import Waiting
@@ -109,7 +109,8 @@ class Worker:
     def _claim(self, study: Waiting) -> Lease | None:
         """Return a lease on what is due in one study."""
         if study.has_work and self._can_serve(study):
-            return self.storage.leases.claim(study.name, self.name, study.edition)
+            _, runner = self._runners[study.name]
+            return runner.scheduling.claim(self.name, study.edition)
         if study.search_is_over and study.confirms and self._can_serve(study):
             return confirm.claim(self.storage, study.name, self.name)
         return None
@@ -118,7 +119,7 @@ class Worker:
         edition, runner = self._runners[lease.study]
         self.progressed()
         try:
-            if lease.slot <= CONFIRM_SLOT:
+            if lease.kind == FINALIST:
                 retrain(runner, lease)
             else:
                 runner.run(lease)

@@ -7,7 +7,8 @@ import shlex
 import shutil
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ from hpsearch.reports.formats import markdown, trials_csv
 from hpsearch.reports.report import Report
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.final_record import FinalRecord
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
+from hpsearch.storage.retry import DATABASE_ERRORS
+from hpsearch.storage.schema import FINAL
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE
 
@@ -60,8 +64,9 @@ def conclude(
     """
     series = _Series(finishing)
     while True:
-        token = uuid.uuid4().hex[:8]  # no other claim is called the same: see `claim_final`
-        lease = storage.leases.claim_final(name, f"{who}-final-{token}")
+        token = uuid.uuid4().hex[:8]  # no other claim is called the same: see `Leases.claim`
+        with _freed_where_writing_fails(storage, f"{who}-final-{token}") as claimant:
+            lease = storage.leases.claim(name, claimant, kind=FINAL)
         if lease is None:
             return None
         place = folder / f"{UNFINISHED}{token}"
@@ -83,8 +88,9 @@ def conclude(
         if interrupted():
             raise KeyboardInterrupt
         return None
-    if not storage.leases.conclude(lease, DONE):
-        return None
+    with _freed_where_writing_fails(storage, lease.worker):
+        if not storage.leases.conclude(lease, DONE):
+            return None
     checkpoints.drop_study(name)  # of trials that their time cut short
     _remove_unfinished(folder)
     return ended == MEASURED
@@ -122,6 +128,21 @@ class _Series:
         self._furthest = max(self._furthest, reached)
 
 
+@contextmanager
+def _freed_where_writing_fails(storage: Storage, claimant: str) -> Iterator[str]:
+    """Give back what a claimant may hold, where the database fails for good inside the block.
+
+    The write may have been carried out unheard. Where it cannot be given back either, as where the
+    database is gone, the lease runs out.
+    """
+    try:
+        yield claimant
+    except DATABASE_ERRORS:
+        with suppress(*DATABASE_ERRORS):
+            storage.leases.expire_worker(claimant)
+        raise
+
+
 def _let_go(storage: Storage, lease: Lease, error: BaseException) -> None:
     """Leave a final that an error has ended to whoever may try it next."""
     if isinstance(error, KeyboardInterrupt):
@@ -148,7 +169,7 @@ def _measure(
     trial = chosen_trial(study)
     seal = seal_of(storage, lease.study)
     result, folder = seal.result, place.parent
-    if result is not None and (result["trial"] == trial.number or not open_again):
+    if result is not None and (result.trial == trial.number or not open_again):
         recover(result, folder)
         return None  # a better trial since is named by the report
     seal.to_go_on_with(trial.number, open_again)  # found now, not after the training
@@ -172,9 +193,9 @@ def _measure(
     )
 
 
-def recover(result: dict[str, Any], folder: Path) -> None:
+def recover(result: FinalRecord, folder: Path) -> None:
     """Give what a final measured its place, where its process died between the two."""
-    known = result.get("weights_sha256")
+    known = result.weights_sha256
     for place in folder.glob(f"{UNFINISHED}*"):
         model = place / MODEL
         if known and model.is_file() and sha256_of(model) == known:
@@ -187,9 +208,12 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def missing_results(report: Report, folder: Path) -> list[str]:
-    """Return what a final wrote here that is not there any more, and the command that makes it."""
+    """Return what a final wrote here that is not there any more, and the command that makes it.
+
+    Pictures of validation are drawn where it is opened, and not again: that would be a second look.
+    """
     final = report.final
-    host, _, path = str((final or {}).get("weights", "")).partition(":")
+    host, _, path = ("" if final is None else final.weights).partition(":")
     if final is None or host != socket.gethostname():
         return []
     written, best = Path(path), folder / "best.yaml"

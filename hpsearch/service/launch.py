@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpsearch.data.account import write_names
 from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress as DecodingProgress
@@ -31,13 +32,13 @@ from hpsearch.service.conclude import Finishing, conclude, write_results
 from hpsearch.service.queue import is_finished, open_study
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
-from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.studies import DONE, STOPPED
 from hpsearch.study.spec import StudySpec
 from hpsearch.workers.local import LocalWorkers
 from hpsearch.workers.protocol import Workers
+from hpsearch.workers.supervising import supervise
 
-LOOK_EVERY_S = 0.1  # at the worker processes
 WATCH_EVERY_S = 1.0  # at the storage, for the person who watches
 
 
@@ -111,40 +112,39 @@ def launch(
     _check_writable(folder)
     prepared = prepare(spec.data, data_root, watcher.decoding)
     watcher.prepared(prepared)
+    write_names(folder, prepared.account)
     check_weights(spec)
-    with interrupts_noted() as interrupted:
-        storage = open_storage(storage_url, gives_up=interrupted)
+    with (
+        interrupts_noted() as interrupted,
+        opened_storage(storage_url, create=True, gives_up=interrupted) as storage,
+    ):
+        enter_study(storage, spec, prepared)
+        seal = seal_of(storage, spec.name)
+        if final and seal.needs_asking:
+            open_again = watcher.opened_before(seal, open_again)
+        storage.ledger.set_open_again(spec.name, open_again)
+        row = storage.ledger.study(spec.name)
+        assert row is not None
+        searched = is_finished(row, spec)
+        if not searched:
+            open_study(storage, spec, final, priority)
+            if not row.claimed and not callable(workers) and is_worth_it(spec, prepared):
+                watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
+            started = _workers_of(storage, spec, workers, device, place)
+            _search(storage, spec.name, started, watcher, interrupted)
+        measured, unopened = False, None
         try:
-            with storage_errors(storage):
-                enter_study(storage, spec, prepared)
-                seal = seal_of(storage, spec.name)
-                if final and seal.needs_asking:
-                    open_again = watcher.opened_before(seal, open_again)
-                storage.ledger.set_open_again(spec.name, open_again)
-                row = storage.ledger.study(spec.name)
-                assert row is not None
-                searched = is_finished(row, spec)
-                if not searched:
-                    open_study(storage, spec, final, priority)
-                    if not row.claimed and not callable(workers) and is_worth_it(spec, prepared):
-                        watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
-                    started = _workers_of(storage, spec, workers, device, place)
-                    _search(storage, spec.name, started, watcher, interrupted)
-                measured, unopened = False, None
-                try:
-                    if final:
-                        measured = _conclude(
-                            storage, spec.name, prepared, device, folder, Checkpoints(place),
-                            open_again, watcher.finishing, interrupted,
-                        )  # fmt: skip
-                except SealError as error:  # the search is over all the same
-                    unopened = str(error)
-                    storage.ledger.set_state(spec.name, DONE)
-                report = make_report(storage, spec.name)
-                missing = write_results(report, folder)
-                return Outcome(report, folder, searched and not measured, unopened, missing)
-        finally:
-            storage.close()
+            if final:
+                measured = _conclude(
+                    storage, spec.name, prepared, device, folder, Checkpoints(place),
+                    open_again, watcher.finishing, interrupted,
+                )  # fmt: skip
+        except SealError as error:  # the search is over all the same
+            unopened = str(error)
+            storage.ledger.set_state(spec.name, DONE)
+        report = make_report(storage, spec.name)
+        missing = write_results(report, folder)
+        return Outcome(report, folder, searched and not measured, unopened, missing)
 
 
 def _check_writable(folder: Path) -> None:
@@ -181,21 +181,14 @@ def _search(
 ) -> None:
     """Have workers run trials until the budget or the time of a study is spent."""
     ledger = storage.ledger
-    watched = time.monotonic()
-    watcher.searching(progress_of(storage, name))
-    ledger.tick(name)
-    try:
-        workers.start()
-        while workers.look():
-            if interrupted():
-                raise KeyboardInterrupt
-            time.sleep(LOOK_EVERY_S)
-            if time.monotonic() - watched >= WATCH_EVERY_S:
-                watched = time.monotonic()
-                ledger.tick(name)
-                watcher.searching(progress_of(storage, name))
-    finally:
-        workers.stop()
+
+    def watch() -> float:
+        ledger.tick(name)
+        watcher.searching(progress_of(storage, name))
+        return WATCH_EVERY_S
+
+    if supervise(workers, interrupted, watch):
+        raise KeyboardInterrupt
     progress = progress_of(storage, name)
     watcher.searching(progress)
     if progress.state == STOPPED:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,21 +24,22 @@ from hpsearch.errors import (
     WorkerError,
 )
 from hpsearch.machine.children import check_device_name, interrupts_noted
+from hpsearch.machine.stopping import or_orphaned
 from hpsearch.reports.report import make_report
 from hpsearch.search.progress import SUPERVISOR
 from hpsearch.service.conclude import conclude, write_results
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.retry import DATABASE_ERRORS
-from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.studies import DONE, STOPPED
 from hpsearch.storage.waiting import Waiting
 from hpsearch.storage.worker_registry import SEEN_EVERY_S
 from hpsearch.study.names import plain
 from hpsearch.workers.local import LocalWorkers
+from hpsearch.workers.supervising import LOOK_EVERY_S, supervise
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.1  # at the worker processes
 POLL_S = 5.0  # at the ledger, and ...
 IDLE_POLL_S = 10.0  # ... where no study was open at the last look
 TRY_DATA_AGAIN_S = 300.0
@@ -68,20 +70,11 @@ class Pool:
     def serve(self) -> None:
         """Run until `interrupted()` turns true, or until there is nothing left for workers."""
         self.storage.workers.enter(self.name, SUPERVISOR, "")
-        looked = float("-inf")
         try:
             self._prepare_all()  # or workers would find nothing they can serve
-            if not self.interrupted():
-                self.workers.start()
-            while self.workers.look() and not self.interrupted():
-                time.sleep(LOOK_EVERY_S)
-                if time.monotonic() - looked > (POLL_S if self._busy else IDLE_POLL_S):
-                    self._look()
-                    looked = time.monotonic()
-            if not self.interrupted():
+            if not supervise(self.workers, self.interrupted, self._look_around):
                 self._look()
         finally:
-            self.workers.stop()
             if self._preparing is not None:
                 self._preparing.join(CLEAN_UP_S)
             self.storage.workers.leave(self.name)
@@ -94,6 +87,11 @@ class Pool:
             if not self._preparing.is_alive():
                 self._preparing = None
                 self._look()
+
+    def _look_around(self) -> float:
+        """Look at the storage; return after how many seconds again."""
+        self._look()
+        return POLL_S if self._busy else IDLE_POLL_S
 
     def _look(self) -> None:
         waiting = self.storage.ledger.waiting()
@@ -251,35 +249,29 @@ def serve(
     """
     check_device_name(device)
     with interrupts_noted() as noted:
-        interrupted = _or_orphaned(noted)
-        try:
-            storage = open_storage(storage_url, gives_up=interrupted, waits_to_open=True)
-        except StorageError:
-            if interrupted():  # while it waited for the database
-                return
-            raise
-        try:
-            with storage_errors(storage):
-                if not storage.study_names():
-                    logger.info("%s holds no study yet; it waits for one", storage.shown)
-                started = LocalWorkers(
-                    storage,
-                    study,
-                    checkpoints,
-                    workers,
-                    device,
-                    waits=not until_idle,
-                    log_level=logging.INFO,
+        parent = os.environ.get(PARENT_VARIABLE)
+        interrupted = noted if parent is None else or_orphaned(noted, int(parent))
+        with ExitStack() as opened:
+            try:
+                storage = opened.enter_context(
+                    opened_storage(storage_url, True, gives_up=interrupted, waits_to_open=True)
                 )
-                pool = Pool(storage, started, runs, data_root, device, interrupted, search_only)
-                pool.serve()
-                if started.gave_up and not interrupted():
-                    raise WorkerError("no worker of this machine can go on; see the log above")
-        finally:
-            storage.close()
-
-
-def _or_orphaned(noted: Callable[[], bool]) -> Callable[[], bool]:
-    """Return whether to stop: a signal came, or whoever started this (HPSEARCH_PARENT) died."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    return lambda: noted() or (parent is not None and os.getppid() != int(parent))
+            except StorageError:
+                if interrupted():  # while it waited for the database
+                    return
+                raise
+            if not storage.study_names():
+                logger.info("%s holds no study yet; it waits for one", storage.shown)
+            started = LocalWorkers(
+                storage,
+                study,
+                checkpoints,
+                workers,
+                device,
+                waits=not until_idle,
+                log_level=logging.INFO,
+            )
+            pool = Pool(storage, started, runs, data_root, device, interrupted, search_only)
+            pool.serve()
+            if started.gave_up and not interrupted():
+                raise WorkerError("no worker of this machine can go on; see the log above")

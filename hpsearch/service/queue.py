@@ -10,7 +10,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
 from hpsearch.search.stored_study import enter_study
-from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.studies import DONE, StudyRow
 from hpsearch.study.spec import StudySpec
 
@@ -35,21 +35,17 @@ def queue(
     """
     prepared = prepare(spec.data, data_root, decoding)
     told(prepared)
-    storage = open_storage(storage_url)
-    try:
-        with storage_errors(storage):
-            enter_study(storage, spec, prepared)
-            seal = seal_of(storage, spec.name)
-            if final and seal.needs_asking:
-                open_again = opened_before(seal, open_again)
-            storage.ledger.set_open_again(spec.name, open_again)
-            row = storage.ledger.study(spec.name)
-            if row is not None and is_finished(row, spec):
-                return False
-            open_study(storage, spec, final, priority)
-            return True
-    finally:
-        storage.close()
+    with opened_storage(storage_url, create=True) as storage:
+        enter_study(storage, spec, prepared)
+        seal = seal_of(storage, spec.name)
+        if final and seal.needs_asking:
+            open_again = opened_before(seal, open_again)
+        storage.ledger.set_open_again(spec.name, open_again)
+        row = storage.ledger.study(spec.name)
+        if row is not None and is_finished(row, spec):
+            return False
+        open_study(storage, spec, final, priority)
+        return True
 
 
 def is_finished(row: StudyRow, spec: StudySpec) -> bool:

@@ -1,7 +1,8 @@
 """Checkpoints of unfinished trials: in a folder, or in an object store, by URL.
 
-A checkpoint lies under its study's name and is called after its slot and a hash of its
-configuration, so that one of a study that was deleted and made anew cannot be mistaken for it.
+A checkpoint lies under its study's name and is called after its training (a trial's slot, a
+finalist's and its repeat, or the final) and a hash of its configuration, so that one of a study
+that was deleted and made anew cannot be mistaken for it.
 """
 
 from __future__ import annotations
@@ -61,12 +62,12 @@ class Checkpoints:
         """Whether they lie in a folder."""
         return "file" in self._protocols()
 
-    def save(self, study: str, slot: int, config: TrialConfig, content: bytes) -> bool:
+    def save(self, study: str, training: str, config: TrialConfig, content: bytes) -> bool:
         """Write a checkpoint whole or not at all, over the one before; return whether it is there.
 
         A full disk, or one checkpoint more than the limit allows, is a warning.
         """
-        path = self._path(study, slot, config)
+        path = self._path(study, training, config)
         try:
             self._check_room(study, len(content), path)
             if self.local:
@@ -74,25 +75,25 @@ class Checkpoints:
             else:
                 self._fs.pipe_file(path, content)  # object stores replace an object whole
         except Exception as error:  # whatever a remote file system raises
-            self._warn(f"no checkpoint of slot {slot} of '{study}': {_said(error)}")
+            self._warn(f"no checkpoint of training {training} of '{study}': {_said(error)}")
             return False
         return True
 
-    def load(self, study: str, slot: int, config: TrialConfig) -> bytes | None:
+    def load(self, study: str, training: str, config: TrialConfig) -> bytes | None:
         """Return the newest checkpoint of a trial, None where there is none within reach."""
-        path = self._path(study, slot, config)
+        path = self._path(study, training, config)
         try:
             content: bytes = self._fresh().cat_file(path)
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever a remote file system raises
-            self._warn(f"the checkpoint of slot {slot} of '{study}': {_said(error)}")
+            self._warn(f"the checkpoint of training {training} of '{study}': {_said(error)}")
             return None
         return content
 
-    def drop(self, study: str, slot: int, config: TrialConfig) -> None:
+    def drop(self, study: str, training: str, config: TrialConfig) -> None:
         """Remove the checkpoint of a trial that has ended."""
-        self._remove(self._path(study, slot, config), recursive=False)
+        self._remove(self._path(study, training, config), recursive=False)
 
     def drop_study(self, study: str) -> None:
         """Remove whatever is left of a study; nothing where its name cannot be one."""
@@ -155,8 +156,8 @@ class Checkpoints:
             raise StorageError(f"{study!r} is no name of a study; it has no checkpoints")
         return f"{self._root.rstrip('/')}/{study}"
 
-    def _path(self, study: str, slot: int, config: TrialConfig) -> str:
-        return f"{self._folder(study)}/{slot:06d}-{_hash(config)}.ckpt"
+    def _path(self, study: str, training: str, config: TrialConfig) -> str:
+        return f"{self._folder(study)}/{training}-{_hash(config)}.ckpt"
 
     def _protocols(self) -> tuple[str, ...]:
         protocol = self._fs.protocol

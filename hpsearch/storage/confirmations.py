@@ -2,99 +2,65 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, and_, exists, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine, Row, and_, exists, insert, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
-from hpsearch.storage.leases import Lease, fresh, is_held, taken_over
+from hpsearch.storage.leases import Lease, is_held
+from hpsearch.storage.records import ConfirmationRecord
 from hpsearch.storage.retry import Retry, retried
-from hpsearch.storage.schema import CONFIRM_SLOT, confirmations, leases, now_s, reading, studies
-
-MOST_SEEDS = 100  # of a finalist; leaves each training a slot of its own
+from hpsearch.storage.schema import FINALIST, confirmations, leases, now_s, reading, studies
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A training of a finalist that has ended.
-
-    `score` is its test metric, None where it came to none, for a `reason`. `result` has the rest:
-    curve, seed, device, and what it was right about (see `search.finalist_training`).
-    """
+    """A training of a finalist that has ended, and what it came to."""
 
     trial_number: int
     repeat: int  # 0 ... seeds - 1
-    result: dict[str, Any]
+    result: ConfirmationRecord
 
     @property
     def score(self) -> float | None:
-        return self.result.get("score")
+        return self.result.score
 
     @property
     def reason(self) -> str | None:
-        return self.result.get("reason")
-
-
-def confirm_slot(trial_slot: int, repeat: int) -> int:
-    """Return the slot of the lease on a finalist's training: the same whoever asks for it."""
-    return CONFIRM_SLOT - (trial_slot * MOST_SEEDS + repeat)
-
-
-def confirmed_by(slot: int) -> tuple[int, int]:
-    """Return of which trial's slot, and which repeat, a lease is the confirmation."""
-    return divmod(CONFIRM_SLOT - slot, MOST_SEEDS)
+        return self.result.reason
 
 
 @dataclass(frozen=True)
 class Confirmations:
-    """Leases and writes the trainings of finalists; every method is one short transaction."""
+    """Reads and writes the trainings of finalists; every method is one short transaction."""
 
     engine: Engine
     retry: Retry
 
     @retried
     def of(self, study: str) -> list[Confirmation]:
-        """Return what has ended in a study, in no order that means anything."""
-        query = select(confirmations).where(confirmations.c.study == study)
+        """Return what has ended in a study, in no order that means anything.
+
+        Raises StudyFileError where a record cannot be read.
+        """
+        order = (confirmations.c.slot.desc(), confirmations.c.repeat.desc())
+        query = select(confirmations).where(confirmations.c.study == study).order_by(*order)
         with reading(self.engine) as connection:
-            rows = connection.execute(query.order_by(confirmations.c.slot)).all()
-        return [Confirmation(r.trial_number, r.repeat, json.loads(r.result)) for r in rows]
+            rows = connection.execute(query).all()
+        return [_confirmation(row) for row in rows]
 
     @retried
     def running(self, study: str) -> list[tuple[int, int]]:
         """Return of which trials' slots workers train which repeats now."""
-        query = select(leases.c.slot).where(
-            leases.c.study == study,
-            leases.c.slot <= CONFIRM_SLOT,
-            ~leases.c.done,
-            leases.c.expires_at >= now_s(),
-        )
+        order = (leases.c.slot, leases.c.repeat)
+        query = select(*order).where(_running(study)).order_by(*order)
         with reading(self.engine) as connection:
-            slots = connection.execute(query.order_by(leases.c.slot.desc())).scalars().all()
-        return [confirmed_by(slot) for slot in slots]
+            return [(row.slot, row.repeat) for row in connection.execute(query)]
 
     @retried
-    def claim(self, study: str, slot: int, worker: str) -> Lease | None:
-        """Return the lease on a training, None while another holds it, or where it has ended."""
-        mine = and_(leases.c.study == study, leases.c.slot == slot)
-        free = and_(mine, ~leases.c.done, leases.c.expires_at < now_s())
-        try:
-            with self.engine.begin() as connection:
-                taken = update(leases).where(free).values(taken_over(worker))
-                attempts = connection.execute(taken.returning(leases.c.attempts)).scalar()
-                lease = Lease(study, slot, None, worker, attempts or 1)
-                if attempts is None:
-                    connection.execute(insert(leases).values(fresh(lease)))
-        except IntegrityError:
-            return None
-        return lease
-
-    @retried
-    def write(self, lease: Lease, trial_number: int, result: dict[str, Any]) -> bool:
+    def write(self, lease: Lease, trial_number: int, result: ConfirmationRecord) -> bool:
         """Write what a training came to, and end its lease; False where another worker has it."""
-        _, repeat = confirmed_by(lease.slot)
         with self.engine.begin() as connection:
             ended = connection.execute(update(leases).where(is_held(lease)).values(done=True))
             if ended.rowcount != 1:
@@ -103,9 +69,9 @@ class Confirmations:
                 insert(confirmations).values(
                     study=lease.study,
                     slot=lease.slot,
+                    repeat=lease.repeat,
                     trial_number=trial_number,
-                    repeat=repeat,
-                    result=json.dumps(result),
+                    result=result.written(),
                     ended_at=now_s(),
                 )
             )
@@ -114,12 +80,22 @@ class Confirmations:
     @retried
     def end(self, study: str) -> None:
         """Say that no finalist is to be trained again any more, unless a worker is at one."""
-        held = exists().where(
-            leases.c.study == study,
-            leases.c.slot <= CONFIRM_SLOT,
-            ~leases.c.done,
-            leases.c.expires_at >= now_s(),
-        )
         with self.engine.begin() as connection:
-            over = update(studies).where(studies.c.name == study, ~held)
+            over = update(studies).where(studies.c.name == study, ~exists().where(_running(study)))
             connection.execute(over.values(confirm_due=False))
+
+
+def _confirmation(row: Row[Any]) -> Confirmation:
+    what = f"its trial {row.trial_number}, trained again with seed {row.repeat + 1}"
+    result = ConfirmationRecord.read(row.result, what)
+    return Confirmation(row.trial_number, row.repeat, result)
+
+
+def _running(study: str) -> ColumnElement[bool]:
+    """Whether a lease is on a finalist of a study that a worker trains now."""
+    return and_(
+        leases.c.study == study,
+        leases.c.kind == FINALIST,
+        ~leases.c.done,
+        leases.c.expires_at >= now_s(),
+    )

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from hpsearch.storage.leases import LEASE_S, Lease, Leases, Pulse
 from hpsearch.storage.retry import DATABASE_ERRORS, Retry, first_cause
-from hpsearch.storage.schema import FINAL_SLOT, SCHEMA_VERSION
+from hpsearch.storage.schema import FINAL, SCHEMA_VERSION
 from hpsearch.storage.studies import OPEN, PAUSED, STOPPED
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class HeldLease:
             return "another worker has it"
         if self._schema != SCHEMA_VERSION:
             return f"the storage was upgraded to schema version {self._schema}"
-        if self.lease.slot == FINAL_SLOT:  # it has the rest of the time, and a done study may be
+        if self.lease.kind == FINAL:  # it has the rest of the time, and a done study may be
             return f"the study is {self._state}" if self._state in (PAUSED, STOPPED) else None
         if self._state != OPEN:
             return f"the study is {self._state}"
@@ -106,7 +106,7 @@ class HeldLease:
 
     @property
     def _name(self) -> str:
-        return f"the lease on slot {self.lease.slot} of '{self.lease.study}'"
+        return f"the lease on {self.lease.on} of '{self.lease.study}'"
 
     def _say_silent(self, error: Exception) -> None:
         """Log that the database does not answer: once, and now and then while that lasts."""

@@ -1,4 +1,4 @@
-"""Leases on the trials of studies: who may run what, until when.
+"""Leases on trials, finalists and finals of studies: who may run what, until when.
 
 Claims are single UPDATE statements, so that any number of workers share one budget.
 """
@@ -9,14 +9,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, and_, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import (
-    FINAL_SLOT,
+    FINAL,
+    FINALIST,
     SCHEMA_VERSION,
+    TRIAL,
+    Kind,
     check_same,
     leases,
     now_s,
@@ -33,9 +36,11 @@ MAX_ATTEMPTS = 5  # workers that may die on a trial, one after the other, before
 
 @dataclass(frozen=True)
 class Lease:
-    """The right of one worker to run the trial of one slot until it expires.
+    """The right of one worker to run something of a study until it expires.
 
-    Slots below `FINAL_SLOT` are those of finalists that are trained again; they have no trial.
+    That is the trial of a slot; or, by its `kind`, the training of that trial's configuration with
+    another seed, the `repeat`-th, or the final, which has neither. `trial_id` is Optuna's, once the
+    trial exists.
     """
 
     study: str
@@ -43,6 +48,23 @@ class Lease:
     trial_id: int | None
     worker: str
     attempts: int
+    kind: Kind = TRIAL
+    repeat: int = 0
+    paused: int | None = None  # the epoch after which its trial waits: see `pauses`
+
+    @property
+    def on(self) -> str:
+        """What it is on, in words."""
+        repeat = f", seed {self.repeat + 1}" if self.kind == FINALIST else ""
+        return "the final" if self.kind == FINAL else f"the {self.kind} of slot {self.slot}{repeat}"
+
+    @property
+    def training(self) -> str:
+        """What it is on, as a name of which a study has no two."""
+        if self.kind == FINAL:
+            return FINAL
+        slot = f"{self.slot:06d}"
+        return slot if self.kind == TRIAL else f"{slot}-{self.kind}-{self.repeat}"
 
 
 class LeaseLostError(Exception):
@@ -76,80 +98,61 @@ class Leases:
     retry: Retry
 
     @retried
-    def claim(self, study: str, worker: str, edition: float | None = None) -> Lease | None:
-        """Return a lease on a trial: one whose worker died, else a new one within the budget.
+    def claim(
+        self,
+        study: str,
+        worker: str,
+        edition: float | None = None,
+        *,
+        kind: Kind = TRIAL,
+        slot: int | None = None,
+        repeat: int = 0,
+        begins: bool = True,
+    ) -> Lease | None:
+        """Return a lease: one whose worker died, else, where it `begins` any, a new one.
 
-        None where the study has nothing to claim, or is not open, or was launched or made anew
-        since the `edition` that the worker knows.
+        On a trial: the first that is free, or that of a `slot`, else a new one within the budget;
+        on the training of a finalist, the trial of a `slot`; or on the final. None where another
+        has what is asked for or it has ended, where the budget is spent, where the study does not
+        go on (a final does in one that is done), and where it was launched or made anew since the
+        `edition` that the worker knows. Raises SchemaError where something new begins, but for a
+        trial, and the schema was changed since the storage was opened.
+
+        For a final, `worker` has to be a name that no other claim has: whoever lost the lease must
+        not be taken for the one that has it now, though they be one process.
         """
-        is_open = and_(
-            studies.c.name == study,
-            studies.c.state == OPEN,
-            *([] if edition is None else [studies.c.edition == edition]),
-        )
-        return self._take_over(study, worker, is_open) or self._claim_new(study, worker, is_open)
-
-    def _claim_new(self, study: str, worker: str, is_open: ColumnElement[bool]) -> Lease | None:
-        with self.engine.begin() as connection:
-            claimed = connection.execute(
-                update(studies)
-                .where(is_open, studies.c.claimed < studies.c.trials)
-                .values(claimed=studies.c.claimed + 1)
-                .returning(studies.c.claimed)
-            ).scalar()
-            if claimed is None:
-                return None
-            lease = Lease(study, claimed - 1, None, worker, attempts=1)
-            connection.execute(insert(leases).values(fresh(lease)))
-            return lease
-
-    def _take_over(self, study: str, worker: str, is_open: ColumnElement[bool]) -> Lease | None:
-        free = and_(
-            leases.c.study == study,
-            leases.c.slot >= 0,
-            ~leases.c.done,
-            leases.c.expires_at < now_s(),
-        )
-        first = select(func.min(leases.c.slot)).where(free).scalar_subquery()
-        with self.engine.begin() as connection:
-            row = connection.execute(
-                update(leases)
-                .where(free, leases.c.slot == first, exists().where(is_open))
-                .values(taken_over(worker))
-                .returning(leases.c.slot, leases.c.trial_id, leases.c.attempts)
-            ).first()
-        return None if row is None else Lease(study, row.slot, row.trial_id, worker, row.attempts)
-
-    @retried
-    def claim_final(self, study: str, worker: str) -> Lease | None:
-        """Return the lease on a study's final: one whose worker died, else a new one.
-
-        None while another holds it, and while the study is paused, stopped or not there. `worker`
-        has to be a name that no other claim has: whoever lost the lease must not be taken for the
-        one that has it now, though they be one process.
-        """
-        mine = and_(leases.c.study == study, leases.c.slot == FINAL_SLOT)
-        free = and_(mine, ~leases.c.done, leases.c.expires_at < now_s())
-        goes_on = select(stored_version()).where(
-            studies.c.name == study, studies.c.state.not_in((PAUSED, STOPPED))
-        )
+        goes_on = and_(studies.c.name == study, _may_begin(kind))
+        if edition is not None:
+            goes_on = and_(goes_on, studies.c.edition == edition)
+        if kind == FINAL:
+            slot = 0
+        mine = wanted_of(study, kind, slot, repeat)
+        lost = and_(mine, leases.c.paused.is_(None))
         try:
             with self.engine.begin() as connection:
-                schema = connection.execute(goes_on).scalar()
-                if schema is None:
-                    return None
-                check_same(schema, self.retry.shown)
-                taken = update(leases).where(free).values(taken_over(worker))
-                attempts = connection.execute(taken.returning(leases.c.attempts)).scalar()
-                lease = Lease(study, FINAL_SLOT, None, worker, attempts or 1)
-                if attempts is not None:
+                lease = taken_over(connection, lost, exists().where(goes_on), worker)
+                if lease is not None or not begins:
                     return lease
-                again = update(leases).where(mine, leases.c.done).values(fresh(lease))
-                if connection.execute(again).rowcount == 0:
-                    connection.execute(insert(leases).values(fresh(lease)))
-        except IntegrityError:
+                if kind == TRIAL:
+                    slot = _next_slot(connection, goes_on) if slot is None else None
+                elif not self._is_there(connection, goes_on):
+                    return None
+                if slot is None:
+                    return None
+                lease = Lease(study, slot, None, worker, 1, kind, repeat)
+                again = update(leases).where(mine, leases.c.done).values(_fresh(lease))
+                if kind != FINAL or connection.execute(again).rowcount == 0:
+                    connection.execute(insert(leases).values(_fresh(lease)))
+        except IntegrityError:  # another has it, or it has ended
             return None
         return lease
+
+    def _is_there(self, connection: Connection, study: ColumnElement[bool]) -> bool:
+        """Whether there is such a study; SchemaError in a storage that is not of our schema."""
+        schema = connection.execute(select(stored_version()).where(study)).scalar()
+        if schema is not None:
+            check_same(schema, self.retry.shown)
+        return schema is not None
 
     @retried
     def conclude(self, lease: Lease, state: str) -> bool:
@@ -198,7 +201,7 @@ class Leases:
             ).first()
         if row is None:
             return None
-        kept_s = row.final_s + (row.confirm_s if lease.slot >= 0 else 0.0)
+        kept_s = row.final_s + (row.confirm_s if lease.kind == TRIAL else 0.0)
         return Pulse(row.state, row.left, kept_s, row.schema)
 
     @retried
@@ -230,56 +233,103 @@ class Leases:
             leases,
             (now_s() - leases.c.progress_at).label("idle_s"),
             (now_s() - leases.c.begun_at).label("runs_s"),
-        ).where(leases.c.worker.in_(names), ~leases.c.done, leases.c.slot != FINAL_SLOT)
+        ).where(leases.c.worker.in_(names), ~leases.c.done, leases.c.kind != FINAL)
         with reading(self.engine) as connection:
             rows = connection.execute(query).all()
-        return [
-            Held(Lease(r.study, r.slot, r.trial_id, r.worker, r.attempts), r.idle_s, r.runs_s)
-            for r in rows
-        ]
+        return [Held(_lease(row), row.idle_s, row.runs_s) for row in rows]
 
     @retried
     def unfinished(self, study: str) -> tuple[set[int], set[int]]:
-        """Return Optuna's ids of trials begun and not ended: (held by a worker, interrupted)."""
+        """Return Optuna's ids of trials begun and not ended: (held by a worker, interrupted).
+
+        Those that are paused, and that nobody holds, are neither.
+        """
         held = (leases.c.expires_at >= now_s()).label("held")
+        mine = (leases.c.study == study, ~leases.c.done, leases.c.trial_id.is_not(None))
+        query = select(leases.c.trial_id, held, leases.c.paused).where(*mine)
         with reading(self.engine) as connection:
-            rows = connection.execute(
-                select(leases.c.trial_id, held).where(
-                    leases.c.study == study, ~leases.c.done, leases.c.trial_id.is_not(None)
-                )
-            ).all()
-        return {r.trial_id for r in rows if r.held}, {r.trial_id for r in rows if not r.held}
+            rows = connection.execute(query).all()
+        free = {r.trial_id for r in rows if not r.held and r.paused is None}
+        return {r.trial_id for r in rows if r.held}, free
 
 
-def fresh(lease: Lease) -> dict[str, Any]:
-    """Return the row of a lease that begins now."""
-    return {
-        "study": lease.study,
-        "slot": lease.slot,
-        "worker": lease.worker,
-        "expires_at": now_s() + LEASE_S,
-        "begun_at": now_s(),
-        "progress_at": now_s(),
-        "attempts": 1,
-        "done": False,
-    }
+def _may_begin(kind: Kind) -> ColumnElement[bool]:
+    """Whether something of this kind begins in a study in its state."""
+    if kind == FINAL:
+        return studies.c.state.not_in((PAUSED, STOPPED))
+    return studies.c.state == OPEN
 
 
-def taken_over(worker: str) -> dict[str, Any]:
-    """Return what changes in the row of a lease that another worker takes over."""
+def wanted_of(
+    study: str, kind: Kind, slot: int | None = None, repeat: int = 0
+) -> ColumnElement[bool]:
+    """Whether a lease is what is asked for; without a slot, any of its kind."""
+    wanted = and_(leases.c.study == study, leases.c.kind == kind, leases.c.repeat == repeat)
+    return wanted if slot is None else and_(wanted, leases.c.slot == slot)
+
+
+def taken_over(
+    connection: Connection,
+    wanted: ColumnElement[bool],
+    goes_on: ColumnElement[bool],
+    worker: str,
+) -> Lease | None:
+    """Return the first lease that is wanted and that nobody keeps alive, as this worker's now."""
+    free = and_(wanted, ~leases.c.done, leases.c.expires_at < now_s())
+    first = select(func.min(leases.c.slot)).where(free).scalar_subquery()
+    taken = (
+        update(leases)
+        .where(free, leases.c.slot == first, goes_on)
+        .values(_begins_now(worker) | {"attempts": leases.c.attempts + 1})
+        .returning(leases)
+    )
+    row = connection.execute(taken).first()
+    return None if row is None else _lease(row)
+
+
+def _next_slot(connection: Connection, goes_on: ColumnElement[bool]) -> int | None:
+    """Return a slot of a study's budget that nobody has had, None where there is none left."""
+    claimed = connection.execute(
+        update(studies)
+        .where(goes_on, studies.c.claimed < studies.c.trials)
+        .values(claimed=studies.c.claimed + 1)
+        .returning(studies.c.claimed)
+    ).scalar()
+    return None if claimed is None else claimed - 1
+
+
+def _lease(row: Row[Any]) -> Lease:
+    return Lease(
+        row.study,
+        row.slot,
+        row.trial_id,
+        row.worker,
+        row.attempts,
+        row.kind,
+        row.repeat,
+        row.paused,
+    )
+
+
+def _begins_now(worker: str) -> dict[str, Any]:
+    """Return what the row of a lease says of the worker that has it from now on."""
     return {
         "worker": worker,
         "expires_at": now_s() + LEASE_S,
         "begun_at": now_s(),
         "progress_at": now_s(),
-        "attempts": leases.c.attempts + 1,
     }
+
+
+def _fresh(lease: Lease) -> dict[str, Any]:
+    """Return the row of a lease that begins now."""
+    what = {name: getattr(lease, name) for name in ("study", "kind", "slot", "repeat")}
+    return what | _begins_now(lease.worker) | {"attempts": 1, "done": False}
 
 
 def is_held(lease: Lease) -> ColumnElement[bool]:
     return and_(
-        leases.c.study == lease.study,
-        leases.c.slot == lease.slot,
+        wanted_of(lease.study, lease.kind, lease.slot, lease.repeat),
         leases.c.worker == lease.worker,
         ~leases.c.done,
     )

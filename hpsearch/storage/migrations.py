@@ -78,4 +78,40 @@ MIGRATIONS = (
             "digest VARCHAR(64) NOT NULL PRIMARY KEY, hashes {BYTES} NOT NULL)",
         ),
     ),
+    Migration(
+        4,
+        "a lease says what it is on: trial, finalist's training or final; trials can be paused",
+        # Keys change, which SQLite can do in new tables alone; made under their own names, so that
+        # Postgres calls keys and indexes as those of a new storage. One number used to say all
+        # three: 0 and above a trial, -1 the final, and below the 100 trainings of each finalist.
+        (
+            "CREATE TABLE hpsearch_leases_before AS SELECT * FROM hpsearch_leases",
+            "DROP TABLE hpsearch_leases",
+            "CREATE TABLE hpsearch_leases ("
+            "study VARCHAR(100) NOT NULL, kind VARCHAR(8) NOT NULL, slot INTEGER NOT NULL, "
+            "repeat INTEGER NOT NULL, trial_id INTEGER, worker VARCHAR(200) NOT NULL, "
+            "expires_at FLOAT NOT NULL, begun_at FLOAT NOT NULL, progress_at FLOAT NOT NULL, "
+            "attempts INTEGER NOT NULL, done BOOLEAN NOT NULL, paused INTEGER, "
+            "PRIMARY KEY (study, kind, slot, repeat), "
+            "FOREIGN KEY(study) REFERENCES hpsearch_studies (name) ON DELETE CASCADE)",
+            "INSERT INTO hpsearch_leases SELECT study, "
+            "CASE WHEN slot >= 0 THEN 'trial' WHEN slot = -1 THEN 'final' ELSE 'finalist' END, "
+            "CASE WHEN slot >= 0 THEN slot WHEN slot = -1 THEN 0 ELSE (-2 - slot) / 100 END, "
+            "CASE WHEN slot >= -1 THEN 0 ELSE (-2 - slot) % 100 END, "
+            "trial_id, worker, expires_at, begun_at, progress_at, attempts, done, "
+            "CAST(NULL AS INTEGER) FROM hpsearch_leases_before",
+            "DROP TABLE hpsearch_leases_before",
+            "CREATE INDEX hpsearch_leases_open ON hpsearch_leases (study, done)",
+            "CREATE TABLE hpsearch_confirmations_before AS SELECT * FROM hpsearch_confirmations",
+            "DROP TABLE hpsearch_confirmations",
+            "CREATE TABLE hpsearch_confirmations ("
+            "study VARCHAR(100) NOT NULL, slot INTEGER NOT NULL, repeat INTEGER NOT NULL, "
+            "trial_number INTEGER NOT NULL, result TEXT NOT NULL, ended_at FLOAT NOT NULL, "
+            "PRIMARY KEY (study, slot, repeat), "
+            "FOREIGN KEY(study) REFERENCES hpsearch_studies (name) ON DELETE CASCADE)",
+            "INSERT INTO hpsearch_confirmations SELECT study, (-2 - slot) / 100, repeat, "
+            "trial_number, result, ended_at FROM hpsearch_confirmations_before",
+            "DROP TABLE hpsearch_confirmations_before",
+        ),
+    ),
 )

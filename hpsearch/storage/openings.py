@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
+from hpsearch.errors import StudyFileError, UnreadableOpeningError
+from hpsearch.storage.final_record import ConfigRecord, FinalRecord
 from hpsearch.storage.leases import Lease, keep
+from hpsearch.storage.records import Record
 from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import now_s, openings, reading, studies, versions
+from hpsearch.study.config import TrialConfig
+
+Read = TypeVar("Read", bound=Record)
 
 
-@dataclass(frozen=True)
-class Opening:
-    """One opening of the validation split."""
+class Opening(BaseModel):
+    """One opening of the validation split.
+
+    What stands in it as JSON is read when it is asked for: UnreadableOpeningError then.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     id: int
     study: str
     fingerprint: str
     trial_number: int
-    config: dict[str, Any] | None  # of that trial; None where it was not recorded
+    config_json: str | None  # of that trial; None where it was not recorded
     who: str
     why: str
     opened_at: float  # seconds since 1970, by the database's clock
-    result: dict[str, Any] | None  # None where the measurement did not end
+    result_json: str | None  # None where the measurement did not end
     key: str | None = None
     examples: str | None = None  # digest of those it showed; None where they were not recorded
+
+    @property
+    def measured(self) -> bool:
+        """Whether what it showed is on record."""
+        return self.result_json is not None
+
+    @cached_property
+    def config(self) -> ConfigRecord | None:
+        """The configuration that it measured, None where it was not recorded."""
+        return self._read(ConfigRecord, self.config_json, "its configuration")
+
+    @cached_property
+    def result(self) -> FinalRecord | None:
+        """What it showed, None where the measurement did not end."""
+        return self._read(FinalRecord, self.result_json, "what it showed")
+
+    def _read(self, kind: type[Read], written: str | None, what: str) -> Read | None:
+        try:
+            return None if written is None else kind.read(written, what)
+        except StudyFileError as error:
+            raise UnreadableOpeningError(self.id, self.study, str(error)) from None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data for scripts; what cannot be read as what is wrong with it."""
+        kept = self.model_dump()
+        plain: dict[str, Any] = {}
+        for name in ("config", "result"):
+            del kept[f"{name}_json"]
+            try:
+                found: Record | None = getattr(self, name)
+            except UnreadableOpeningError as error:
+                plain[name] = {"unreadable": str(error)}
+            else:
+                plain[name] = None if found is None else found.as_json()
+        return kept | plain
 
 
 @dataclass(frozen=True)
@@ -90,7 +136,7 @@ class Openings:
         trial_number: int,
         who: str,
         why: str,
-        config: Mapping[str, Any],
+        config: TrialConfig,
     ) -> int | None:
         """Write that whoever has this lease is about to open the seal; returns the entry's id.
 
@@ -113,7 +159,7 @@ class Openings:
                 study=lease.study,
                 fingerprint=fingerprint,
                 trial_number=trial_number,
-                config=json.dumps(config),
+                config=config.model_dump_json(),
                 who=who,
                 why=why,
                 key=key,
@@ -132,7 +178,7 @@ class Openings:
         trial_number: int,
         who: str,
         why: str,
-        config: Mapping[str, Any] | None = None,
+        config: ConfigRecord | None = None,
     ) -> int:
         """Write an opening that no lease stands behind; returns the id of the entry.
 
@@ -144,23 +190,21 @@ class Openings:
                 study=study,
                 fingerprint=fingerprint,
                 trial_number=trial_number,
-                config=None if config is None else json.dumps(config),
+                config=None if config is None else config.written(),
                 who=who,
                 why=why,
             )
 
     @retried
     def write_result(
-        self, opening_id: int, result: Mapping[str, Any], lease: Lease | None = None
+        self, opening_id: int, result: FinalRecord, lease: Lease | None = None
     ) -> None:
         """Write what an opening showed; LeaseLostError where that is another worker's to say."""
         with self.engine.begin() as connection:
             if lease is not None:
                 keep(connection, lease)
             connection.execute(
-                update(openings)
-                .where(openings.c.id == opening_id)
-                .values(result=json.dumps(result))
+                update(openings).where(openings.c.id == opening_id).values(result=result.written())
             )
 
 
@@ -172,7 +216,5 @@ def _inserted(connection: Connection, study: str, **values: Any) -> int:
 
 
 def _opening(row: Row[Any]) -> Opening:
-    config, result = row.config and json.loads(row.config), row.result and json.loads(row.result)
-    if isinstance(result, dict) and "classes" in result:  # as schema version 2 named them
-        result.setdefault("outputs", result["classes"])
-    return Opening(**row._asdict() | {"config": config, "result": result})
+    kept = row._asdict()
+    return Opening(config_json=kept.pop("config"), result_json=kept.pop("result"), **kept)

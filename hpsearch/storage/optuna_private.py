@@ -77,11 +77,12 @@ def seen_as(study: Study, shown: Callable[[Sequence[FrozenTrial]], list[FrozenTr
     view = copy.copy(study)
     view.__class__ = _Seen
     assert isinstance(view, _Seen)
-    view.shown = shown
+    view.seen, view.shown = study, shown
     return view
 
 
 class _Seen(Study):
+    seen: Study  # a view itself, perhaps
     shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
 
     def _get_trials(
@@ -90,7 +91,7 @@ class _Seen(Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        found = self.shown(super()._get_trials(deepcopy=False, use_cache=use_cache))
+        found = self.shown(self.seen._get_trials(deepcopy=False, use_cache=use_cache))
         return [t for t in found if states is None or t.state in states]
 
 

@@ -27,11 +27,12 @@ from hpsearch.storage import optuna_private as private
 from hpsearch.storage.leases import Lease, LeaseLostError
 from hpsearch.storage.optuna_rows import Attrs, Changes
 from hpsearch.storage.retry import RetryingStorage
-from hpsearch.storage.schema import leases, reading
+from hpsearch.storage.schema import TRIAL, leases, reading
 from hpsearch.storage.trial_cache import StudyRead, TrialCache
 
 UNDER_LEASE = exists().where(
     leases.c.study == bindparam("study_"),
+    leases.c.kind == TRIAL,
     leases.c.slot == bindparam("slot_"),
     leases.c.worker == bindparam("worker_"),
     ~leases.c.done,
@@ -196,7 +197,7 @@ class TrialStore(BaseStorage):
         self._forget(trial_id)
         state = private.state_of(connection, trial_id)
         if lease is not None and (state is None or not state.is_finished()):
-            raise LeaseLostError(f"the trial of slot {lease.slot} of '{lease.study}'")
+            raise LeaseLostError(f"{lease.on} of '{lease.study}'")
         if state is None:
             raise KeyError(f"there is no trial with id {trial_id} any more")
         raise UpdateFinishedTrialError(f"the trial with id {trial_id} is {state.name.lower()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Literal
 
 from sqlalchemy import (
     Boolean,
@@ -29,7 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from hpsearch.errors import SchemaError
 
-SCHEMA_VERSION = 4  # how it came about: `migrations.py`
+SCHEMA_VERSION = 5  # how it came about: `migrations.py`
 OLDEST_VERSION = 2  # from which on it can be upgraded
 
 _tables = MetaData()
@@ -75,14 +76,19 @@ examples = Table(
     Column("hashes", LargeBinary, nullable=False),
 )
 
-FINAL_SLOT = -1  # the lease on a study's final; those on trials count from 0, those on ...
-CONFIRM_SLOT = -2  # ... finalists that are trained again from here down
+# What a lease is on: a trial, the training of a finalist with another seed, or the final.
+Kind = Literal["trial", "finalist", "final"]
+TRIAL: Kind = "trial"
+FINALIST: Kind = "finalist"
+FINAL: Kind = "final"
 
 leases = Table(
     "hpsearch_leases",
     _tables,
     Column("study", ForeignKey("hpsearch_studies.name", ondelete="CASCADE"), primary_key=True),
-    Column("slot", Integer, primary_key=True),  # 0 ... trials - 1, or below 0
+    Column("kind", String(8), primary_key=True),
+    Column("slot", Integer, primary_key=True),  # of the trial, or the finalist: 0 ... trials - 1
+    Column("repeat", Integer, primary_key=True),  # of a finalist: 0 ... seeds - 1; else 0
     Column("trial_id", Integer),  # Optuna's id, once the trial exists
     Column("worker", String(200), nullable=False),
     Column("expires_at", Float, nullable=False),
@@ -90,6 +96,7 @@ leases = Table(
     Column("progress_at", Float, nullable=False),  # when a batch was last over
     Column("attempts", Integer, nullable=False),  # since an epoch of it was last over
     Column("done", Boolean, nullable=False),
+    Column("paused", Integer),  # the epoch after which its trial waits for the scheduler, or NULL
     Index("hpsearch_leases_open", "study", "done"),
 )
 
@@ -99,9 +106,9 @@ confirmations = Table(
     "hpsearch_confirmations",
     _tables,
     Column("study", ForeignKey("hpsearch_studies.name", ondelete="CASCADE"), primary_key=True),
-    Column("slot", Integer, primary_key=True),  # of its lease
-    Column("trial_number", Integer, nullable=False),  # whose configuration it was
-    Column("repeat", Integer, nullable=False),  # 0 ... seeds - 1
+    Column("slot", Integer, primary_key=True),  # of the trial whose configuration it was, ...
+    Column("repeat", Integer, primary_key=True),  # ... and which training of it: as its lease
+    Column("trial_number", Integer, nullable=False),
     Column("result", Text, nullable=False),  # JSON
     Column("ended_at", Float, nullable=False),
 )

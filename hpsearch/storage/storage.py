@@ -30,6 +30,7 @@ from hpsearch.storage.examples import Examples
 from hpsearch.storage.leases import Leases
 from hpsearch.storage.openings import Openings
 from hpsearch.storage.optuna_trials import TrialStore
+from hpsearch.storage.pauses import Pauses
 from hpsearch.storage.retry import DATABASE_ERRORS, Retry, RetryingStorage, passes, refuses
 from hpsearch.storage.schema import (
     check_unchanged,
@@ -52,6 +53,7 @@ class Storage:
     optuna: TrialStore
     ledger: Ledger
     leases: Leases
+    pauses: Pauses
     openings: Openings
     examples: Examples
     confirmations: Confirmations
@@ -163,8 +165,11 @@ def _open_unless_refused(url: URL, create: bool, retry: Retry, opened: ExitStack
 def _open(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
     engine = database_engine(url)
     opened.callback(engine.dispose)
-    with creation_lock(url, engine) if create else nullcontext():
-        version = schema_version(engine, shown_url(url))
+    version = schema_version(engine, shown_url(url))
+    # Where the tables are, none waits for another: it may be asleep, or hang.
+    with creation_lock(url, engine) if create and version is None else nullcontext():
+        if create and version is None:  # another process may have been first
+            version = schema_version(engine, shown_url(url))
         if version is not None:
             check_version(version, shown_url(url))
         elif not create:
@@ -199,6 +204,7 @@ def _open(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
         optuna=TrialStore(backend),
         ledger=Ledger(engine, retry),
         leases=Leases(engine, retry),
+        pauses=Pauses(engine, retry),
         openings=Openings(engine, retry),
         examples=Examples(engine, retry),
         confirmations=Confirmations(engine, retry),
@@ -206,6 +212,25 @@ def _open(url: URL, create: bool, retry: Retry, opened: ExitStack) -> Storage:
         retry=retry,
         engines=(engine, backend.engine),
     )
+
+
+@contextmanager
+def opened_storage(
+    url: str,
+    create: bool = False,
+    gives_up: Callable[[], bool] | None = None,
+    waits_to_open: bool = False,
+) -> Iterator[Storage]:
+    """Open a storage for the block, as `open_storage` does, and close it whatever happens.
+
+    Errors of its database are StorageErrors inside, too.
+    """
+    storage = open_storage(url, create, gives_up, waits_to_open)
+    try:
+        with storage_errors(storage):
+            yield storage
+    finally:
+        storage.close()
 
 
 @contextmanager

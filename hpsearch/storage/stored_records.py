@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from optuna.trial import FrozenTrial
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hpsearch.errors import StudyFileError, UnreadableStudyError
 from hpsearch.study.data import Task
@@ -22,6 +21,28 @@ from hpsearch.study.spec import StudySpec
 
 LONGEST_REASON = 300  # characters
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+class _LeftOut(BaseModel):
+    reason: str
+    names: list[str]
+    more: int = Field(ge=0)
+
+
+class _Account(BaseModel):
+    """What became of all that the data's source held; those of before 0.2 have none."""
+
+    found: int
+    used: int
+    left_out: list[_LeftOut]
+    decided: list[str]
+    things: str
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> _Account:
+        if self.used + sum(len(r.names) + r.more for r in self.left_out) != self.found:
+            raise ValueError("used and left out are not what was found")
+        return self
 
 
 class _Summary(BaseModel):
@@ -34,18 +55,7 @@ class _Summary(BaseModel):
     counts: list[tuple[int, int, int]]
     totals: tuple[int, int, int]
     groups: list[int] = []
-
-
-# What workers write to a trial, as far as others rely on its form.
-ATTRIBUTES: dict[str, tuple[type, ...]] = {
-    "slot": (int,),
-    "seed": (int,),
-    "curve": (list,),
-    "duration_s": (int, float),
-    "parameters": (int,),
-    "forward_flops": (int, float),
-    "reason": (str,),
-}
+    account: _Account | None = None
 
 
 @contextmanager
@@ -97,19 +107,6 @@ def _with_task(written: dict[str, Any]) -> dict[str, Any]:
     totals = [sum(part) for part in zip(*written["counts"], strict=True)]
     outputs = {"task": "single-label", "outputs": written["classes"]}
     return outputs | {"counts": written["counts"], "totals": totals, "groups": []}
-
-
-def check_trials(trials: list[FrozenTrial]) -> None:
-    """Raise StudyFileError where a trial is none of ours, or was changed by others."""
-    for trial in trials:
-        attrs = trial.user_attrs
-        if "slot" not in attrs:
-            raise StudyFileError(f"its trial {trial.number} was not made by hpsearch")
-        for name, kinds in ATTRIBUTES.items():
-            if name in attrs and not isinstance(attrs[name], kinds):
-                raise StudyFileError(f"its trial {trial.number} has a '{name}' of another kind")
-        if not all(isinstance(epoch, dict) for epoch in attrs.get("curve", ())):
-            raise StudyFileError(f"its trial {trial.number} has a 'curve' of another kind")
 
 
 def _short(reason: str) -> str:

@@ -18,8 +18,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import (
-    CONFIRM_SLOT,
-    FINAL_SLOT,
+    FINAL,
+    FINALIST,
+    TRIAL,
     check_same,
     confirmations,
     leases,
@@ -162,12 +163,10 @@ class Ledger:
         Those of the highest priority first; of equals the one with the fewest trials at work, then
         the oldest. Raises SchemaError where the schema was changed since the storage was opened.
         """
-        open_lease = and_(
-            leases.c.study == studies.c.name, ~leases.c.done, leases.c.slot != FINAL_SLOT
-        )
-        is_trial, is_held = leases.c.slot >= 0, leases.c.expires_at >= now_s()
+        open_lease = and_(leases.c.study == studies.c.name, ~leases.c.done, leases.c.kind != FINAL)
+        is_trial, is_held = leases.c.kind == TRIAL, leases.c.expires_at >= now_s()
         held = _count(and_(is_trial, is_held))
-        confirming = _count(and_(leases.c.slot <= CONFIRM_SLOT, is_held))
+        confirming = _count(and_(leases.c.kind == FINALIST, is_held))
         query = (
             select(
                 studies.c.name,
@@ -176,6 +175,7 @@ class Ledger:
                 (studies.c.trials - studies.c.claimed).label("unclaimed"),
                 _count(is_trial).label("begun"),
                 held.label("held"),
+                _count(and_(is_trial, ~is_held, leases.c.paused.is_not(None))).label("paused"),
                 confirming.label("confirming"),
                 (time_left_s() - studies.c.final_s).label("left"),
                 studies.c.confirm_s,
@@ -198,7 +198,8 @@ class Ledger:
                 edition=row.edition,
                 fingerprint=row.fingerprint,
                 unclaimed=max(0, row.unclaimed),
-                interrupted=row.begun - row.held,
+                interrupted=row.begun - row.held - row.paused,
+                paused=row.paused,
                 held=row.held,
                 time_is_up=row.left is not None and row.left <= row.confirm_s,
                 wants_final=row.wants_final,

@@ -14,6 +14,7 @@ class Waiting:
     fingerprint: str
     unclaimed: int  # trials that nobody has begun
     interrupted: int  # trials that are begun, and free to be taken over
+    paused: int  # trials that wait for the study's scheduler
     held: int  # trials that a worker is at
     time_is_up: bool  # for trials
     wants_final: bool
@@ -24,12 +25,17 @@ class Waiting:
     @property
     def has_work(self) -> bool:
         """Whether a worker could claim a trial now."""
-        return not self.time_is_up and self.unclaimed + self.interrupted > 0
+        return not self.time_is_up and self._left > 0
+
+    @property
+    def _left(self) -> int:
+        """How many trials have not ended, and are nobody's."""
+        return self.unclaimed + self.interrupted + self.paused
 
     @property
     def search_is_over(self) -> bool:
         """Whether its budget or its time is spent, and nobody is at a trial."""
-        return not self.held and (self.time_is_up or self.unclaimed + self.interrupted == 0)
+        return not self.held and (self.time_is_up or self._left == 0)
 
     @property
     def confirms(self) -> bool:

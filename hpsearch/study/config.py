@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from hpsearch.study.data import DataReference, Section, Task
+from hpsearch.study.data import DataReference, Task
 from hpsearch.study.limits import (
     EPOCHS,
     PATH_LENGTH,
@@ -24,6 +24,7 @@ from hpsearch.study.limits import (
     at_most_of,
     no_longer_than,
 )
+from hpsearch.study.splits import Section
 from hpsearch.study.tasks import Loss, Metric, loss_misfit, metric_misfit, smoothing_misfit
 
 Family = Literal["alexnet", "vgg", "googlenet", "resnet", "senet", "pretrained"]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from functools import cached_property
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from hpsearch.study.limits import (
-    NAME_LENGTH,
-    PATH_LENGTH,
     PATTERN_LENGTH,
-    SEED,
-    at_most,
     no_longer_than,
 )
+from hpsearch.study.splits import Name, Path, Section, Split, names_of, one_or_several
 
 SourceName = Literal[
     "digits",
@@ -34,6 +38,7 @@ SourceName = Literal[
 Task = Literal["single-label", "multi-label", "regression"]
 Duplicates = Literal["together", "refuse", "allow"]
 Balance = Literal["none", "weights", "sampling"]
+Fit = Literal["crop", "pad", "squeeze"]
 OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several of them
     "single-label": "classes",
     "multi-label": "labels",
@@ -41,17 +46,25 @@ OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several 
 }
 
 OF_FILES = ("folder", "table", "sound")
+OF_TABLES = ("table", "sound", "text")
 OF_COLUMNS = ("table", "arrays", "sound", "text")
+OF_PICTURES = tuple(n for n in get_args(SourceName) if n not in ("sound", "text"))
 WITH_OFFICIAL_TEST = frozenset(get_args(SourceName)) - {"digits", "folder", *OF_COLUMNS}
 # Options that say nothing to the other sources, where a wish for them would be passed over.
 OPTIONS_OF: dict[str, tuple[str, ...]] = {
-    "image_size": tuple(n for n in get_args(SourceName) if n not in ("sound", "text")),
+    "image_size": OF_PICTURES,
+    "fit": OF_PICTURES,
     "task": ("folder", *OF_COLUMNS),
     "input": OF_COLUMNS,
     "target": ("folder", *OF_COLUMNS),
     "separator": ("folder", "table", "sound", "text"),
     "pattern": OF_FILES,
     "groups": ("folder", *OF_COLUMNS),
+    "files": ("table", "sound"),
+    "suffix": ("table", "sound"),
+    "pictures": ("folder", "table"),
+    "columns": OF_TABLES,
+    "quotes": OF_TABLES,
     "arrays": ("arrays",),
     "sound": ("sound",),
     "text": ("text",),
@@ -69,47 +82,37 @@ ROOTS = {
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{}"
 
 
-Path = Annotated[str, no_longer_than(PATH_LENGTH)]
-Name = Annotated[str, no_longer_than(NAME_LENGTH)]
+WIDEST, NARROWEST = 1e30, 1e-30  # ranges of values: grey levels are a product of 255 and both
 
 
-class Section(BaseModel):
-    """A section of a study file: frozen, and unknown keys are errors."""
+def _is_a_range(written: tuple[float, float]) -> tuple[float, float]:
+    low, high = written
+    if not low < high:
+        raise ValueError(f"{list(written)} is no range; write the lower number first")
+    if max(-low, high) > WIDEST or high - low < NARROWEST:
+        raise ValueError(
+            f"{list(written)} is no range of images; its ends lie within {WIDEST:g}, and at "
+            f"least {NARROWEST:g} apart"
+        )
+    return written
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+BlackAndWhite = Annotated[tuple[float, float], AfterValidator(_is_a_range)]
 
 
-class Split(Section):
-    """Shares of the data.
+class Pictures(Section):
+    """How files of pictures are decoded.
 
-    train learns, **test selects** hyperparameters and prunes, **validation is sealed** until the
-    final choice. `validation: official` seals the data set's own test part instead of a share.
+    `range` gives the values that become grey level 0 and 255 in all of them; without, pictures of 8
+    bits stay as they are, and deeper ones have one range for the whole data set. Of files with
+    several `pages` the first is read, or each is an example, or each is a channel. `decode: fast`
+    reads JPEG files at a half, a quarter or an eighth of their size where that is no smaller than
+    what the study asks for.
     """
 
-    train: float = Field(0.8, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
-    validation: float | Literal["official"] = 0.1
-    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _shares_add_up(self) -> Split:
-        if self.validation == "official":
-            if self.train + self.test > 1 + 1e-9:
-                raise ValueError(f"train {self.train} + test {self.test} is above 1")
-            return self
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation {self.validation:g} is not between 0 and 1")
-        total = self.train + self.test + self.validation
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + test + validation is {total:g}; make the shares add up to 1")
-        return self
-
-    def test_share(self) -> float:
-        """Return the share of **test** in all images that an official test part leaves over."""
-        return self.test / (self.train + self.test) if self.validation == "official" else self.test
-
-
-WIDEST, NARROWEST = 1e30, 1e-30  # ranges of arrays: grey levels are a product of 255 and both
+    range: BlackAndWhite | None = None
+    pages: Literal["first", "all", "channels"] = "first"
+    decode: Literal["fast", "full"] = "fast"
 
 
 class Arrays(Section):
@@ -120,29 +123,14 @@ class Arrays(Section):
     """
 
     channels_first: bool | None = None
-    range: tuple[float, float] | None = None
-
-    @field_validator("range")
-    @classmethod
-    def _is_a_range(cls, written: tuple[float, float] | None) -> tuple[float, float] | None:
-        if written is None:
-            return None
-        low, high = written
-        if not low < high:
-            raise ValueError(f"{list(written)} is no range; write the lower number first")
-        if max(-low, high) > WIDEST or high - low < NARROWEST:
-            raise ValueError(
-                f"{list(written)} is no range of images; its ends lie within {WIDEST:g}, and at "
-                f"least {NARROWEST:g} apart"
-            )
-        return written
+    range: BlackAndWhite | None = None
 
 
 class Sound(Section):
     """How recordings become log-mel spectrograms: `mels` high, one column every `hop_ms`.
 
     The loudest place of a recording is white, and black is `dynamic_range_db` below it.
-    `sample_rate` (Hz) is the lowest that the files have, `seconds` what 95 % of them fit into,
+    `sample_rate` (Hz) is the usual one of the files, `seconds` what 95 % of them fit into,
     unless they are given: the middle of a longer recording is kept, a shorter one is padded with
     silence on both sides.
     """
@@ -173,34 +161,56 @@ class Text(Section):
         return alphabet
 
 
-def _names(written: object) -> object:
-    """Return one name or several as a list of names; a YAML number may name a column."""
-    if written is None:
-        return None
-    several = written if isinstance(written, list | tuple) else [written]
-    return [str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in several]
+SMALLEST_SIDE, LARGEST_SIDE = 8, 224  # pixels
+
+
+def _image_size(written: object) -> object:
+    """Return a side of a square, or (height, width); a square has one way to be stored."""
+    sides: list[Any] = list(written) if isinstance(written, list | tuple) else [written]
+    if len(sides) not in (1, 2) or any(type(side) is not int for side in sides):
+        raise ValueError(f"{written!r} is no size; write one side in pixels, or [height, width]")
+    if min(sides) < SMALLEST_SIDE:
+        raise ValueError(f"{written!r}: input should be greater than or equal to {SMALLEST_SIDE}")
+    if max(sides) > LARGEST_SIDE:
+        raise ValueError(f"{written!r}: input should be less than or equal to {LARGEST_SIDE}")
+    return sides[0] if len({*sides}) == 1 else tuple(sides)
+
+
+ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size)]
 
 
 class Data(Section):
-    """Where images come from, how they are decoded (`image_size` in pixels), how they are split.
+    """Where images come from, how they are decoded, how they are split.
 
+    `image_size` is the side of a square in pixels, or (height, width); pictures of another shape
+    lose what is beyond the centre (`crop`), get black bars (`pad`), or are squeezed.
     `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
     `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
     what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `files` is the folder, from the table's own on, in which the files lie that a table names, and
+    `suffix` the ending that their names there lack.
+    `columns` names those of a table without a header, and `quotes` says whether quote marks in it
+    quote a field or are characters like any other.
     Copies of one image in several splits are moved `together` into train, or the data is refused,
     or they are allowed to stay.
     """
 
     source: SourceName
     root: Path | None = None
-    image_size: int | None = Field(None, ge=8, le=224)
+    image_size: ImageSize | None = None
+    fit: Fit = "crop"
     task: Task = "single-label"
-    input: Name | None = None
-    target: Annotated[tuple[Name, ...] | None, BeforeValidator(_names)] = None
+    input: Annotated[Name | tuple[Name, ...] | None, BeforeValidator(one_or_several)] = None
+    target: Annotated[tuple[Name, ...] | None, BeforeValidator(names_of)] = None
     separator: Name | None = Field(None, min_length=1)
     pattern: Annotated[str | None, no_longer_than(PATTERN_LENGTH)] = None
     groups: Name | None = None
+    files: Path | None = None
+    suffix: Name | None = None
+    columns: Annotated[tuple[Name, ...] | None, BeforeValidator(names_of)] = None
+    quotes: bool | None = None
     balance: Balance = "none"
+    pictures: Pictures | None = None
     arrays: Arrays | None = None
     sound: Sound | None = None
     text: Text | None = None
@@ -208,6 +218,15 @@ class Data(Section):
     duplicates: Duplicates = "together"
     download: bool = False
     split: Split = Split()
+
+    @cached_property
+    def beside(self) -> str | None:
+        """The folder of the study file that this was read from; no part of what it says."""
+        return None
+
+    def found_beside(self, folder: str) -> None:
+        """Note the folder of the study file, in which a relative root may lie."""
+        self.__dict__["beside"] = folder  # where the property keeps it, which equality passes over
 
     @field_validator("pattern")
     @classmethod
@@ -238,6 +257,19 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _reads_one_input(self) -> Data:
+        if not isinstance(self.input, str | None) and (self.source != "text" or not self.input):
+            raise ValueError(f"input: {list(self.input)}; only texts are joined of several columns")
+        return self
+
+    @model_validator(mode="after")
+    def _names_columns_once(self) -> Data:
+        names = self.columns
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError(f"columns: {list(names)} are no names of columns, each another")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_task(self) -> Data:
         if self.target == ():
             raise ValueError("target is an empty list; name a column, or leave target out")
@@ -260,9 +292,18 @@ class Data(Section):
             )
         return self
 
+    def size(self) -> tuple[int, int] | None:
+        """Return height and width that images are brought to; None where they stay as they are."""
+        return (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
+
     def input_name(self) -> str:
         """Return the column or array that holds images, texts or the paths of files."""
-        return self.input or INPUTS[self.source]
+        return self.input_names()[0]
+
+    def input_names(self) -> tuple[str, ...]:
+        """Return the columns that hold what is shown to a network: several of a text, else one."""
+        named = self.input or INPUTS[self.source]
+        return (named,) if isinstance(named, str) else named
 
     def target_names(self) -> tuple[str, ...]:
         """Return the columns or arrays that hold what a network has to tell."""

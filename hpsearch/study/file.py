@@ -23,7 +23,9 @@ _BRANCHES = {"literal['official']", "float"}  # what pydantic calls the parts of
 
 def read_study(path: str | Path) -> StudySpec:
     """Return the study that a YAML file describes; StudyFileError says where it is wrong."""
-    return validated(StudySpec, read_yaml(path), str(path))
+    spec = validated(StudySpec, read_yaml(path), str(path))
+    spec.data.found_beside(str(Path(path).absolute().parent))
+    return spec
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -45,6 +45,15 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
+def with_short_words(text: str) -> str:
+    """Return text for a terminal, the middle left out of words that are too long to be names."""
+
+    def shorter(word: re.Match[str]) -> str:
+        return f"{word[0][:LONGEST_SHOWN]}...{word[0][-LONGEST_SHOWN // 4 :]}"
+
+    return re.sub(rf"\S{{{2 * LONGEST_SHOWN},}}", shorter, text)
+
+
 def can_be_stored(text: str) -> bool:
     """Return whether a database holds such a name: Postgres no zero, neither half a character."""
     return not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text)

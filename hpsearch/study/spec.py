@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
-from hpsearch.study.data import Data, Section
+from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
 from hpsearch.study.limits import (
     EPOCHS,
@@ -28,6 +28,7 @@ from hpsearch.study.limits import (
 )
 from hpsearch.study.seldom import seldom_meant
 from hpsearch.study.space import Space
+from hpsearch.study.splits import Section
 from hpsearch.study.tasks import (
     AUTO,
     Loss,

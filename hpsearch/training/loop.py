@@ -127,7 +127,7 @@ def predict(
     """
     model.eval()
     parts = []
-    with torch.no_grad(), autocast(config, split.images.device):
+    with torch.no_grad(), autocast(config, split.targets.device):
         for images, _ in split.ordered_batches(_evaluated_at_once(split)):
             if interrupted():
                 return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -32,12 +31,13 @@ from hpsearch.machine.children import (
     unguarded,
 )
 from hpsearch.machine.logs import set_up_logging
+from hpsearch.machine.stopping import stop_signals
 from hpsearch.search import outcomes as endings
 from hpsearch.search.idle import wait_for_work
 from hpsearch.storage.checkpoints import EVERY_S, Checkpoints
 from hpsearch.storage.leases import Held, Lease
 from hpsearch.storage.retry import DATABASE_ERRORS
-from hpsearch.storage.storage import Storage, open_storage, storage_errors
+from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.url import network_file_system
 from hpsearch.study.spec import Search
 from hpsearch.workers.gpu_slots import GpuSlots
@@ -72,22 +72,18 @@ class WorkerOrder:
 
 def _run_worker(order: WorkerOrder, progress: Any) -> None:
     """The main function of a worker process; `progress` is a number it shares with its parent."""
-    stopped = _stop_signals()
+    stopped = stop_signals()
     set_up_logging(order.log_level, dated=order.log_level < logging.WARNING)
 
     def progressed() -> None:
         progress.value += 1
 
     try:
-        storage = open_storage(order.storage_url, False, gives_up=stopped, waits_to_open=True)
-        try:
-            with storage_errors(storage):
-                due = not _may_wait(order) or wait_for_work(
-                    storage, order.worker, "cpu" if is_processor(order.device) else "cuda", stopped
-                )
-                goes_on = due and _work(order, storage, stopped, progressed)
-        finally:
-            storage.close()
+        with opened_storage(order.storage_url, gives_up=stopped, waits_to_open=True) as storage:
+            due = not _may_wait(order) or wait_for_work(
+                storage, order.worker, "cpu" if is_processor(order.device) else "cuda", stopped
+            )
+            goes_on = due and _work(order, storage, stopped, progressed)
     except HpsearchError as error:
         logger.error("worker %s: %s", order.worker, error)
         may_pass = isinstance(error, StorageError) and not isinstance(error, SchemaError)
@@ -124,24 +120,6 @@ def _work(
         waits=order.waits,
     )
     return not worker.work()
-
-
-def _stop_signals() -> Callable[[], bool]:
-    """Return what tells that this process should stop: SIGTERM came, or its parent died.
-
-    Ctrl-C reaches the whole terminal; the parent alone answers it. No lock is shared with other
-    processes: one that is killed while it holds a lock would stop them all.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    terminated = False
-
-    def note(_number: int, _frame: object) -> None:
-        nonlocal terminated
-        terminated = True
-
-    signal.signal(signal.SIGTERM, note)
-    parent = os.getppid()
-    return lambda: terminated or os.getppid() != parent
 
 
 @dataclass
@@ -270,7 +248,7 @@ class LocalWorkers:
         except DATABASE_ERRORS:
             raise
         except Exception:  # of a study that was deleted meanwhile, or that cannot be read
-            logger.exception("slot %d of '%s' is not ended", lease.slot, lease.study)
+            logger.exception("%s of '%s' is not ended", lease.on, lease.study)
 
     def _hangs(self, held: Held) -> str | None:
         """Return why a trial has to be ended from outside, None where it goes on."""

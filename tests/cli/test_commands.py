@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_commands import ended
+from made_data import write_folder
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent.parent
@@ -249,6 +250,18 @@ def test_a_study_of_a_newer_version_is_listed_audited_and_deleted(
     assert "unreadable" not in hpsearch(tmp_path, "status").stdout
 
 
+def test_deleting_a_stored_name_that_is_none_says_what_it_is(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    with sqlite3.connect(tmp_path / "runs/hpsearch.db") as connection:
+        for table, column in (("hpsearch_studies", "name"), ("studies", "study_name")):
+            connection.execute(f"UPDATE {table} SET {column} = '../tiny'")
+    connection.close()
+    said = hpsearch(tmp_path, "delete", "../tiny", "--yes").stderr
+    assert "study '../tiny' is deleted. No study may have that name" in said
+    assert "the trial goes on" not in said and "runs/../tiny" not in said
+    assert "../tiny" not in hpsearch(tmp_path, "status").stdout
+
+
 def flowing(shown: str) -> str:
     """Return what was printed without the line breaks of a narrow terminal."""
     return " ".join(shown.split())
@@ -439,3 +452,22 @@ def test_the_dashboard_shows_the_study_and_takes_no_orders(folder: Path) -> None
         served.terminate()
         served.communicate(timeout=30)
     assert served.returncode == 0, "SIGTERM ends it cleanly"
+
+
+def test_what_is_left_out_is_told_by_check_launch_and_report(tmp_path: Path) -> None:
+    write_folder(tmp_path / "pets", {"cat": 12, "dog": 12})
+    for number in range(4):
+        (tmp_path / "pets" / "cat" / f"00{number}.png").write_bytes(b"no picture")
+    (tmp_path / "pets.yaml").write_text(
+        STUDY.replace("tiny", "pets").replace(
+            "{source: digits}", "{source: folder, root: pets, image_size: 8, on_broken: skip}"
+        )
+    )
+    said = hpsearch(tmp_path, "check", "pets.yaml").stderr
+    assert "Read: 20 of 24 files; 4 left out:" in said
+    assert "4 cannot be decoded: " in said and "and 1 more" in said
+    assert (named := re.search(r"all names: (.*left-out\.txt)", said))
+    assert Path(named[1]).read_text().startswith("4 cannot be decoded:")
+    assert "Read: 20 of 24 files" in hpsearch(tmp_path, "launch", "pets.yaml", "--detach").stderr
+    shutil.rmtree(tmp_path / "pets")  # and on a machine without the data
+    assert "Read: 20 of 24 files; 4 left out:" in hpsearch(tmp_path, "report", "pets").stdout

@@ -11,6 +11,7 @@ import pytest
 from made_data import noise
 from numpy.typing import NDArray
 
+from hpsearch.data.findings import read_audit
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, load_search_data
 from hpsearch.data.sealed import open_sealed
@@ -58,7 +59,12 @@ def in_order(images: NDArray[np.uint8]) -> list[int]:
         ((6, 9, 1), (6, 9, 1), {}),
         ((6, 9, 3), (6, 9, 3), {}),
         ((6, 9, 5), (6, 9, 5), {}),
-        ((1, 40, 7), (1, 40, 7), {}),
+        ((1, 40, 7), (1, 40, 7), {"channels_first": False}),
+        ((1, 28, 28), (28, 28, 1), {"channels_first": True}),
+        ((4, 20, 30), (20, 30, 4), {"channels_first": True}),
+        ((3, 16, 12), (16, 12, 3), {"channels_first": True}),
+        ((3, 16, 3), (3, 16, 3), {}),
+        ((5, 16, 12), (5, 16, 12), {}),
         ((40,), (1, 40, 1), {}),
         ((3, 8, 8), (3, 8, 8), {"channels_first": False}),
         ((3, 8, 8), (8, 8, 3), {"channels_first": True}),
@@ -126,6 +132,87 @@ def test_targets_of_one_array_are_classes_labels_or_numbers(tmp_path: Path) -> N
     np.testing.assert_allclose(everything(measured)[1], numbers[in_order(images)], rtol=1e-6)
 
 
+@pytest.mark.parametrize("axes", [(1,), (1, 1, 1)], ids=str)
+def test_labels_with_axes_of_one_are_one_for_each_image(
+    tmp_path: Path, axes: tuple[int, ...]
+) -> None:
+    """As Keras, MedMNIST and PCam publish them."""
+    meters = (np.arange(COUNT) // 5).reshape(COUNT, *axes)
+    path = saved(
+        tmp_path, images=noise(COUNT, 4, 4), targets=CLASSES.reshape(COUNT, *axes), meter=meters
+    )
+    prepared = prepared_from(path, groups="meter")
+    assert prepared.outputs == ("0", "1", "2")
+    assert sum(len(names) for names in prepared.groups) == 12
+
+
+def test_byte_strings_are_the_words_that_they_encode(tmp_path: Path) -> None:
+    words = np.char.encode(np.array(["chat", "été", "zèbre"]), "utf-8")[CLASSES]
+    path = saved(tmp_path, images=noise(COUNT, 4, 4), targets=words)
+    assert prepared_from(path).outputs == ("chat", "zèbre", "été")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda flags: np.where(flags, 1, -1),
+        lambda flags: np.where(flags, 1.0, -1.0),
+        lambda flags: flags,
+        lambda flags: np.where(flags, 1, -1)[:, :, None, None],
+    ],
+)
+def test_labels_may_be_minus_1_and_1_or_true_and_false(tmp_path: Path, labels: Any) -> None:
+    flags = np.stack([CLASSES == 0, CLASSES > 0, np.arange(COUNT) % 2 == 0], axis=1)
+    path = saved(tmp_path, images=noise(COUNT, 4, 4), targets=labels(flags))
+    prepared = prepared_from(path, task="multi-label")
+    assert prepared.outputs == ("0", "1", "2")
+    assert np.array_equal(everything(prepared)[1], flags[in_order(noise(COUNT, 4, 4)[..., None])])
+    said = "-1 is no and 1 is yes" in " ".join(prepared.account.decided)
+    assert said == (labels(flags).min() < 0)
+
+
+def test_words_may_be_labels_of_several(tmp_path: Path) -> None:
+    words = np.where(CLASSES == 0, "True", "False")
+    path = saved(tmp_path, images=noise(COUNT, 4, 4), ill=words, old=CLASSES > 0)
+    prepared = prepared_from(path, task="multi-label", target=["ill", "old"])
+    assert [sum(row) for row in prepared.counts] == [20, 40]
+
+
+@pytest.mark.parametrize(("kind", "least"), [("float16", 2048), ("float32", 2**24)])
+def test_classes_that_their_type_cannot_tell_apart_are_a_finding(
+    tmp_path: Path, kind: str, least: int
+) -> None:
+    targets = (least - 1 + 2 * CLASSES).astype(kind)
+    path = saved(tmp_path, images=noise(COUNT, 4, 4), targets=targets)
+    (told,) = (
+        finding
+        for finding in read_audit(prepared_from(path).folder).findings
+        if finding.kind == "classes-merged-by-their-type"
+    )
+    assert told.images == 40
+    assert f"40 labels are {least:,} or more" in told.says and kind in told.says
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "says"),
+    [
+        (np.uint8([0, 255]), {}, ""),
+        (np.float32([0, 1]), {}, "values of 0 to 1; 0 to 1 become black and white, as is usual"),
+        (np.uint8([0, 16]), {}, "which they do not fill; arrays: {range: [0, 16]} spreads them"),
+        (np.float64([0, 0.1]), {}, "which they do not fill; arrays: {range: [0, 0.1]}"),
+        (np.int16([-9, 9]), {"range": [-9, 9]}, "-9 to 9 become black and white, as arrays.range"),
+        (np.int16([-9, 9]), {"range": [0, 5]}, "those beyond are cut there"),
+    ],
+    ids=str,
+)
+def test_what_becomes_black_and_white_is_said(
+    tmp_path: Path, values: Any, options: dict[str, Any], says: str
+) -> None:
+    path = saved(tmp_path, images=np.resize(values, (COUNT, 4, 6)), targets=CLASSES)
+    decided = prepared_from(path, arrays=options).account.decided
+    assert says in " ".join(decided) if says else not decided
+
+
 def test_each_of_several_arrays_is_an_output_by_its_name(tmp_path: Path) -> None:
     width, place = np.arange(COUNT) / 7, np.random.default_rng(0).normal(size=(COUNT, 2))
     path = saved(tmp_path, images=noise(COUNT, 4, 4), width=width, place=place)
@@ -179,6 +266,23 @@ WRONG: dict[str, tuple[Change, dict[str, Any], str]] = {
         "images.npz: array 'images' has the shape (60, 3, 8, 8), so the channels seem to be its "
         "second axis; say arrays: {channels_first: true}",
     ),
+    "a channel that seems to come first": (
+        lambda a: a.update(images=noise(COUNT, 1, 28, 28)),
+        {},
+        "images.npz: array 'images' has the shape (60, 1, 28, 28), so the channels seem to be its "
+        "second axis; say arrays: {channels_first: true} where these are 60 images of 28 x 28 with "
+        "1 channel(s), or false where they are images of 1 x 28 with 28 channels",
+    ),
+    "four channels that seem to come first": (
+        lambda a: a.update(images=noise(COUNT, 4, 20, 30)),
+        {},
+        "images.npz: array 'images' has the shape (60, 4, 20, 30), so the channels seem to be",
+    ),
+    "channels first of images that are no squares": (
+        lambda a: a.update(images=noise(COUNT, 3, 16, 12)),
+        {},
+        "images.npz: array 'images' has the shape (60, 3, 16, 12), so the channels seem to be",
+    ),
     "floats above 1": (
         lambda a: a.update(images=np.linspace(-3, 9.5, COUNT * 16).reshape(COUNT, 4, 4)),
         {},
@@ -203,12 +307,40 @@ WRONG: dict[str, tuple[Change, dict[str, Any], str]] = {
     "NaN for a class": (
         lambda a: a.update(targets=np.where(CLASSES == 1, np.nan, CLASSES)),
         {},
-        "images.npz: array 'targets' holds numbers that are no whole ones (image 1, and 19 more",
+        "images.npz: image 1 has no label, and 19 more have none: array 'targets' is NaN there",
     ),
     "a matrix for classes": (
         lambda a: a.update(targets=np.eye(3)[CLASSES]),
         {},
-        "images.npz: array 'targets' has the shape (60, 3), and a single label is one value",
+        "images.npz: array 'targets' has the shape (60, 3), and a single label is one value for "
+        "each example; its rows hold a single 1, as one-hot codes do: save targets.argmax(axis=1)",
+    ),
+    "several classes": (
+        lambda a: a.update(targets=np.stack([CLASSES, CLASSES], axis=1)),
+        {},
+        "images.npz: array 'targets' has the shape (60, 2), and a single label is one value for "
+        "each example; say task: multi-label or task: regression",
+    ),
+    "bytes that are no text": (
+        lambda a: a.update(targets=np.array([b"cat", b"\xff", b"dog"])[CLASSES]),
+        {},
+        "images.npz: is not an .npz file of plain arrays: array 'targets' holds bytes that are no "
+        "UTF-8",
+    ),
+    "NaN for a label": (
+        lambda a: a.update(targets=np.where(np.eye(60, 3), np.nan, 1)),
+        {"task": "multi-label"},
+        "images.npz: image 0 has no label, and 2 more have none: array 'targets' is NaN there",
+    ),
+    "NaN for a number": (
+        lambda a: a.update(targets=np.where(np.arange(60) == 5, np.nan, np.arange(60))),
+        {"task": "regression"},
+        "images.npz: image 5 has no number: array 'targets' is NaN there",
+    ),
+    "labels of -1, 0 and 1": (
+        lambda a: a.update(targets=np.stack([CLASSES - 1, CLASSES - 1], axis=1)),
+        {"task": "multi-label"},
+        "images.npz: array 'targets' holds a value that is neither 0 nor 1 (image 0",
     ),
     "classes for labels": (
         lambda a: None,

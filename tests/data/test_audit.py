@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hpsearch.data.audit import audited
+from hpsearch.data.copies import find_copies
 from hpsearch.data.findings import Audit, Finding, read_audit
+from hpsearch.data.oddities import Audited
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded
+from hpsearch.data.sources.text import symbols_of
 from hpsearch.data.split import Assignment
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, Split
+from hpsearch.study.data import Data, Text
+from hpsearch.study.splits import Split
 
 TOGETHER = Data(source="digits")
 ALLOW = Data(source="digits", duplicates="allow")
@@ -197,6 +201,74 @@ def test_a_split_that_would_lose_too_much_is_refused(copied: Any, tmp_path: Path
     else:
         assert says.startswith("every test image of class 'cat' has a copy in another split")
     assert "data.groups" in says and "allow" in says
+
+
+def products(count: int) -> Decoded:
+    """Return pictures of one product, every other one with a scratch: alike, none the same."""
+    rng = np.random.default_rng(0)
+    scene = scenes(1, 32, 32, 1)[0].astype(int)
+    images = np.clip(scene + rng.integers(-3, 4, (count, 32, 32, 1)), 0, 255).astype(np.uint8)
+    images[1::2, 10:13, 8:20] = 250
+    targets = np.arange(count) % 2
+    return Decoded(images, targets, ("whole", "scratched"), hashes_of_rows(images))
+
+
+def test_where_most_pictures_look_alike_that_is_said_before_they_are_called_copies(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(DataError) as caught:
+        look(products(100), TOGETHER, tmp_path)
+    says = str(caught.value)
+    assert "100 of 100 pictures look nearly like another one, as pictures of one product" in says
+    assert says.index("data.duplicates: allow") < says.index("data.groups") < says.index("remove")
+    _, audit = look(products(100), ALLOW, tmp_path)
+    told = finding(audit, "most-look-alike")
+    assert told.images == 100 and told.instead.startswith("data.groups")
+
+
+def test_some_copies_are_no_data_set_of_look_alikes(tmp_path: Path) -> None:
+    _, audit = look(made({60: 0, 61: 1, 62: 2}), TOGETHER, tmp_path)
+    assert "most-look-alike" not in {f.kind for f in audit.findings}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"), [(0, 15, True), (100, 160, True), (0, 63, True), (0, 64, False)]
+)
+def test_images_of_few_grey_levels_are_told_of(
+    low: int, high: int, told: bool, tmp_path: Path
+) -> None:
+    decoded = made({})
+    decoded.images[:] = low + decoded.images / 255 * (high - low)
+    decoded.images[:, 0, 0], decoded.images[:, 0, 1] = low, high
+    _, audit = look(decoded, ALLOW, tmp_path)
+    few = [f for f in audit.findings if f.kind == "few-grey-levels"]
+    assert bool(few) == told
+    if told:
+        assert f"they lie between {low} and {high}" in few[0].says
+
+
+def test_black_and_white_alone_use_the_whole_range(tmp_path: Path) -> None:
+    decoded = made({})
+    decoded.images[:] = np.where(decoded.images > 128, 255, 0)
+    _, audit = look(decoded, ALLOW, tmp_path)
+    assert "few-grey-levels" not in {f.kind for f in audit.findings}
+
+
+def test_texts_are_shown_as_texts(tmp_path: Path) -> None:
+    data = Data(source="text", root="t.csv", duplicates="allow")
+    images = symbols_of([f"{i} the cat, sat" for i in range(100)], Text())
+    images[60] = images[0]
+    decoded = Decoded(
+        images, np.arange(100) % 2, ("cat", "dog"), hashes_of_rows(images), symbols=68
+    )
+    found = Audited(
+        decoded, find_copies(images, False), None, np.arange(100), np.zeros(100, int),
+        np.zeros(100, int), Text().alphabet,
+    )  # fmt: skip
+    assert found.shown(60) == "0 the cat, sat"
+    audited(decoded, SPLIT, data, tmp_path, tmp_path / "refused.png", pictures=False)
+    with Image.open(tmp_path / "copies.png") as sheet:
+        assert sheet.height > 60 and len(sheet.getcolors(1 << 16) or ()) > 3
 
 
 def test_classes_with_too_few_images_and_skewed_ones_are_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hpsearch.data.batches import Resident, batches_in_epoch, resident
+from hpsearch.data.batches import Resident, batches_in_epoch, has_room, resident
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Labelled, SearchData, load_search_data
 from hpsearch.study.data import Data
@@ -159,6 +160,29 @@ def test_prepared_images_are_used_in_place_on_a_cpu(digits: SearchData) -> None:
     assert train.images.data_ptr() == digits.train.images.ctypes.data
     assert len(train) == len(digits.train)
     assert torch.equal(train.targets, torch.from_numpy(digits.train.targets))
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**31))
+def test_images_that_stay_mapped_come_in_the_same_batches(
+    count: int, batch_size: int, seed: int
+) -> None:
+    held = on_device(split_of(count))
+    mapped = replace(held, mapped=True)
+    for one, other in (
+        (s.training_batches(batch_size, 1, True, seed) for s in (held, mapped)),
+        (s.ordered_batches(batch_size) for s in (held, mapped)),
+    ):
+        for (images, targets), (again, answers) in zip(one, other, strict=True):
+            assert torch.equal(images, again) and torch.equal(targets, answers)
+
+
+def test_images_stay_mapped_where_they_would_take_most_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    gpu = torch.device("cuda", 0)
+    assert has_room(gpu, 500) and not has_room(gpu, 501)
+    assert has_room(CPU, 10**15)  # used in place
 
 
 # Balanced

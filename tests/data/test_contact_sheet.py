@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_data import noise
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from hpsearch.data.contact_sheet import Tile, write_contact_sheet
 
@@ -45,6 +45,33 @@ def test_any_shape_fits_on_a_sheet_for_a_screen(shape: tuple[int, ...], tmp_path
     height, width, _ = pixels(tmp_path / "sheet.png").shape
     assert 100 < width <= 1200
     assert 24 < height <= 3000
+
+
+def test_a_text_is_written_not_drawn_as_a_bar(tmp_path: Path) -> None:
+    path, text = tmp_path / "sheet.png", "the cat sat on the mat and " * 4
+    write_contact_sheet(path, "Texts", [Tile((text, "dog"), ("row 1",))])
+    sheet = pixels(path)
+    line = np.asarray(drawn(text[:38].rstrip()))
+    places = [
+        (row, column)
+        for row in range(40, sheet.shape[0] - line.shape[0])
+        for column in range(10, 24)
+        if np.array_equal(sheet[row : row + line.shape[0], column : column + line.shape[1]], line)
+    ]
+    assert len(places) == 1
+    assert sheet.shape[1] < 600, "a long text stands in lines"
+
+
+def drawn(line: str) -> Image.Image:
+    font = ImageFont.load_default(12)
+    picture = Image.new("RGB", (200, 16), "white")
+    ImageDraw.Draw(picture).text((0, 0), line, "black", font)
+    return picture.crop((0, 3, 120, 14))
+
+
+def test_a_text_of_nothing_that_is_known_is_drawn_too(tmp_path: Path) -> None:
+    write_contact_sheet(tmp_path / "sheet.png", "Texts", [Tile(("", "\x1b[31m"), ("row 1",))])
+    assert pixels(tmp_path / "sheet.png").shape[0] > 40
 
 
 def test_more_tiles_than_the_most_make_no_larger_sheet(tmp_path: Path) -> None:

@@ -136,6 +136,60 @@ def test_frames_of_a_film_are_not_all_looked_at(monkeypatch: pytest.MonkeyPatch)
     assert "too many images look alike" in copied.unsearched
 
 
+def short_sounds(count: int, width: int = 100, seed: int = 0) -> tuple[Images, NDArray[np.int32]]:
+    """Return bursts of 6 to 9 columns in the middle of `width`, all but them black, and where."""
+    rng = np.random.default_rng(seed)
+    images, content = np.zeros((count, 64, width, 1), np.uint8), np.empty((count, 4), np.int32)
+    for image, span in zip(images, content, strict=True):
+        long = int(rng.integers(6, 10))
+        left = (width - long) // 2
+        image[:, left : left + long, 0] = rng.normal(190, 20, (64, long)).clip(1, 255)
+        span[:] = 0, 64, left, left + long
+    return images, content
+
+
+def test_short_sounds_in_much_silence_are_no_copies_but_of_themselves() -> None:
+    images, content = short_sounds(60)
+    again = (images * 0.9).astype(np.uint8)
+    both, spans = np.concatenate([images, again]), np.concatenate([content, content])
+    assert found(find_copies(both, True, spans)) == {(i, i + 60) for i in range(60)}
+    # Their outlines alone would make most of them copies of each other.
+    assert len(find_copies(images).pairs) > 60
+
+
+def test_of_too_little_content_only_exact_copies_are_found() -> None:
+    images, content = short_sounds(30)
+    images[:, :62] = 0
+    images[20] = images[4]
+    content[:, 0] = 62
+    assert found(find_copies(images, True, content)) == {(4, 20)}
+
+
+def test_padding_is_mirrored_content() -> None:
+    images = np.zeros((1, 2, 9, 1), np.uint8)
+    images[0, :, 3:6, 0] = [[1, 2, 3], [4, 5, 6]]
+    near = copies.Near(images, np.array([[0, 2, 3, 6]], np.int32))
+    assert near[np.array([0])][0, :, :, 0].tolist() == [
+        [3, 2, 1, 1, 2, 3, 3, 2, 1],
+        [6, 5, 4, 4, 5, 6, 6, 5, 4],
+    ]
+
+
+def test_of_very_many_images_near_copies_are_looked_for_among_a_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(copies, "SAMPLE", 50)
+    images = scenes(100, 28, 28, 1)
+    images = np.concatenate([images, brighter(images)])
+    images[7] = images[3]
+    copied = find_copies(images)
+    assert copied.sampled == 50
+    assert (3, 7) in found(copied)
+    near = copied.pairs[~copied.exact]
+    assert 5 <= len(near) <= 25  # of 100, each found where both were drawn
+    assert np.array_equal(find_copies(images).pairs, copied.pairs)
+
+
 def test_rows_are_compared_across_the_borders_of_blocks() -> None:
     images = scenes(10_000, 16, 16, 1)
     ones, others = np.array([3, 1020, 1030, 9000]), np.array([9999, 1025, 8200, 9001])

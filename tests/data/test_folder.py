@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_data import noise, write_folder
+from made_data import left_out, noise, write_folder
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from hpsearch.data.account import Account
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, load_search_data
-from hpsearch.data.sources.folder import decode_image
+from hpsearch.data.sources.pictures import decode_image
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
@@ -57,7 +58,7 @@ def test_a_folder_of_class_folders_is_split_by_class(pets: Path) -> None:
     assert prepared.image_shape == (3, 16, 16)
     assert prepared.counts == ((10, 1, 1), (8, 1, 1))
     assert prepared.totals == (18, 2, 2)
-    assert prepared.skipped == ()
+    assert prepared.account == Account(22, 22, things="files")
 
 
 def test_images_of_all_sizes_and_modes_come_out_in_one_shape(tmp_path: Path) -> None:
@@ -221,9 +222,11 @@ def test_a_corrupt_image_can_be_skipped_and_is_remembered(pets: Path) -> None:
     broken.write_bytes(b"this is no picture")
     prepared = prepare(data_in(pets, on_broken="skip"))
     assert prepared.counts == ((10, 1, 1), (7, 1, 1))
-    assert len(prepared.skipped) == 1
-    assert prepared.skipped[0].startswith(f"{broken}: ")
-    assert prepare(data_in(pets, on_broken="skip")).skipped == prepared.skipped
+    (left,) = prepared.account.left_out
+    assert left.reason == "cannot be decoded" and len(left.names) == 1
+    assert left.names[0].startswith(f"{broken}: ")
+    assert (prepared.account.found, prepared.account.used) == (22, 21)
+    assert prepare(data_in(pets, on_broken="skip")).account == prepared.account
 
 
 def test_the_images_that_are_left_are_those_that_were_whole(pets: Path) -> None:
@@ -284,7 +287,7 @@ def test_an_image_is_broken_however_its_decoder_says_so(
         assert str(pets / "cat" / name) in problem(pets)
     else:
         prepared = prepare(data_in(pets, on_broken="skip"))
-        assert [line.split(": ")[0] for line in prepared.skipped] == [str(pets / "cat" / name)]
+        assert [line.split(": ")[0] for line in left_out(prepared)] == [str(pets / "cat" / name)]
 
 
 def test_a_photo_whose_camera_wrote_broken_notes_does_not_stop_the_others(pets: Path) -> None:
@@ -316,13 +319,14 @@ def test_an_empty_class_folder_is_named(pets: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("Train", "val"), ("training", "validation")])
-def test_a_root_that_is_already_split_says_to_name_one_part(
+def test_a_root_that_is_split_without_classes_says_what_is_expected(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
     for name in names:
-        write_folder(tmp_path / name, {"cat": 1, "dog": 1})
+        write_folder(tmp_path, {name: 3})
     says = problem(tmp_path)
-    assert f"({', '.join(sorted(names))}), not classes; name one of them" in says
+    assert f"its folders are splits ({', '.join(sorted(names))}), not classes" in says
+    assert "or a data.pattern that tells the class from names of files" in says
 
 
 def test_one_class_alone_is_nothing_to_classify(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,16 @@ import pytest
 from made_data import noise, write_folder, write_idx_set
 from sklearn.datasets import load_digits
 
-from hpsearch.data.prepare import data_root, prepare
+from hpsearch.data.places import data_root
+from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, find_prepared, load_search_data, read_prepared
 from hpsearch.data.sealed import open_sealed
+from hpsearch.data.sources import decoding
+from hpsearch.data.sources.decoded import allocated
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, DataReference, Split
+from hpsearch.study.data import Data, DataReference
+from hpsearch.study.file import read_study
+from hpsearch.study.splits import Split
 
 DIGITS = Data(source="digits")
 
@@ -236,6 +242,8 @@ def test_a_cache_without_permission_says_to_put_it_elsewhere(
 
 PREPARE = """
 from hpsearch.data.prepare import prepare
+from hpsearch.data.sources import decoding
+from hpsearch.data.sources.decoded import allocated
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 try:
@@ -283,9 +291,38 @@ def folder_data(root: str) -> Data:
     return Data(source="folder", root=root, image_size=16)
 
 
-def test_without_an_override_the_data_lies_where_the_study_says() -> None:
+def test_without_an_override_the_data_lies_where_the_study_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
     assert data_root(folder_data("photos"), None) == Path("photos")
     assert data_root(DIGITS, None) is None
+
+
+def test_a_root_is_looked_for_beside_the_study_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("studies", "here", "named", "given"):
+        (tmp_path / name / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    study = tmp_path / "studies" / "s.yaml"
+    study.write_text(
+        "name: s\ndata: {source: folder, root: photos, image_size: 16}\nspace: {layers: 1}\n"
+    )
+    data = read_study(study).data
+    monkeypatch.setenv("HPSEARCH_DATA", str(tmp_path / "named"))
+    assert data_root(data, tmp_path / "given") == tmp_path / "given" / "photos"
+    assert data_root(data, None) == tmp_path / "studies" / "photos"
+    (tmp_path / "studies" / "photos").rmdir()
+    assert data_root(data, None) == tmp_path / "named" / "photos"
+    monkeypatch.delenv("HPSEARCH_DATA")
+    assert data_root(data, None) == Path("photos")
+    (tmp_path / "here" / "photos").rmdir()
+    with pytest.raises(DataError) as caught:
+        data_root(data, None)
+    says = f"looked for it at {tmp_path}/studies/photos, {tmp_path}/here/photos. a folder of images"
+    assert says in str(caught.value)
 
 
 def test_an_override_is_the_folder_that_the_root_is_relative_to(tmp_path: Path) -> None:
@@ -302,6 +339,8 @@ def test_an_override_is_the_data_itself_where_the_root_is_not_below_it(tmp_path:
 def test_the_environment_overrides_the_study_and_an_argument_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("environment", "argument"):
+        (tmp_path / name).mkdir()
     monkeypatch.setenv("HPSEARCH_DATA", str(tmp_path / "environment"))
     assert data_root(folder_data("photos"), None) == tmp_path / "environment"
     assert data_root(folder_data("photos"), tmp_path / "argument") == tmp_path / "argument"
@@ -316,7 +355,7 @@ def test_a_file_is_found_below_an_override_as_a_folder_is(tmp_path: Path) -> Non
     assert data_root(data, file) == file
     lost = tmp_path / "lost"
     lost.mkdir()
-    with pytest.raises(DataError, match=r"lost/leaves/leaves\.csv does not exist; name a CSV"):
+    with pytest.raises(DataError, match=r"looked for it at .*lost/leaves/leaves\.csv\. "):
         prepare(data, lost)
 
 
@@ -327,7 +366,11 @@ def test_an_override_wins_over_an_absolute_root_that_exists(tmp_path: Path) -> N
     assert data_root(data, tmp_path / "fast") == tmp_path / "fast"
 
 
-def test_an_empty_environment_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_environment_variable_is_none_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HPSEARCH_DATA", "")
     assert data_root(folder_data("photos"), None) == Path("photos")
     assert data_root(DIGITS, None) is None
@@ -416,3 +459,72 @@ def test_what_a_database_or_the_cache_tells_leads_out_of_no_folder(
         assert find_prepared(prepared.fingerprint) is None
     note.write_bytes(b"\xff\xfe")
     assert find_prepared(prepared.fingerprint) is None
+
+
+# Resumed
+
+
+SLOWLY = """
+import sys, time
+from pathlib import Path
+from hpsearch.data.prepare import prepare
+from hpsearch.data.sources import decoding
+from hpsearch.study.data import Data
+
+decoding.SAVED_EVERY_S = 0.0
+root, told = Path(sys.argv[1]), Path(sys.argv[2])
+
+def slowly(done, of):
+    told.write_text(str(done))
+    time.sleep(0.02)
+
+prepare(Data(source="folder", root=str(root), image_size=16), progress=slowly)
+"""
+
+
+def test_a_killed_preparation_is_gone_on_with(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_folder(tmp_path / "pets", {"cat": 150, "dog": 150})
+    (root / "cat" / "007.png").write_bytes(b"this is no picture")
+    data = Data(source="folder", root=str(root), image_size=16, on_broken="skip")
+    script = SLOWLY.replace("image_size=16", 'image_size=16, on_broken="skip"')
+    told = tmp_path / "told"
+    child = subprocess.Popen([sys.executable, "-c", script, str(root), str(told)])
+    while child.poll() is None and not (told.exists() and int(told.read_text() or 0) > 40):
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    first = int(told.read_text())
+    assert first < 300
+    seen: list[int] = []
+    monkeypatch.setattr(decoding, "SAVED_EVERY_S", 0.0)
+    resumed = prepare(data, progress=lambda done, of: seen.append(done))
+    assert seen[0] > first - 2 * decoding.PART and seen[-1] == 300
+    assert len(seen) <= 300 - first + 2 * decoding.PART
+    assert [path.name for path in resumed.folder.iterdir() if "decoded" in path.name] == []
+    shutil.rmtree(cache)
+    assert prepare(data) == resumed  # the same fingerprint, hashes and account
+    assert resumed.account.found - resumed.account.used == 1
+
+
+def test_what_nobody_goes_on_with_is_removed_after_days(pets: Data, cache: Path) -> None:
+    abandoned, fresh = (cache / "prepared" / f"{name}.unfinished" for name in ("a" * 24, "b" * 24))
+    for folder, days in ((abandoned, 8), (fresh, 6)):
+        folder.mkdir(parents=True)
+        (folder / "decoded.npy").write_bytes(b"half")
+        for path in (folder / "decoded.npy", folder):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+    prepare(pets)
+    assert fresh.exists() and not abandoned.exists()
+
+
+def test_another_listing_does_not_go_on_with_what_was_decoded_of_this(
+    tmp_path: Path, cache: Path
+) -> None:
+    """A journal of an array of another shape is none of this one's."""
+    path = tmp_path / "decoded.npy"
+    np.save(path, noise(3, 4, 4, 1))
+    (tmp_path / "decoded.journal").write_text("{}\n")
+    assert not allocated(path, (4, 4, 4, 1)).any()
+    assert not (tmp_path / "decoded.journal").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from made_data import tone, write_sound, write_table
+from made_data import flac_from_a_pipe, left_out, tone, write_sound, write_table
 from numpy.typing import NDArray
 
 from hpsearch.data.prepare import prepare
@@ -125,7 +125,9 @@ def test_speech_at_another_rate_is_nearly_the_same_picture(tmp_path: Path) -> No
     low, high = (tone(500, 0.3, rate) + tone(1500, 0.3, rate) for rate in (8000, 44100))
     write_sound(tmp_path / "low.wav", low / 4, 8000)
     write_sound(tmp_path / "high.flac", high / 4, 44100)
-    pictures = [picture(read_sound(tmp_path / name, 8000)) for name in ("low.wav", "high.flac")]
+    pictures = [
+        picture(read_sound(tmp_path / name, 8000).samples) for name in ("low.wav", "high.flac")
+    ]
     loud = pictures[0] > 128
     difference = np.abs(pictures[0].astype(int) - pictures[1])[loud]
     assert difference.max() < 25
@@ -135,7 +137,8 @@ def test_speech_at_another_rate_is_nearly_the_same_picture(tmp_path: Path) -> No
 def test_two_channels_are_averaged(tmp_path: Path) -> None:
     left = tone(500)
     write_sound(tmp_path / "both.wav", np.stack([left, np.zeros_like(left)], 1), subtype="FLOAT")
-    np.testing.assert_allclose(read_sound(tmp_path / "both.wav", 8000), left / 2, atol=1e-7)
+    read = read_sound(tmp_path / "both.wav", 8000)
+    np.testing.assert_allclose(read.samples, (left - left.mean()) / 2, atol=1e-7)
 
 
 def test_labels_and_speakers_come_from_file_names(recordings: Path) -> None:
@@ -188,13 +191,105 @@ def test_seconds_rate_bands_and_hop_make_the_shape(recordings: Path) -> None:
     assert prepared.image_shape == (1, 24, 40)
 
 
-def test_the_lowest_rate_of_the_files_is_that_of_all(recordings: Path) -> None:
+def decided(prepared: Prepared) -> str:
+    return "\n".join(prepared.account.decided)
+
+
+def test_the_usual_rate_is_that_of_all_and_files_below_it_are_named(recordings: Path) -> None:
     write_sound(recordings / "0_a_9.wav", tone(300, 0.2, 4000), 4000)
     mixed = prepared_from(recordings, pattern=PATTERN)
-    named = prepared_from(recordings, pattern=PATTERN, sound={"sample_rate": 4000})
-    assert mixed.fingerprint == named.fingerprint
-    other = prepared_from(recordings, pattern=PATTERN, sound={"sample_rate": 8000})
-    assert other.fingerprint != mixed.fingerprint
+    said = prepared_from(recordings, pattern=PATTERN, sound={"sample_rate": 8000})
+    assert mixed.fingerprint == said.fingerprint
+    assert decided(mixed).startswith(
+        "sample rate 8000 Hz: that of 60 of 61 recordings; 1 below it, in whose pictures high "
+        "pitches are black: 0_a_9.wav (4000 Hz)\n"
+    )
+    lower = prepared_from(recordings, pattern=PATTERN, sound={"sample_rate": 4000})
+    assert lower.fingerprint != mixed.fingerprint
+    assert decided(lower).startswith("sample rate 4000 Hz: as the study says\n")
+
+
+def test_of_two_rates_that_are_as_usual_it_is_the_lower(tmp_path: Path) -> None:
+    for rate in (8000, 16000):
+        for i in range(12):
+            path = tmp_path / "tones" / f"{i % 2}_{'ab'[i % 2]}_{rate + i}.wav"
+            write_sound(path, tone(300 + i, 0.3, rate), rate)
+    prepared = prepared_from(tmp_path / "tones", pattern=PATTERN)
+    assert decided(prepared).startswith("sample rate 8000 Hz: that of 12 of 24 recordings\n")
+
+
+def test_seconds_are_told_with_those_that_are_longer(recordings: Path) -> None:
+    write_sound(recordings / "0_a_9.wav", tone(300, 3.0))
+    assert (
+        "0.24 seconds: 95% of the recordings fit into them; of 1 longer ones the middle: "
+        "0_a_9.wav (3 s)"
+    ) in decided(prepared_from(recordings, pattern=PATTERN))
+
+
+def test_flac_that_does_not_say_its_length_has_no_say_in_the_seconds(recordings: Path) -> None:
+    before = prepared_from(recordings, pattern=PATTERN)
+    for i in range(4):
+        flac_from_a_pipe(recordings / f"1_a_9{i}.flac", tone(1500 + 10 * i, 0.22))
+    prepared = prepared_from(recordings, pattern=PATTERN.replace("wav", "(?:wav|flac)"))
+    assert prepared.image_shape == before.image_shape
+    assert sum(prepared.totals) == 64
+    assert (
+        "4 recordings do not say how long they are, and have no say in the seconds: "
+        "1_a_90.flac, 1_a_91.flac, 1_a_92.flac and 1 more"
+    ) in decided(prepared)
+
+
+def test_where_no_recording_says_its_length_the_study_has_to(tmp_path: Path) -> None:
+    for i in range(20):
+        flac_from_a_pipe(tmp_path / "ab"[i % 2] / f"{i}.flac", tone(500 + i, 0.3))
+    says = problem(tmp_path)
+    assert says == "ROOT: none of 20 recordings says how long it is; say sound.seconds"
+    assert prepared_from(tmp_path, sound={"seconds": 0.3}).image_shape == (1, 64, 30)
+
+
+def test_a_channel_that_was_turned_over_and_silence_are_named(recordings: Path) -> None:
+    sound = tone(700, 0.2)
+    write_sound(recordings / "0_a_90.wav", np.stack([sound, -sound], 1))
+    write_sound(recordings / "0_a_91.wav", np.full(1600, 0.3))
+    write_sound(recordings / "0_a_92.wav", sound + 0.4)
+    prepared = prepared_from(recordings, pattern=PATTERN)
+    says = decided(prepared)
+    assert "1 recording(s) with a channel that is wired the wrong way" in says
+    assert "turned over: 0_a_90.wav" in says
+    assert "which are silence: 0_a_91.wav" in says
+
+
+def test_neither_a_wrong_wire_nor_an_offset_changes_a_picture(tmp_path: Path) -> None:
+    sound = tone(700, 0.3) / 2
+    made = {
+        "plain.wav": sound,
+        "wrong.wav": np.stack([sound, -sound], 1),
+        "offset.wav": sound + 0.4,
+    }
+    pictures = {}
+    for name, samples in made.items():
+        write_sound(tmp_path / name, samples, subtype="PCM_24")
+        pictures[name] = picture(read_sound(tmp_path / name, 8000).samples).astype(int)
+    assert np.abs(pictures["wrong.wav"] - pictures["plain.wav"]).max() <= 1
+    assert np.abs(pictures["offset.wav"] - pictures["plain.wav"]).max() <= 1
+
+
+ENDINGS = {
+    ".opus": {"format": "OGG", "subtype": "OPUS"}, ".caf": {}, ".w64": {}, ".snd": {"format": "AU"},
+    ".aifc": {"format": "AIFF"}, ".oga": {"format": "OGG"}, ".rf64": {}, ".sph": {"format": "NIST"},
+}  # fmt: skip
+
+
+def test_whatever_soundfile_reads_is_read(tmp_path: Path) -> None:
+    for i, (ending, how) in enumerate(ENDINGS.items()):
+        for j in range(2):
+            for k, name in enumerate("ab"):
+                (tmp_path / name).mkdir(exist_ok=True)
+                file = tmp_path / name / f"{i}_{j}{ending}"
+                soundfile.write(file, tone(300 + 700 * k + 40 * i + 5 * j, 0.3), 8000, **how)
+    prepared = prepared_from(tmp_path, sound={"sample_rate": 8000})
+    assert sum(prepared.totals) == prepared.account.found == 32
+    assert prepared.counts[0] == prepared.counts[1]
 
 
 def test_a_changed_option_or_file_changes_the_fingerprint(recordings: Path) -> None:
@@ -233,7 +328,7 @@ def test_broken_recordings_can_be_skipped(recordings: Path) -> None:
     whole = prepared_from(recordings, pattern=PATTERN, groups="speaker")
     expected = broken_files(recordings)
     prepared = prepared_from(recordings, pattern=PATTERN, groups="speaker", on_broken="skip")
-    assert [Path(line.split(": ")[0]).name for line in prepared.skipped] == sorted(expected)
+    assert [Path(line.split(": ")[0]).name for line in left_out(prepared)] == sorted(expected)
     assert prepared.fingerprint == whole.fingerprint
 
 

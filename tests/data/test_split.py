@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpsearch.data.split import Assignment, assign
 from hpsearch.errors import DataError
-from hpsearch.study.data import Split
+from hpsearch.study.splits import Split
 
 
 def targets_of(counts: list[int], seed: int = 0) -> NDArray[np.int64]:
@@ -99,7 +99,7 @@ def official_split(**shares: Any) -> Split:
 
 def test_an_official_test_part_is_the_whole_validation_and_nothing_else() -> None:
     targets = targets_of([40, 40])
-    official = np.arange(80) >= 60
+    official = np.where(np.arange(80) >= 60, 2, 0)
     found = assign(targets, names([40, 40]), official_split(train=0.8, test=0.2), official)
     train, test, validation = parts(found)
     assert validation == list(range(60, 80))
@@ -111,7 +111,7 @@ def test_an_official_test_part_is_the_whole_validation_and_nothing_else() -> Non
 
 def test_shares_beside_an_official_part_keep_their_ratio() -> None:
     targets = targets_of([90, 90])
-    official = np.arange(180) >= 162
+    official = np.where(np.arange(180) >= 162, 2, 0)
     found = assign(targets, names([90, 90]), official_split(train=0.8, test=0.1), official)
     assert len(found.validation) == 18
     assert abs(len(found.test) - 162 / 9) <= 2
@@ -119,7 +119,7 @@ def test_shares_beside_an_official_part_keep_their_ratio() -> None:
 
 def test_an_official_part_does_not_depend_on_the_seed_but_the_rest_does() -> None:
     targets = targets_of([40, 40])
-    official = np.arange(80) >= 60
+    official = np.where(np.arange(80) >= 60, 2, 0)
     split = {"train": 0.8, "test": 0.2, "validation": "official"}
     first = assign(targets, names([40, 40]), Split(**split, seed=1), official)
     second = assign(targets, names([40, 40]), Split(**split, seed=2), official)
@@ -129,9 +129,25 @@ def test_an_official_part_does_not_depend_on_the_seed_but_the_rest_does() -> Non
 
 def test_a_class_missing_from_the_official_part_is_named() -> None:
     targets = np.array([0, 1] * 20)
-    official = (np.arange(40) >= 30) & (targets == 0)
-    with pytest.raises(DataError, match="class 'dog' has 20 image"):
+    official = np.where((np.arange(40) >= 30) & (targets == 0), 2, 0)
+    with pytest.raises(DataError, match="class 'dog' has no image in validation"):
         assign(targets, ("cat", "dog"), official_split(train=0.8, test=0.2), official)
+
+
+def test_three_published_parts_are_the_split() -> None:
+    targets = targets_of([30, 30])
+    published = np.arange(60) % 3
+    found = assign(targets, names([30, 30]), Split(), published)
+    assert parts(found) == tuple(np.flatnonzero(published == p).tolist() for p in range(3))
+
+
+def test_test_is_cut_from_a_published_train_by_whole_groups() -> None:
+    targets = targets_of([40, 40])
+    published, groups = np.where(np.arange(80) % 4 == 3, 2, 0), np.arange(80) // 4
+    found = assign(targets, names([40, 40]), Split(), published, groups=groups)
+    assert found.validation.tolist() == np.flatnonzero(published == 2).tolist()
+    assert not set(groups[found.train]) & set(groups[found.test])
+    assert len(found.test) in (6, 9)  # a ninth of 60, in groups of 3: those of train
 
 
 # Labels and numbers

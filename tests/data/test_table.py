@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_data import write_folder, write_table
+from made_data import left_out, write_folder, write_table
 from PIL import Image
 
+from hpsearch.data.findings import read_audit
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, load_search_data
 from hpsearch.data.sealed import open_sealed
@@ -310,7 +311,7 @@ def test_missing_and_broken_files_can_be_skipped_and_are_named(leaves: Path) -> 
     table = write_table(leaves / "leaves.csv", path=paths(), label=kinds, tree=kinds)
     prepared = prepared_from(table, on_broken="skip")
     assert sum(prepared.totals) == LEAVES - 2
-    assert [Path(line.split(": ")[0]).name for line in prepared.skipped] == ["06.png", "07.png"]
+    assert [Path(line.split(": ")[0]).name for line in left_out(prepared)] == ["06.png", "07.png"]
     whole = {i: i % 2 for i in range(LEAVES) if i not in (6, 7)}
     assert everything(prepared) == whole
 
@@ -331,3 +332,19 @@ def test_the_same_numbers_as_labels_are_other_data_than_as_measurements(leaves: 
     table = write_table(leaves / "leaves.csv", path=paths(), label=flags)
     labels, numbers = (prepared_from(table, task=task) for task in ("multi-label", "regression"))
     assert labels.fingerprint != numbers.fingerprint
+
+
+def test_a_number_has_no_underscores(leaves: Path) -> None:
+    sizes = ["1_05", *(str(i) for i in range(1, LEAVES))]
+    table = write_table(leaves / "leaves.csv", path=paths(), size=sizes)
+    says = problem(table, task="regression", target="size")
+    assert "column 'size' holds a value that is no finite number (row 1)" in says
+
+
+def test_classes_whose_names_are_nearly_equal_are_a_finding(leaves: Path) -> None:
+    names = [("Cat", "cat ", "1", "1.0")[i % 4] for i in range(LEAVES)]
+    table = write_table(leaves / "leaves.csv", path=paths(), label=names)
+    findings = read_audit(prepared_from(table).folder).findings
+    (found,) = (finding for finding in findings if finding.kind == "names-nearly-equal")
+    assert found.says == "some classes have nearly the same name: '1' and '1.0', 'Cat' and 'cat'"
+    assert found.images == LEAVES

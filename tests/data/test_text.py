@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_data import write_table
+from made_data import left_out, write_table
 
 from hpsearch.data.batches import resident
 from hpsearch.data.prepare import prepare
@@ -159,7 +159,7 @@ def test_empty_texts_can_be_skipped(tmp_path: Path) -> None:
     table = with_texts(tmp_path / "reviews.csv", row_3="", row_9="§ §")
     prepared = prepared_from(table, on_broken="skip")
     assert sum(prepared.totals) == 58
-    assert [line.split(": ")[1] for line in prepared.skipped] == ["row 3", "row 9"]
+    assert [line.split(": ")[1] for line in left_out(prepared)] == ["row 3", "row 9"]
     data = load_search_data(prepared.folder)
     assert data.train.images.any(axis=(1, 2, 3)).all()
 
@@ -187,3 +187,31 @@ def test_any_change_of_texts_or_options_changes_the_fingerprint(tmp_path: Path) 
     with_texts(table, row_5="tent 5")
     seen.append(prepared_from(table).fingerprint)
     assert len(set(seen)) == 5
+
+
+def test_a_table_without_a_header_and_two_columns_of_text_is_read(tmp_path: Path) -> None:
+    """As AG News comes: class, title and text, all quoted, and no header."""
+    lines = [f'"{i % 2 + 1}","Title {i}","It said: ""so"", {i}"' for i in range(40)]
+    (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
+    data = Data(
+        source="text", root=str(tmp_path / "train.csv"), columns=("class", "title", "text"),
+        input=("title", "text"), target=("class",), text=Text(length=24),
+    )  # fmt: skip
+    prepared = prepare(data)
+    assert (prepared.outputs, sum(prepared.totals)) == (("1", "2"), 40)
+    expected = symbols_of([f'Title {i} It said: "so", {i}' for i in range(40)], Text(length=24))
+    seen = {bytes(image) for image in load_search_data(prepared.folder).train.images}
+    assert seen < {bytes(image) for image in expected} and len(seen) == 32
+
+
+def test_a_column_of_a_table_of_texts_is_the_split(tmp_path: Path) -> None:
+    parts = ["train"] * 40 + ["dev"] * 8 + ["test"] * 12
+    table = write_table(
+        tmp_path / "t.csv",
+        text=[f"text {i}" for i in range(60)],
+        label=["a", "b"] * 30,
+        split=parts,
+    )
+    prepared = prepared_from(table)
+    assert prepared.totals == (40, 8, 12)
+    assert "test (selects) = their 'dev' (8)" in prepared.account.decided[0]

@@ -30,7 +30,8 @@ from hpsearch.data.sealed import open_sealed
 from hpsearch.data.sources.torchvision_sets import PUBLISHED, read_idx
 from hpsearch.data.split import assign
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data, Split
+from hpsearch.study.data import Data
+from hpsearch.study.splits import Split
 
 OFFICIAL = {"train": 0.8, "test": 0.2, "validation": "official"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fixtures_storage import on_sqlite
+from made_records import EPOCH, SCORES, final_record
 from made_studies import begin_trial, claimed, enter, run_trial, stored
 from optuna.trial import TrialState
 from typer.testing import CliRunner
@@ -19,15 +20,12 @@ from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
 
 pytestmark = on_sqlite
-CURVE = [{"epoch": 1, "train_loss": 1.0, "test_loss": 1.0, "train_metric": 0.5,
-          "test_metric": 0.5, "duration_s": 1.0}]  # fmt: skip
-SCORES = {"accuracy": 0.6, "interval": [0.4, 0.8], "images": 20, "loss": 1.0}
 
 
 def trained(storage: Storage, spec: StudySpec, score: float) -> None:
     lease = claimed(storage, spec)
     trial = begin_trial(storage, spec, lease)
-    for key, value in (("parameters", 1000), ("duration_s", 1.0), ("curve", CURVE)):
+    for key, value in (("parameters", 1000), ("duration_s", 1.0), ("curve", [EPOCH])):
         trial.set_user_attr(key, value)
     trial.study.tell(trial, score)
     storage.leases.finish(lease)
@@ -35,14 +33,8 @@ def trained(storage: Storage, spec: StudySpec, score: float) -> None:
 
 def measured(storage: Storage, trial: int, complete: int, best: float) -> None:
     """Write the final of a trial, after so many complete ones."""
-    validation = SCORES | {"confusion": [[1, 0], [0, 1]], "per_class": [
-        {"precision": 1.0, "recall": 1.0, "f1": 1.0, "images": 10}] * 2}  # fmt: skip
-    result = {
-        "trial": trial, "outputs": ["cat", "dog"], "curve": CURVE, "train_on": "train",
-        "train": SCORES, "test": SCORES | {"accuracy": best}, "validation": validation,
-        "config": {"threads": 1}, "baseline": None,
-        "search": {"complete": complete, "best": best, "trial": trial, "optimism": 0.01},
-    }  # fmt: skip
+    luck = {"complete": complete, "best": best, "trial": trial, "optimism": 0.01}
+    result = final_record(trial=trial, test=SCORES | {"accuracy": best}, search=luck)
     made = storage.openings.write("made", "a" * 64, trial, "me", "final choice")
     storage.openings.write_result(made, result)
 

@@ -27,6 +27,7 @@ from hpsearch.search.stored_study import enter_study
 from hpsearch.search.worker import Worker
 from hpsearch.service.conclude import conclude, write_results
 from hpsearch.storage.checkpoints import Checkpoints
+from hpsearch.storage.final_record import FinalRecord
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.spec import StudySpec
 
@@ -64,7 +65,7 @@ class Searched:
         report = make_report(self.storage, "small")
         write_results(report, self.place / "runs")
         assert report.final is not None
-        return report.final
+        return report.final.as_json()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,8 @@ def test_the_default_configuration_is_measured_in_the_same_opening(
     gain = final["validation"]["accuracy"] - beside["validation"]["accuracy"]
     assert beside["gain"] == pytest.approx(gain)
     assert "beside it the default configuration, trial 0" in report.seal.mine[0].why
-    assert report.seal.mine[0].config == {**final["config"]}
+    kept = report.seal.mine[0].config
+    assert kept is not None and kept.as_json() == final["config"]
     assert "Tuning changed validation accuracy by +" in markdown(report)
 
 
@@ -141,7 +143,7 @@ def test_the_worst_mistakes_are_listed_and_drawn(searched: Searched, final: dict
     assert 0 < len(listed) == min(24, wrong.sum())
     first = listed[0]
     assert first["confidence"] == pytest.approx(float(sure.max(1).values[wrong].max()), rel=1e-5)
-    assert first["is"] == str(sealed.targets[first["image"]]) != first["told"]
+    assert first["is"] == str(sealed.targets[first["image"]]) != first["predicted"]
     with Image.open(searched.place / "runs" / "mistakes.png") as sheet:
         assert sheet.width > 100
     text = (searched.place / "runs" / "report.md").read_text()
@@ -151,7 +153,9 @@ def test_the_worst_mistakes_are_listed_and_drawn(searched: Searched, final: dict
 def test_a_final_may_teach_test_too_and_then_has_no_test_score(
     searched: Searched, final: dict[str, Any]
 ) -> None:
-    searched.storage.openings.write_result(1, final | {"trial": -1})  # as if of another choice
+    searched.storage.openings.write_result(
+        1, FinalRecord.model_validate(final | {"trial": -1})
+    )  # as if of another choice
     both = searched.conclude(train_on="train+test", baseline=False)
     train, test, _ = searched.prepared.totals
     assert both["train"]["images"] == train + test

@@ -37,9 +37,9 @@ def assert_confirmed_in_peace(study: OpenStudy, prepared: Path) -> None:
     """The finalist has exactly the curve that its training in peace has."""
     (found,) = study.confirmations
     trial = next(t for t in study.trials if t.number == found.trial_number)
-    config = study.config(trial).model_copy(update={"seed": found.result["seed"]})
+    config = study.config(trial).model_copy(update={"seed": found.result.seed})
     epochs = train(config, load_search_data(prepared), torch.device("cpu"))
-    assert [(e["train_loss"], e["test_loss"], e["test_metric"]) for e in found.result["curve"]] == [
+    assert [(e.train_loss, e.test_loss, e.test_metric) for e in found.result.curve] == [
         (e.train_loss, e.test_loss, e.test_metric) for e, _ in epochs
     ]
 

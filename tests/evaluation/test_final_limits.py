@@ -27,7 +27,7 @@ STALL_S = 8.0  # longer than what is between two batches on a busy machine
 def measured(storage: Storage, place: Path) -> tuple[Report, dict[str, Any]]:
     report = make_report(storage, "small")
     assert report.final is not None and report.seal.times == 1
-    return report, report.final
+    return report, report.final.as_json()
 
 
 def test_a_final_past_its_time_is_not_measured_and_says_which_limit_it_was(

@@ -14,13 +14,17 @@ from typing import Any
 import pytest
 from fixtures_storage import Server, on_postgres, on_sqlite
 from made_finals import assert_concluded_once, measure, searched
+from made_records import final_record
 from made_studies import enter, rewind
+from made_trainings import config
 
 from hpsearch.errors import WorkerError
 from hpsearch.reports.report import make_report
 from hpsearch.service.conclude import write_results
 from hpsearch.storage import schema as tables
 from hpsearch.storage.leases import MAX_ATTEMPTS, LeaseLostError
+from hpsearch.storage.retry import DATABASE_ERRORS
+from hpsearch.storage.schema import FINAL
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED
 
@@ -77,7 +81,7 @@ def test_a_final_that_lost_its_lease_opens_nothing_and_writes_nothing(
 
     def take_over(_pids: list[int]) -> None:
         rewind(storage, tables.leases, "expires_at", 1000)
-        won.append(other.leases.claim_final("small", "the winner"))
+        won.append(other.leases.claim("small", "the winner", kind=FINAL))
 
     assert measure(storage, tmp_path, prepared, finishing=disturb(1, take_over)) is None
     assert won[0] is not None and won[0].attempts == 2
@@ -135,6 +139,25 @@ def test_missing_results_are_written_again_or_named(storage: Storage, tmp_path: 
     assert "model.safetensors is missing" in missing and "hpsearch train" in missing
 
 
+@on_sqlite
+def test_a_lease_is_given_back_where_the_end_of_a_final_cannot_be_written(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = searched(storage, tmp_path, epochs=1)
+    engine = storage.ledger.engine
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER never BEFORE UPDATE OF state ON hpsearch_studies "
+            "WHEN NEW.state = 'done' BEGIN SELECT RAISE(ABORT, 'it cannot be written'); END"
+        )
+    with pytest.raises(DATABASE_ERRORS, match="it cannot be written"):
+        measure(storage, tmp_path, prepared)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER never")
+    assert measure(storage, tmp_path, prepared) is False, "nobody waits for a lease to run out"
+    assert_concluded_once(storage, tmp_path)
+
+
 # What the storage lets a final do
 
 
@@ -143,19 +166,19 @@ def test_a_final_is_taken_over_and_an_epoch_further_sets_its_attempts_back(
 ) -> None:
     enter(storage)
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        lease = storage.leases.claim_final("made", f"worker {attempt}")
+        lease = storage.leases.claim("made", f"worker {attempt}", kind=FINAL)
         assert lease is not None and lease.attempts == attempt
         rewind(storage, tables.leases, "expires_at", 1000)
     storage.leases.renew(lease, epochs=True)
     rewind(storage, tables.leases, "expires_at", 1000)
-    again = storage.leases.claim_final("made", "another")
+    again = storage.leases.claim("made", "another", kind=FINAL)
     assert again is not None and again.attempts == 2
     assert not storage.leases.conclude(lease, DONE)
     storage.leases.give_back(again)
     storage.ledger.set_state("made", PAUSED)
-    assert storage.leases.claim_final("made", "third") is None
+    assert storage.leases.claim("made", "third", kind=FINAL) is None
     storage.ledger.set_state("made", OPEN)
-    assert storage.leases.claim_final("made", "third") is not None
+    assert storage.leases.claim("made", "third", kind=FINAL) is not None
 
 
 @on_sqlite
@@ -164,7 +187,7 @@ def test_a_final_on_which_processes_keep_dying_stops_with_that_reason(
 ) -> None:
     prepared = searched(storage, tmp_path)
     for n in range(MAX_ATTEMPTS):
-        assert storage.leases.claim_final("small", f"dead {n}") is not None
+        assert storage.leases.claim("small", f"dead {n}", kind=FINAL) is not None
         storage.leases.expire_worker(f"dead {n}")
     with pytest.raises(WorkerError, match="5 processes died on the final of study 'small'"):
         measure(storage, tmp_path, prepared)
@@ -172,21 +195,21 @@ def test_a_final_on_which_processes_keep_dying_stops_with_that_reason(
 
 def test_an_opening_is_written_once_by_whoever_has_the_lease(storage: Storage) -> None:
     enter(storage)
-    lost = storage.leases.claim_final("made", "first")
+    lost = storage.leases.claim("made", "first", kind=FINAL)
     assert lost is not None
-    about: tuple[Any, ...] = ("a" * 64, 0, "me", "final choice", {})
+    about: tuple[Any, ...] = ("a" * 64, 0, "me", "final choice", config())
     opening = storage.openings.open(lost, "key", 0, *about)
     assert opening is not None
     assert storage.openings.open(lost, "key", 0, *about) == opening, "tried again after an outage"
     assert storage.openings.open(lost, "other", 0, *about) is None, "somebody opened meanwhile"
     storage.leases.expire_worker("first")
-    assert storage.leases.claim_final("made", "second") is not None
+    assert storage.leases.claim("made", "second", kind=FINAL) is not None
     for write in (
         lambda: storage.openings.open(lost, "key", opening, *about),
-        lambda: storage.openings.write_result(opening, {"trial": 0}, lost),
+        lambda: storage.openings.write_result(opening, final_record(), lost),
         lambda: storage.openings.go_on(lost),
     ):
         with pytest.raises(LeaseLostError):
             write()
     (kept,) = storage.openings.of("a" * 64)
-    assert kept.key == "key" and kept.result is None
+    assert kept.key == "key" and not kept.measured

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_configs import config_with
+from made_records import final_record
 from made_trainings import CPU
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
@@ -17,6 +18,7 @@ from hpsearch.data.prepared import Labelled, SearchData
 from hpsearch.evaluation.intervals import wilson_interval
 from hpsearch.evaluation.measures import gained, interval, measured
 from hpsearch.reports.details import learning, overfitting_line, per_output
+from hpsearch.storage.records import EpochRecord
 from hpsearch.study.data import Task
 from hpsearch.study.tasks import TASKS, Metric, default_loss, key_of
 from hpsearch.training.tasks import task_for
@@ -158,7 +160,7 @@ def test_numbers_are_told_in_their_own_units() -> None:
 )
 def test_the_report_tells_every_output_of_a_task(task: Task, titles: list[str]) -> None:
     found, _, _ = measure(task, TASKS[task].metrics[0])
-    parts = per_output({"validation": found, "outputs": ["a", "b", "c"]})
+    parts = per_output(final_record(validation=found, outputs=["a", "b", "c"]))
     assert [part.title for part in parts] == titles
     for part in parts:
         assert part.table is not None and len(part.table.rows) == OUTPUTS
@@ -168,10 +170,10 @@ def test_the_report_tells_every_output_of_a_task(task: Task, titles: list[str]) 
 # Learning curves
 
 
-def epochs(*losses: tuple[float | None, float | None]) -> list[dict[str, Any]]:
+def epochs(*losses: tuple[float | None, float | None]) -> list[EpochRecord]:
     return [
-        {"epoch": number, "train_loss": train, "test_loss": test, "train_metric": 0.5,
-         "test_metric": number / 10}
+        EpochRecord(epoch=number, train_loss=train, test_loss=test, train_metric=0.5,
+                    test_metric=number / 10, duration_s=1.0)
         for number, (train, test) in enumerate(losses, start=1)
     ]  # fmt: skip
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from made_records import final_record
 
 from hpsearch.errors import RunsFolderError
 from hpsearch.evaluation.places import take_place
 
-RESULT = {"config": {"task": "single-label", "data": {"source": "digits"}}, "mistakes": [{}]}
+MISTAKE = {"image": 0, "is": "cat", "predicted": "dog", "confidence": 0.9}
+RESULT = final_record(config={"data": {"source": "digits"}}, mistakes=[MISTAKE])
 
 
 def test_a_picture_that_was_moved_stays_where_the_weights_could_not_be(tmp_path: Path) -> None:
@@ -31,5 +33,5 @@ def test_pictures_of_an_earlier_final_do_not_stay(tmp_path: Path) -> None:
     (place / "model.safetensors").write_text("new")
     for name in ("mistakes.png", "residuals.png"):
         (tmp_path / name).write_text("old")
-    take_place(place, tmp_path, RESULT | {"mistakes": []})
+    take_place(place, tmp_path, final_record(config={"data": {"source": "digits"}}))
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]

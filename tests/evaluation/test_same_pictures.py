@@ -20,7 +20,7 @@ from PIL import Image
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sealed import open_sealed
-from hpsearch.data.sources.folder import decode_image
+from hpsearch.data.sources.pictures import decode_image
 from hpsearch.evaluation.seal import seal_before
 from hpsearch.reports.formats import markdown
 from hpsearch.reports.report import make_report

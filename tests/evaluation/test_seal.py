@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fixtures_storage import on_sqlite
+from made_records import config_record, final_record
 from made_studies import PREPARED, enter, run_trial, spec_of
 
 from hpsearch.data.prepared import Contents, Prepared
@@ -26,16 +27,17 @@ pytestmark = on_sqlite
 CONFIG: dict[str, Any] = {"family": "alexnet", "layers": 2, "filters": 8, "optimizer": "sgd",
           "learning_rate": 0.01, "seed": 5, "metric": "accuracy"}  # fmt: skip
 RESULT: dict[str, Any] = {
-    "trial": 0,
     "config": CONFIG,
     "validation": {"accuracy": 0.75, "interval": [0.5, 0.9], "images": 20, "loss": 1.0},
 }
 
 
 def open_seal(storage: Storage, study: str = "made", trial: int = 0, measured: bool = True) -> int:
-    made = storage.openings.write(study, PREPARED.fingerprint, trial, "me", "why", CONFIG)
+    made = storage.openings.write(
+        study, PREPARED.fingerprint, trial, "me", "why", config_record(**CONFIG)
+    )
     if measured:
-        storage.openings.write_result(made, RESULT | {"trial": trial})
+        storage.openings.write_result(made, final_record(**RESULT, trial=trial))
     return made
 
 
@@ -151,8 +153,10 @@ def made(storage: Storage, name: str, prepared: Prepared, **more: Any) -> StudyS
 
 
 def opened(storage: Storage, name: str, prepared: Prepared) -> None:
-    one = storage.openings.write(name, prepared.fingerprint, 0, "me", "why", CONFIG)
-    storage.openings.write_result(one, RESULT)
+    one = storage.openings.write(
+        name, prepared.fingerprint, 0, "me", "why", config_record(**CONFIG)
+    )
+    storage.openings.write_result(one, final_record(**RESULT))
 
 
 def test_pictures_that_another_study_has_seen_are_counted_whatever_it_made_of_them(

@@ -15,6 +15,7 @@ from typing import Any
 import made_studies
 import numpy as np
 import pytest
+from made_records import confirmation_record
 from made_studies import spec_of
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -26,8 +27,8 @@ from hpsearch.reports.formats import as_json, markdown
 from hpsearch.reports.report import Report, make_report
 from hpsearch.search.finalists import plan
 from hpsearch.search.stored_study import enter_study, read_stored_study
-from hpsearch.storage.confirmations import confirm_slot
-from hpsearch.storage.schema import openings
+from hpsearch.storage.final_record import FinalRecord
+from hpsearch.storage.schema import FINALIST, openings
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.spec import StudySpec
 
@@ -199,13 +200,13 @@ class World:
             if not due:
                 return
             number, repeat = due[0].trial.number, due[0].repeat
-            lease = self.storage.confirmations.claim(name, confirm_slot(number, repeat), "me")
+            lease = self.storage.leases.claim(name, "me", kind=FINALIST, slot=number, repeat=repeat)
             assert lease is not None
-            result: dict[str, Any] = {"reason": "it diverged"}
+            result = confirmation_record(reason="it diverged")
             if score is not None:
                 right = np.arange(IMAGES) < round(score * IMAGES)
                 packed = base64.b64encode(np.packbits(right).tobytes()).decode()
-                result = {"score": score, "images": IMAGES, "hits": packed, "curve": []}
+                result = confirmation_record(score=score, images=IMAGES, correct=packed)
             assert self.storage.confirmations.write(lease, number, result)
             self.confirmed[study].append((number, score))
 
@@ -224,7 +225,7 @@ class World:
                 connection.execute(old)
         found = self.result(study, best, *result) if measured else None
         if found is not None:
-            self.storage.openings.write_result(made, found)
+            self.storage.openings.write_result(made, FinalRecord.model_validate(found))
         examples = data.sealed if recorded else None
         self.openings.append(Opened(study, self.ages[study], found, data.fingerprint, examples))
 

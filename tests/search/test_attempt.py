@@ -35,7 +35,7 @@ class Hand:
 def attempt(place: Path, held: Hand, **options: Any) -> Attempt:
     checkpoints = Checkpoints(str(place), every_s=0.0, keep_free_bytes=0)
     stopped = options.pop("stopped", lambda: False)
-    return Attempt(striped(), CPU, held, checkpoints, "study", -1, stopped, **options)
+    return Attempt(striped(), CPU, held, checkpoints, "study", "final", stopped, **options)
 
 
 def test_an_interrupted_training_is_heard_whole_by_whoever_goes_on(tmp_path: Path) -> None:

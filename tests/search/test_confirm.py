@@ -13,8 +13,8 @@ from sqlalchemy import func, select, update
 
 from hpsearch.search import finalists as confirm
 from hpsearch.search.finalists import Plan, candidates, choice, plan, verdict
-from hpsearch.storage.confirmations import MOST_SEEDS, confirm_slot, confirmed_by
-from hpsearch.storage.schema import FINAL_SLOT, confirmations, leases, studies
+from hpsearch.storage.records import ConfirmationRecord
+from hpsearch.storage.schema import FINALIST, confirmations, leases, studies
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.waiting import Waiting
 from hpsearch.study.spec import StudySpec
@@ -54,7 +54,7 @@ def searched(
     return spec
 
 
-def right(count: int, seed: int = 0) -> dict[str, Any]:
+def right(count: int, seed: int = 0) -> ConfirmationRecord:
     """Return the result of a training that is right about so many images, the easiest of which
     all trainings are right about; which of the hard ones, the seed decides."""
     hits = np.zeros(IMAGES, np.bool_)
@@ -63,13 +63,13 @@ def right(count: int, seed: int = 0) -> dict[str, Any]:
     hits[count - 20 + hard] = True
     assert hits.sum() == count
     packed = base64.b64encode(np.packbits(hits).tobytes()).decode()
-    return {"score": count / IMAGES, "images": IMAGES, "hits": packed}
+    return ConfirmationRecord(score=count / IMAGES, images=IMAGES, correct=packed)
 
 
-def confirmed(storage: Storage, number: int, *results: dict[str, Any], first: int = 0) -> None:
+def confirmed(storage: Storage, number: int, *results: ConfirmationRecord, first: int = 0) -> None:
     """Write what trainings of a trial came to, each with the next seed; slots count as trials."""
     for repeat, result in enumerate(results, start=first):
-        lease = storage.confirmations.claim("made", confirm_slot(number, repeat), "worker")
+        lease = storage.leases.claim("made", "worker", kind=FINALIST, slot=number, repeat=repeat)
         assert lease is not None
         assert storage.confirmations.write(lease, number, result)
 
@@ -160,7 +160,7 @@ def test_a_candidate_that_diverges_with_one_seed_is_not_chosen_and_gets_no_more(
     storage: Storage,
 ) -> None:
     spec = searched(storage, 0.9, 0.8, 0.7)
-    confirmed(storage, 0, right(990), {"reason": "the loss was no finite number"})
+    confirmed(storage, 0, right(990), ConfirmationRecord(reason="the loss was no finite number"))
     confirmed(storage, 1, right(900), right(903, 1))
     confirmed(storage, 2, right(899, 2), right(902, 3))
     assert due(storage, spec) == [(1, 2), (2, 2)]
@@ -173,7 +173,7 @@ def test_a_candidate_that_diverges_with_one_seed_is_not_chosen_and_gets_no_more(
 def test_where_every_candidate_fails_the_best_of_the_search_is_chosen(storage: Storage) -> None:
     spec = searched(storage, 0.7, 0.9, confirm={"candidates": 2, "seeds": 1})
     for number in (0, 1):
-        confirmed(storage, number, {"reason": "out of memory"})
+        confirmed(storage, number, ConfirmationRecord(reason="out of memory"))
     assert due(storage, spec) == [] and verdict(stored(storage, spec)) is None
     assert chosen(storage, spec) == 1
 
@@ -199,11 +199,11 @@ def test_errors_are_ranked_the_other_way(storage: Storage) -> None:
     for number, error in ((1, 3.0), (2, 2.0)):
         for repeat in range(2):
             scores = (error + luck + rng.normal(0, 0.02, 1000)).astype("<f4")
-            result = {
-                "score": error + 0.03 * repeat,
-                "images": 200,
-                "resampled": base64.b64encode(scores.tobytes()).decode(),
-            }
+            result = ConfirmationRecord(
+                score=error + 0.03 * repeat,
+                images=200,
+                resampled=base64.b64encode(scores.tobytes()).decode(),
+            )
             confirmed(storage, number, result, first=repeat)
     found = verdict(stored(storage, spec))
     assert found is not None and [f.tied for f in found.finalists] == [False, True]
@@ -230,14 +230,6 @@ def test_more_trials_bring_new_candidates_and_keep_what_is_known_of_old_ones(
     assert due(storage, spec) == [(2, 0), (2, 1)]
 
 
-def test_slots_of_finalists_are_their_own_and_below_the_final() -> None:
-    slots = [confirm_slot(slot, repeat) for slot in range(3) for repeat in range(MOST_SEEDS)]
-    assert len(set(slots)) == len(slots) and max(slots) < FINAL_SLOT
-    assert [confirmed_by(slot) for slot in slots] == [
-        (slot, repeat) for slot in range(3) for repeat in range(MOST_SEEDS)
-    ]
-
-
 def test_each_training_is_claimed_once_and_the_last_claim_ends_the_confirming(
     storage: Storage,
 ) -> None:
@@ -247,7 +239,7 @@ def test_each_training_is_claimed_once_and_the_last_claim_ends_the_confirming(
     held = [confirm.claim(storage, "made", f"worker {i}") for i in range(3)]
     first, second, third = held
     assert first is not None and second is not None and third is None
-    assert {first.slot, second.slot} == {confirm_slot(0, 0), confirm_slot(1, 0)}
+    assert {(first.slot, first.repeat), (second.slot, second.repeat)} == {(0, 0), (1, 0)}
     assert waiting(storage).confirming == 2 and waiting(storage).held == 0
     assert open_leases(storage, "made") == 0, "they are no trials"
     assert storage.leases.claim("made", "worker") is None
@@ -329,7 +321,7 @@ def test_a_training_that_would_not_end_in_time_is_not_begun(storage: Storage) ->
     assert confirm.claim(storage, "made", "worker") is None
     assert waiting(storage).is_over
     with storage.ledger.engine.connect() as connection:
-        begun = select(func.count()).where(leases.c.slot < FINAL_SLOT)
+        begun = select(func.count()).where(leases.c.kind == FINALIST)
         assert connection.execute(begun).scalar() == 0
 
 

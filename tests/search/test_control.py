@@ -64,7 +64,7 @@ def test_deleting_takes_trials_and_checkpoints_and_the_lease_of_who_is_at_it(
     lease = claimed(storage, spec)
     begin_trial(storage, spec, lease)
     place = Checkpoints(str(tmp_path / "checkpoints"), keep_free_bytes=0)
-    place.save(spec.name, 0, config(), b"content")
+    place.save(spec.name, "000000", config(), b"content")
     control.delete(storage, spec.name, place)
     assert storage.study_names() == [] and place.size_bytes(spec.name) == 0
     assert storage.leases.renew(lease) is None

@@ -88,7 +88,7 @@ def is_tensor(part: Any) -> bool:
 def curve_from(content: bytes, settings: TrialConfig, place: Path) -> list[Any]:
     """Return the curve of a training that finds these bytes kept of it."""
     checkpoints = Checkpoints(str(place), every_s=1e9, keep_free_bytes=0)
-    assert checkpoints.save("study", -1, settings, content)
+    assert checkpoints.save("study", "final", settings, content)
     ended = attempt(place, Hand()).train(settings)
     assert ended is not None and ended.training is not None
     return [scores_of(epoch) for epoch in ended.epochs]

@@ -13,7 +13,7 @@ from hpsearch.errors import NothingToChooseError
 from hpsearch.reports.best_yaml import chosen_trial
 from hpsearch.search import outcomes as endings
 from hpsearch.search.kinds import kind_of
-from hpsearch.search.progress import progress_of
+from hpsearch.search.progress import progress_of, why_waiting
 from hpsearch.search.stored_study import OpenStudy
 from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
@@ -67,6 +67,21 @@ def test_a_study_without_a_complete_trial_counts_how_all_ended(storage: Storage)
     says = why_nothing_is_chosen(stored(storage, spec))
     assert "none of 3 ended trials is complete: 2 infeasible, 1 failed" in says
     assert "fewer workers" in says and "larger images" in says and "max_parameters" not in says
+
+
+def test_a_study_whose_trials_all_came_to_nothing_waits_for_no_worker(storage: Storage) -> None:
+    spec = enter(storage, trials=3)
+    ended(storage, spec, "it has too many parameters", "parameters")
+    ended(storage, spec, "the loss was no finite number after epoch 1", diverged=True)
+    assert "no worker serves" in (why_waiting(storage, progress_of(storage, "made")) or "")
+    ended(storage, spec, "the loss was no finite number after epoch 2", diverged=True)
+    says = why_waiting(storage, progress_of(storage, "made")) or ""
+    assert says.startswith(
+        "its budget is spent, and none of 3 ended trials is complete: 2 diverged, 1 infeasible; of "
+        "the last diverged one: the loss was no finite number after epoch 2; lower "
+        "space.learning_rate"
+    )
+    assert "worker" not in says and "--timeout" not in says
 
 
 def test_the_log_and_the_record_say_what_kind_of_ending_it_was(

@@ -7,6 +7,7 @@ from fixtures_storage import on_sqlite
 from made_studies import begin_trial, claimed, enter, run_trial, spec_of
 from optuna.trial import TrialState
 
+from hpsearch.cli.display import summary
 from hpsearch.errors import StudyNotFoundError
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of, progress_of, why_waiting
 from hpsearch.storage.schema import studies
@@ -186,6 +187,25 @@ def test_the_time_left_is_never_beyond_the_deadline_nor_below_nothing(storage: S
 
 
 @on_sqlite
+def test_a_final_that_is_due_is_what_is_left_when_all_trials_have_ended(storage: Storage) -> None:
+    spec = enter(storage, trials=2)
+    run_trial(storage, spec, [0.5])
+    storage.ledger.set_final_s("made", 30.0)
+    now = progress(storage)
+    assert not now.final_is_due and now.time_left_s is not None and now.time_left_s > 30.0
+    run_trial(storage, spec, [0.6])
+    now = progress(storage)
+    assert now.final_is_due and now.time_left_s == 30.0
+    assert "the final is due, about 30 s" in summary(now) and "time left" not in summary(now)
+    storage.ledger.set_final_s("made", 0.0)
+    assert summary(progress(storage)).endswith("; the final is due")
+    storage.ledger.begin_launch("made", spec.model_dump_json(), 2, None, wants_final=False)
+    now = progress(storage)
+    assert not now.final_is_due and now.time_left_s == 0.0
+    storage.ledger.set_state("made", DONE)
+    assert "due" not in summary(progress(storage))
+
+
 def test_nothing_is_left_of_a_done_study(storage: Storage) -> None:
     spec = enter(storage, trials=2)
     run_trial(storage, spec, [0.5], duration_s=30.0)

@@ -24,7 +24,7 @@ from hpsearch.search.progress import progress_of
 from hpsearch.search.samplers import seed_of
 from hpsearch.search.stored_study import enter_study, read_stored_study
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease
-from hpsearch.storage.schema import FINAL_SLOT, leases, studies
+from hpsearch.storage.schema import FINALIST, leases, studies
 from hpsearch.storage.storage import Storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
@@ -57,17 +57,17 @@ def assert_whole(storage: Storage, prepared: Path, trainings: int) -> None:
         trial = by_number[confirmation.trial_number]
         slot = trial.user_attrs["slot"]
         seed = seed_of(study.spec.search.seed, slot, stream=2 + confirmation.repeat)
-        assert confirmation.result["seed"] == seed != trial.user_attrs["seed"]
+        assert confirmation.result.seed == seed != trial.user_attrs["seed"]
         config = study.config(trial).model_copy(update={"seed": seed})
         epochs = [epoch for epoch, _ in train(config, data, torch.device("cpu"))]
-        curve = confirmation.result["curve"]
-        assert [(e["train_loss"], e["test_metric"]) for e in curve] == [
+        curve = confirmation.result.curve
+        assert [(e.train_loss, e.test_metric) for e in curve] == [
             (e.train_loss, e.test_metric) for e in epochs
         ]
         assert confirmation.score == epochs[-1].test_metric
         assert correct(confirmation).mean() == pytest.approx(confirmation.score, abs=1e-6)
     with storage.ledger.engine.connect() as connection:
-        rows = connection.execute(select(leases).where(leases.c.slot < FINAL_SLOT)).all()
+        rows = connection.execute(select(leases).where(leases.c.kind == FINALIST)).all()
     assert len(rows) == trainings and all(row.done for row in rows)
 
 
@@ -129,7 +129,7 @@ def test_a_training_stopped_within_an_epoch_goes_on_there_at_another_worker(
 
     work_here(storage, "again", tmp_path, stopped=stopped)
     (kept,) = (tmp_path / "checkpoints" / "again").glob("*.ckpt")
-    assert kept.name.startswith("-"), "it is that of a finalist"
+    assert kept.name.startswith("000000-finalist-0-")
     assert confirmations(storage) == 0 and not begun(storage)
     assert progress_of(storage, "again").finished == 1
     work_here(storage, "again", tmp_path)
@@ -149,7 +149,7 @@ def test_workers_that_are_killed_while_they_confirm_repeat_and_lose_nothing(
         if len(killed) < 3 and begun(storage) and confirmations(storage) >= len(killed):
             with storage.ledger.engine.connect() as connection:
                 holder = connection.execute(
-                    select(leases.c.worker).where(leases.c.slot < FINAL_SLOT, ~leases.c.done)
+                    select(leases.c.worker).where(leases.c.kind == FINALIST, ~leases.c.done)
                 ).scalar()
             process = crew._alive.get(holder or "")
             if process is not None and process.pid is not None and process.is_alive():
@@ -224,7 +224,7 @@ def test_a_training_that_fails_is_on_record_and_the_worker_goes_on(
     found = read_stored_study(storage, "again").confirmations
     assert [c.score for c in found] == [None, None]
     assert found[0].reason == "RuntimeError: a kernel that is not there"
-    assert "Traceback" in found[0].result["traceback"]
+    assert "Traceback" in found[0].result.traceback
     assert choice(read_stored_study(storage, "again")) is not None
 
 
@@ -253,11 +253,9 @@ def test_a_training_that_runs_out_of_memory_is_tried_in_parts_and_says_so(
     assert tried == [1, MICRO_BATCHES]
     study = read_stored_study(storage, "again")
     (found,) = study.confirmations
-    assert found.result["micro_batches"] == MICRO_BATCHES and found.reason is None
+    assert found.result.micro_batches == MICRO_BATCHES and found.reason is None
     config = study.config(study.trials[0])
-    config = config.model_copy(
-        update={"seed": found.result["seed"], "micro_batches": MICRO_BATCHES}
-    )
+    config = config.model_copy(update={"seed": found.result.seed, "micro_batches": MICRO_BATCHES})
     epochs = [e for e, _ in train(config, load_search_data(prepared), torch.device("cpu"))]
     assert found.score == epochs[-1].test_metric
     assert not list((tmp_path / "checkpoints").rglob("*.ckpt"))
@@ -272,7 +270,7 @@ def test_a_training_that_does_not_fit_in_parts_either_is_infeasible(
     work_here(storage, "again", tmp_path)
     assert tried == [1, MICRO_BATCHES]
     (found,) = read_stored_study(storage, "again").confirmations
-    assert found.result["infeasible"] == "memory" and found.score is None
+    assert found.result.infeasible == "memory" and found.score is None
     assert "out of memory on cpu, even with a batch of 128 in 4 part(s)" in str(found.reason)
 
 
@@ -293,7 +291,7 @@ def test_a_training_in_parts_goes_on_in_parts_at_another_worker(
     work_here(storage, "again", tmp_path)
     assert tried == [1, MICRO_BATCHES, MICRO_BATCHES], "it does not run out of memory again first"
     (found,) = read_stored_study(storage, "again").confirmations
-    assert [e["epoch"] for e in found.result["curve"]] == [1, 2, 3, 4]
+    assert [e.epoch for e in found.result.curve] == [1, 2, 3, 4]
 
 
 @on_sqlite
@@ -310,7 +308,7 @@ def test_a_training_past_its_time_ends_counting_what_earlier_workers_took(
     storage.ledger.begin_launch("again", spec.model_dump_json(), 1, None, confirm=True)
     work_here(storage, "again", tmp_path)
     (found,) = read_stored_study(storage, "again").confirmations
-    assert found.result["infeasible"] == "trial_timeout"
+    assert found.result.infeasible == "trial_timeout"
     assert "longer than search.trial_timeout, 0.001 s" in str(found.reason)
 
 
@@ -347,7 +345,7 @@ def test_another_metric_than_accuracy_is_resampled_with_the_same_images_each_tim
     work_here(storage, "again", tmp_path)
     study = read_stored_study(storage, "again")
     assert len(study.confirmations) == 4
-    assert all("hits" not in c.result for c in study.confirmations)
+    assert all(c.result.correct is None for c in study.confirmations)
     assert choice(study) in study.trials
 
 

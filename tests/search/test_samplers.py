@@ -13,7 +13,8 @@ from made_studies import begin_trial, claimed, enter, run_trial, spec_of, stored
 from optuna.trial import Trial, TrialState
 from pydantic import ValidationError
 
-from hpsearch.search.samplers import given_params, pruner_for, sampler_for, seed_of
+from hpsearch.search.samplers import given_params, sampler_for, seed_of
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.config import Optimizer
 from hpsearch.study.space import Space
@@ -391,5 +392,5 @@ def test_every_pruner_can_be_asked_in_studies_of_few_epochs(
     for _ in range(3):
         run_trial(storage, spec, STRONG[:epochs])
     assert pruned_after(live_trial(storage, spec), STRONG[:epochs]) is None
-    assert isinstance(pruner_for(spec.search), optuna.pruners.BasePruner)
+    assert isinstance(scheduler_for(spec.search).pruner, optuna.pruners.BasePruner)
     assert isinstance(sampler_for(spec.search, 0), optuna.samplers.BaseSampler)

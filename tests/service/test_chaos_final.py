@@ -22,7 +22,7 @@ from sqlalchemy import select
 from undisturbed import freeze
 
 from hpsearch.storage.leases import LEASE_S
-from hpsearch.storage.schema import FINAL_SLOT, leases
+from hpsearch.storage.schema import FINAL, TRIAL, leases
 from hpsearch.storage.storage import Storage, open_storage
 
 STUDY = """name: small
@@ -71,14 +71,14 @@ def children(pid: int) -> list[tuple[int, str]]:
     return found
 
 
-def concluding(storage: Storage) -> set[int]:
-    """Return the slots of what is begun, where the search is over; nothing before."""
+def concluding(storage: Storage) -> set[str]:
+    """Return the kinds of what is begun, where the search is over; nothing before."""
     with storage.ledger.engine.connect() as connection:
-        slots = connection.execute(
-            select(leases.c.slot).where(leases.c.study == "small", ~leases.c.done)
+        kinds = connection.execute(
+            select(leases.c.kind).where(leases.c.study == "small", ~leases.c.done)
         ).scalars()
-        found = set(slots)
-    return found if all(slot < 0 for slot in found) else set()
+        found = set(kinds)
+    return set() if TRIAL in found else found
 
 
 def disturbed(place: Path, url: str, disturb: Disturb, times: int, epochs: int) -> int:
@@ -201,7 +201,7 @@ def test_a_final_that_sleeps_for_longer_than_its_lease_beside_another_launch(
     asleep: list[int] = []
     try:
         kept = tmp_path / "runs" / "checkpoints" / "small"  # by every epoch of the choice
-        while FINAL_SLOT not in concluding(storage) or not list(kept.glob("-1*.ckpt")):
+        while FINAL not in concluding(storage) or not list(kept.glob("final-*.ckpt")):
             assert first.poll() is None, (tmp_path / "said").read_text()
             time.sleep(0.05)
         asleep = tree(first.pid)  # a machine that is suspended: all of them

@@ -17,7 +17,7 @@ from hpsearch.search.finalists import choice, plan
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.search.stored_study import read_stored_study
 from hpsearch.service.launch import Watcher, launch
-from hpsearch.storage.schema import FINAL_SLOT, confirmations, leases
+from hpsearch.storage.schema import FINALIST, confirmations, leases
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.spec import StudySpec
 
@@ -62,10 +62,10 @@ def stand(folder: Path) -> tuple[int, int]:
         storage.close()
 
 
-def rows(storage: Storage) -> dict[int, tuple[str, float]]:
+def rows(storage: Storage) -> dict[tuple[int, int], tuple[str, float]]:
     with storage.ledger.engine.connect() as connection:
         found = connection.execute(select(confirmations)).all()
-    return {row.slot: (row.result, row.ended_at) for row in found}
+    return {(row.slot, row.repeat): (row.result, row.ended_at) for row in found}
 
 
 @needs_proc
@@ -86,14 +86,14 @@ def test_a_launch_that_is_killed_while_finalists_train_repeats_none_and_opens_on
     assert again.returncode == 0, words
     after = rows(storage)
     assert len(after) == 4
-    assert {slot: after[slot] for slot in before} == before, "what had ended was left alone"
+    assert {key: after[key] for key in before} == before, "what had ended was left alone"
     study = read_stored_study(storage, "killed")
     assert len(study.trials) == 2 and plan(study).ended == plan(study).of == 4
     (opening,) = storage.openings.of(study.fingerprint)
     found = choice(study)
     assert found is not None and opening.trial_number == found.number
     with storage.ledger.engine.connect() as connection:
-        begun = connection.execute(select(leases).where(leases.c.slot < FINAL_SLOT)).all()
+        begun = connection.execute(select(leases).where(leases.c.kind == FINALIST)).all()
     assert len(begun) == 4
     storage.close()
 
@@ -111,7 +111,7 @@ def test_a_launch_confirms_tells_how_far_it_is_and_reports_what_came_of_it(tmp_p
     assert section.title in markdown(outcome.report)
     data = confirm_json(outcome.report.study)
     assert data is not None and outcome.report.final is not None
-    assert data["chosen"] == outcome.report.final["trial"]
+    assert data["chosen"] == outcome.report.final.trial
     assert as_json(outcome.report)["confirm"] == data
     assert [len(f["scores"]) for f in data["finalists"]] == [2, 2]
     assert launch(asked, url, runs=tmp_path, workers=2).already_done

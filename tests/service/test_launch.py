@@ -33,7 +33,7 @@ from hpsearch.errors import (
 from hpsearch.evaluation.exported import read_exported
 from hpsearch.evaluation.model_file import load_model
 from hpsearch.evaluation.retrain_exported import train_exported
-from hpsearch.reports.formats import as_json, markdown
+from hpsearch.reports.formats import markdown
 from hpsearch.reports.report import make_report
 from hpsearch.search.outcomes import prune
 from hpsearch.search.stored_study import read_stored_study
@@ -89,7 +89,7 @@ def test_a_launch_ends_with_exactly_its_trials_and_one_opening(
     assert not finished.already_done
     assert finished.report.openings == 1
     assert finished.report.final is not None
-    assert finished.report.final["trial"] == finished.report.study.best().number  # type: ignore[union-attr]
+    assert finished.report.final.trial == finished.report.study.best().number  # type: ignore[union-attr]
 
 
 def test_every_trial_keeps_what_decided_it_and_what_it_cost(
@@ -110,8 +110,8 @@ def test_every_trial_keeps_what_decided_it_and_what_it_cost(
 
 
 def test_the_final_training_repeats_the_search_to_the_last_digit(finished: Outcome) -> None:
-    final = finished.report.final
-    assert final is not None
+    assert finished.report.final is not None
+    final = finished.report.final.as_json()
     assert final["test"]["accuracy"] == finished.report.study.best().value  # type: ignore[union-attr]
 
 
@@ -119,8 +119,8 @@ def test_the_saved_weights_give_the_reported_validation_score(finished: Outcome)
     trained = load_model(finished.folder / "model.safetensors")
     sealed = open_sealed(prepare(spec().data).folder)
     called = trained.probabilities(torch.tensor(np.asarray(sealed.images))).argmax(1).numpy()
-    final = finished.report.final
-    assert final is not None
+    assert finished.report.final is not None
+    final = finished.report.final.as_json()
     assert (called == sealed.targets).mean() == final["validation"]["accuracy"]
     assert np.trace(np.array(final["validation"]["confusion"])) == (called == sealed.targets).sum()
     low, high = final["validation"]["interval"]
@@ -131,8 +131,8 @@ def test_the_saved_weights_give_the_reported_validation_score(finished: Outcome)
 
 def test_the_files_are_there_and_say_what_the_report_says(finished: Outcome) -> None:
     names = {p.name for p in finished.folder.iterdir()}
-    final = finished.report.final
-    assert final is not None
+    assert finished.report.final is not None
+    final = finished.report.final.as_json()
     mistakes = {"mistakes.png"} if final["validation"]["accuracy"] < 1 else set()
     assert names == {"best.yaml", "model.safetensors", "report.md", "trials.csv"} | mistakes
     text = (finished.folder / "report.md").read_text()
@@ -156,7 +156,7 @@ def test_launching_a_finished_study_again_changes_nothing(
 def test_the_report_comes_from_storage_alone(finished: Outcome, storage: Storage) -> None:
     again = make_report(storage, "small")
     assert markdown(again) == (finished.folder / "report.md").read_text()
-    assert as_json(again)["final"] == finished.report.final
+    assert again.final == finished.report.final
 
 
 def test_an_exported_file_alone_trains_to_the_recorded_score(
@@ -204,7 +204,7 @@ def test_more_trials_go_on_and_validation_stays_closed_without_being_asked(
     assert second.report.final == first.report.final
     best = second.report.study.best()
     assert best is not None and first.report.final is not None
-    if best.number != first.report.final["trial"]:
+    if best.number != first.report.final.trial:
         assert "--open-again" in markdown(second.report)
         third = launch(spec("more", trials=4), url, runs=tmp_path, open_again=True)
         assert third.report.openings == 2

@@ -51,7 +51,7 @@ class Finished:
     @property
     def final(self) -> dict[str, Any]:
         assert self.report.final is not None
-        return self.report.final
+        return self.report.final.as_json()
 
     @property
     def key(self) -> str:

@@ -12,7 +12,7 @@ from made_studies import claimed, enter, launch, open_leases, rewind, row_of, sp
 from hpsearch.storage import leases as leases_module
 from hpsearch.storage import schema as tables
 from hpsearch.storage.leases import LEASE_S, Lease
-from hpsearch.storage.schema import FINAL_SLOT
+from hpsearch.storage.schema import FINAL
 from hpsearch.storage.storage import Storage
 
 BUDGET = 40
@@ -242,29 +242,29 @@ def test_a_lease_lasts_as_long_as_it_says_by_the_databases_clock(storage: Storag
 
 def test_a_final_is_held_by_one_and_free_when_it_is_finished(storage: Storage) -> None:
     enter(storage)
-    lease = storage.leases.claim_final("made", "first")
-    assert lease == Lease("made", FINAL_SLOT, None, "first", attempts=1)
-    assert storage.leases.claim_final("made", "second") is None
-    assert storage.leases.claim_final("made", "first") is None
+    lease = storage.leases.claim("made", "first", kind=FINAL)
+    assert lease == Lease("made", 0, None, "first", attempts=1, kind=FINAL)
+    assert storage.leases.claim("made", "second", kind=FINAL) is None
+    assert storage.leases.claim("made", "first", kind=FINAL) is None
     assert storage.leases.renew(lease) is not None
     storage.leases.finish(lease)
-    assert storage.leases.claim_final("made", "second") is not None
+    assert storage.leases.claim("made", "second", kind=FINAL) is not None
 
 
 def test_a_final_whose_worker_died_is_free_again(storage: Storage) -> None:
     enter(storage)
-    lost = storage.leases.claim_final("made", "first")
+    lost = storage.leases.claim("made", "first", kind=FINAL)
     assert lost is not None
     storage.leases.expire_worker("first")
-    assert storage.leases.claim_final("made", "second") is not None
+    assert storage.leases.claim("made", "second", kind=FINAL) is not None
     assert storage.leases.renew(lost) is None
     storage.leases.finish(lost)
-    assert storage.leases.claim_final("made", "third") is None, "the second has it still"
+    assert storage.leases.claim("made", "third", kind=FINAL) is None, "the second has it still"
 
 
 def test_a_final_is_no_trial(storage: Storage) -> None:
     enter(storage, trials=1)
-    assert storage.leases.claim_final("made", "final") is not None
+    assert storage.leases.claim("made", "final", kind=FINAL) is not None
     assert open_leases(storage, "made") == 0
     assert storage.leases.held_by(["final"]) == []
     storage.leases.expire_worker("final")
@@ -278,7 +278,9 @@ def test_of_many_who_would_conclude_one_may(storage: Storage) -> None:
     enter(storage)
     for _ in range(2):  # where there is no lease yet, and where one has run out
         with ThreadPoolExecutor(4) as threads:
-            got = list(threads.map(lambda n: storage.leases.claim_final("made", str(n)), range(8)))
+            got = list(
+                threads.map(lambda n: storage.leases.claim("made", str(n), kind=FINAL), range(8))
+            )
         (lease,) = [lease for lease in got if lease is not None]
         storage.leases.expire_worker(lease.worker)
 

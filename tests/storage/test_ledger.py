@@ -8,11 +8,12 @@ from importlib.metadata import version
 
 import pytest
 from child_processes import HALF, Crew, decide
-from made_studies import claimed, enter, launch, rewind, row_of, spec_of
+from made_studies import PREPARED, claimed, enter, launch, rewind, row_of, spec_of
 
+from hpsearch.data.account import account_json
 from hpsearch.storage import schema as tables
 from hpsearch.storage.leases import Pulse
-from hpsearch.storage.schema import studies
+from hpsearch.storage.schema import FINAL, studies
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, LONGEST_TICK_S, OPEN, PAUSED, STOPPED
 
@@ -33,6 +34,7 @@ def test_an_entered_study_is_read_back_as_it_was(storage: Storage) -> None:
         "counts": [[80, 10, 10]] * 2,
         "totals": [160, 20, 20],
         "groups": [],
+        "account": account_json(PREPARED.account) | {"left_out": [], "decided": []},
     }
     assert storage.ledger.study("another") is None
 
@@ -268,7 +270,7 @@ def test_what_waits_is_counted_by_whether_somebody_is_at_it(storage: Storage) ->
     storage.leases.finish(leases[0])
     storage.leases.give_back(leases[1])
     storage.leases.expire_worker("dead")
-    assert storage.leases.claim_final("made", "final") is not None
+    assert storage.leases.claim("made", "final", kind=FINAL) is not None
     (made,) = storage.ledger.waiting()
     assert (made.unclaimed, made.interrupted, made.held) == (2, 2, 1), "a final is no trial"
     assert made.has_work and not made.is_over

@@ -1,11 +1,12 @@
 """Openings of the seal, as they are kept."""
 
 from fixtures_storage import on_sqlite
+from made_records import final_record
 from made_studies import enter
 
 from hpsearch.storage.storage import Storage
 
-RESULT = {"validation": {"accuracy": 0.97}, "trial": 4}
+RESULT = final_record(trial=4)
 
 
 def test_an_opening_is_on_record_before_its_result_and_with_it(storage: Storage) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from fixtures_storage import Outage, PostgresServer, on_postgres
+from made_records import final_record
 from made_studies import begin_trial, claimed, enter, open_leases
 from optuna.trial import TrialState
 from sqlalchemy import make_url, text
@@ -98,14 +99,14 @@ def test_calls_of_the_ledger_wait_out_an_outage(
             lambda: storage.leases.renew(held),
             lambda: storage.leases.claim("made", "next"),
             lambda: storage.leases.finish(ended),
-            lambda: storage.openings.write_result(opening, {"trial": 0}),
+            lambda: storage.openings.write_result(opening, final_record()),
         ],
         giving_up,
     )
     assert isinstance(pulse, Pulse)
     assert claim is not None and claim.slot == 2, "no slot was spent on tries that failed"
     assert open_leases(storage, "made") == 2
-    assert [o.result for o in storage.openings.of("a" * 64)] == [{"trial": 0}]
+    assert [o.result for o in storage.openings.of("a" * 64)] == [final_record()]
 
 
 @on_postgres

@@ -45,27 +45,27 @@ def worker(folder: str) -> Checkpoints:
 def test_what_another_worker_saved_is_found_after_a_save_that_failed(store: str) -> None:
     first, second = worker("after"), worker("after")
     assert first._fs is not second._fs
-    assert second.save("study", 1, config(), b"of another trial")
+    assert second.save("study", "000001", config(), b"of another trial")
     first.largest_bytes = 1
-    assert not first.save("study", 0, config(), b"too large"), "it has seen what is there"
-    assert second.save("study", 0, config(), b"kept by another worker")
-    assert first.load("study", 0, config()) == b"kept by another worker"
-    assert second.save("study", 0, config(), b"kept by another worker, later")
-    assert first.load("study", 0, config()) == b"kept by another worker, later"
+    assert not first.save("study", "000000", config(), b"too large"), "it has seen what is there"
+    assert second.save("study", "000000", config(), b"kept by another worker")
+    assert first.load("study", "000000", config()) == b"kept by another worker"
+    assert second.save("study", "000000", config(), b"kept by another worker, later")
+    assert first.load("study", "000000", config()) == b"kept by another worker, later"
 
 
 def test_room_and_removal_go_by_what_is_there_now(store: str) -> None:
     first, second = worker("room"), worker("room")
-    assert second.save("study", 1, config(), bytes(10))
+    assert second.save("study", "000001", config(), bytes(10))
     assert first.size_bytes("study") == 10
-    assert second.save("study", 0, config(), bytes(15))
+    assert second.save("study", "000000", config(), bytes(15))
     assert first.size_bytes("study") == 25
     first.largest_bytes = 25
-    assert first.save("study", 0, config(), bytes(12)), "it is there, and may be renewed"
-    assert second.load("study", 0, config()) == bytes(12)
-    second.drop("study", 0, config())
-    assert first.load("study", 0, config()) is None
-    assert second.save("study", 2, config(), bytes(3))
+    assert first.save("study", "000000", config(), bytes(12)), "it is there, and may be renewed"
+    assert second.load("study", "000000", config()) == bytes(12)
+    second.drop("study", "000000", config())
+    assert first.load("study", "000000", config()) is None
+    assert second.save("study", "000002", config(), bytes(3))
     first.drop_study("study")
     assert second.size_bytes("study") == 0
-    assert second.load("study", 2, config()) is None
+    assert second.load("study", "000002", config()) is None

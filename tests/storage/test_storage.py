@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -27,6 +28,7 @@ from made_studies import enter, run_trial
 from sqlalchemy import make_url, text
 
 from hpsearch.errors import HpsearchError, StorageError, StudyNotFoundError
+from hpsearch.storage.database import BUSY_TIMEOUT_S
 from hpsearch.storage.schema import SCHEMA_VERSION
 from hpsearch.storage.storage import Storage, open_storage, storage_errors
 from hpsearch.storage.url import shown_url
@@ -94,6 +96,39 @@ def test_opening_creates_optunas_tables_and_ours_once(empty_url: str) -> None:
 def test_eight_processes_open_a_fresh_storage_at_once(empty_url: str, crew: Crew) -> None:
     assert crew.together(open_it, empty_url) == [[]] * CREW
     assert rows(empty_url, "SELECT version FROM hpsearch_schema") == [(SCHEMA_VERSION,)]
+
+
+SLEEPER = """
+import os, signal, sys
+from hpsearch.storage import storage
+
+class Sleeper(storage.RetryingStorage):
+    def __init__(self, *arguments, **options):
+        print("asleep", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        super().__init__(*arguments, **options)
+
+storage.RetryingStorage = Sleeper
+storage.open_storage(sys.argv[1]).close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
+def test_a_process_that_sleeps_while_it_opens_a_storage_holds_up_nobody(empty_url: str) -> None:
+    open_storage(empty_url).close()
+    words = [sys.executable, "-c", SLEEPER, empty_url]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as asleep:
+        try:
+            assert asleep.stdout is not None and asleep.stdout.readline() == "asleep\n"
+            began = time.monotonic()
+            storage = open_storage(empty_url)
+            enter(storage)
+            storage.close()
+            assert time.monotonic() - began < BUSY_TIMEOUT_S / 2
+            os.kill(asleep.pid, signal.SIGCONT)
+            assert asleep.wait(timeout=60) == 0
+        finally:
+            asleep.kill()
 
 
 @on_postgres

@@ -14,6 +14,7 @@ import pytest
 import torch
 from damaged import DAMAGES, damage, newer_key, torn_attribute
 from fixtures_storage import on_sqlite
+from made_records import config_record
 from made_studies import (
     PREPARED,
     begin_trial,
@@ -67,7 +68,7 @@ def test_a_study_that_cannot_be_read_says_why_and_the_others_are_listed(
 def test_it_takes_orders_all_the_same(how: str, storage: Storage, tmp_path: Path) -> None:
     spec = enter(storage, spec_of("spoilt"))
     run_trial(storage, spec)
-    storage.openings.write("spoilt", "a" * 64, 0, "me", "final choice", {"family": "vgg"})
+    storage.openings.write("spoilt", "a" * 64, 0, "me", "final choice", config_record(family="vgg"))
     damage(storage, "spoilt", DAMAGES[how][0])
     control.pause(storage, "spoilt")
     assert row_of(storage, "spoilt").state == PAUSED
@@ -168,7 +169,7 @@ def test_a_trial_that_cannot_be_ended_keeps_no_supervisor_from_the_others(
     damage(storage, "torn", torn_attribute)
     crew = LocalWorkers(storage, None, str(tmp_path))
     crew._fail(held.lease, "it hung")
-    assert "slot 0 of 'torn' is not ended" in caplog.text
+    assert "the trial of slot 0 of 'torn' is not ended" in caplog.text
     damage(storage, "torn", newer_key)
     assert crew._hangs(held) is None
     assert crew._hangs(dataclasses.replace(held, idle_s=1e9)) is not None

@@ -35,7 +35,7 @@ from hpsearch.search.control import resume
 from hpsearch.storage import migrations
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.migrations import MIGRATIONS
-from hpsearch.storage.schema import OLDEST_VERSION, SCHEMA_VERSION
+from hpsearch.storage.schema import FINAL, OLDEST_VERSION, SCHEMA_VERSION
 from hpsearch.storage.storage import Storage, open_storage, storage_errors
 from hpsearch.storage.upgrade import upgrade_storage
 from hpsearch.storage.url import parse_url
@@ -280,7 +280,7 @@ def test_what_an_older_hpsearch_wrote_is_read_after_the_upgrade(old_url: str, ve
     with closing(open_storage(old_url)) as storage, storage_errors(storage):
         assert storage.study_names() == ["made", "waiting"]
         report = make_report(storage, "made")
-        assert report.final is not None and report.final["outputs"] == list("0123456789")
+        assert report.final is not None and report.final.outputs == list("0123456789")
         assert "scores" in str(sections(report)).lower() and as_json(report)
         assert "filters: 16" in exported_yaml(
             report.study, report.decision.trial, report.final, True
@@ -289,7 +289,17 @@ def test_what_an_older_hpsearch_wrote_is_read_after_the_upgrade(old_url: str, ve
         (opening,) = storage.openings.of(storage.row("made").fingerprint)
         assert (opening.study, opening.why) == ("made", "final choice")
         assert (opening.config is None) == (version < 3)
-        assert len(storage.confirmations.of("made")) == (0 if version < 3 else 4)
+        again = [] if version < 3 else [(slot, repeat) for slot in (0, 1) for repeat in (0, 1)]
+        confirmations = storage.confirmations.of("made")
+        assert sorted((c.trial_number, c.repeat) for c in confirmations) == again
+        kinds = run_sql(
+            old_url, "SELECT kind, slot, repeat FROM hpsearch_leases ORDER BY kind, slot, repeat"
+        )
+        assert kinds == [
+            ("final", 0, 0),
+            *(("finalist", slot, repeat) for slot, repeat in again),
+            *(("trial", slot, 0) for slot in (0, 1, 2)),
+        ]
         resume(storage, "waiting")
         assert [study.name for study in storage.ledger.waiting()] == ["waiting"]
         lease = storage.leases.claim("waiting", "worker")
@@ -365,7 +375,9 @@ def test_a_step_that_fails_is_taken_back_whole_and_the_next_try_goes_on(
     with pytest.raises(StorageError):
         upgraded(old_url)
     assert version_of(old_url) == last.before
-    assert "hpsearch_examples" not in schema_of(old_url)
+    left = schema_of(old_url)
+    assert "kind" not in {name for name, *_ in left["hpsearch_leases"][0]}
+    assert "hpsearch_leases_before" not in left
     monkeypatch.setattr("hpsearch.storage.upgrade.MIGRATIONS", MIGRATIONS)
     upgraded(old_url)
     assert version_of(old_url) == SCHEMA_VERSION
@@ -404,7 +416,7 @@ def test_a_worker_is_told_by_every_poll_that_the_schema_has_changed(storage: Sto
     polls = (
         storage.ledger.waiting,
         lambda: storage.workers.see("worker"),
-        lambda: storage.leases.claim_final(spec.name, "worker"),
+        lambda: storage.leases.claim(spec.name, "worker", kind=FINAL),
     )
     for poll in polls:
         with pytest.raises(SchemaError, match=f"upgraded to schema version {newer} meanwhile"):

@@ -26,6 +26,12 @@ OPTIONS: dict[str, Any] = {
     "separator": ";",
     "pattern": r"(?P<label>\w+)\.png",
     "groups": "patient",
+    "files": "images",
+    "suffix": ".jpg",
+    "fit": "pad",
+    "pictures": {"range": [0, 4095], "pages": "all", "decode": "full"},
+    "columns": ["file", "species", "patient"],
+    "quotes": False,
     "arrays": {"channels_first": True},
     "sound": {"mels": 40},
     "text": {"length": 100},
@@ -109,6 +115,24 @@ def test_wishes_that_make_no_sense_together_are_explained(
 )
 def test_numbers_out_of_bounds_are_refused(source: str, options: dict[str, Any]) -> None:
     assert problem(source, **options)
+
+
+def test_an_image_size_is_a_side_or_height_and_width() -> None:
+    assert data_of("folder", image_size=64).size() == (64, 64)
+    wide = data_of("folder", image_size=[48, 96])
+    assert wide.size() == (48, 96)
+    assert DataReference.model_validate_json(
+        DataReference(**wide.model_dump(), fingerprint="a").model_dump_json()
+    ).size() == (48, 96)
+    assert data_of("folder", image_size=[64, 64]) == data_of("folder", image_size=64)
+    assert data_of("digits").size() is None
+
+
+@pytest.mark.parametrize("size", [0, 7, 225, [48, 300], [8, 8, 8], [], "64", True, 12.5, [[8], 8]])
+def test_a_size_that_is_none_is_explained(size: Any) -> None:
+    says = problem("folder", image_size=size)
+    assert says.startswith(repr(size))
+    assert "[height, width]" in says or "than or equal to" in says
 
 
 def test_an_alphabet_that_names_a_letter_twice_says_which() -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from hpsearch.study.names import in_markdown, in_markdown_cell, in_spreadsheet, plain
+from hpsearch.study.names import (
+    in_markdown,
+    in_markdown_cell,
+    in_spreadsheet,
+    plain,
+    with_short_words,
+)
 
 
 @pytest.mark.parametrize("name", ["cat", "Äpfel 3", "猫", "a_b-c.d", "👩\u200d🚀", "50 % <b>"])
@@ -59,3 +65,12 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "a=b", "no score - yet", "3-4", "relu"])
 def test_other_text_of_a_table_stays_as_it_is(text: str) -> None:
     assert in_spreadsheet(text) == text
+
+
+def test_an_error_names_what_is_too_long_by_its_beginning_and_end() -> None:
+    said = with_short_words(f"hpsearch: sqlite:///{'a' * 5000}/x.db: cannot be written")
+    assert said.startswith("hpsearch: sqlite:///aaa")
+    assert said.endswith("aaa/x.db: cannot be written")
+    assert len(said) < 400
+    path = f"/{'folder/' * 40}x.db: cannot be written"
+    assert with_short_words(path) == path, "as long as paths may be"

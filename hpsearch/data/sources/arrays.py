@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.account import Account
 from hpsearch.data.sources.columns import Columns
 from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
 from hpsearch.data.sources.files import file_stamp
+from hpsearch.data.sources.levels import FILLED, Range, as_levels, range_words
+from hpsearch.data.sources.npz_parts import array_parts
+from hpsearch.data.sources.published import COLUMN, published
 from hpsearch.data.sources.resize import resized
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.sources.shapes import shaped
+from hpsearch.data.sources.targets import groups_of, label_findings, labels_decided, targets_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Arrays, Data
 
@@ -35,6 +40,7 @@ BROKEN = (
     zlib.error,
 )
 CHUNK = 1024  # images scaled at a time
+MOST_CHANNELS = 4  # of an axis that may be channels though it is not the last one
 
 
 def stamp(data: Data, root: Path | None) -> str:
@@ -53,10 +59,19 @@ def _columns(data: Data, path: Path) -> Columns:
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array alone, and targets are another")
-            for name in wanted & set(file.files):
+            parts = array_parts(file.files, data)
+            of_parts = () if parts is None else sum(parts.arrays.values(), ())
+            for name in (wanted | set(of_parts)) & set(file.files):
                 _check_claim(file, name, path.stat().st_size)
             # Arrays that nobody asked for are named where one is missing, but never read.
             values = {n: file[n] if n in wanted else np.empty(0) for n in file.files}
+            for name, of in () if parts is None else parts.arrays.items():
+                read = [file[part] for part in of]
+                values[name] = np.concatenate(read)
+                if parts is not None and name == data.input_name():
+                    each = [len(part) for part in read]
+                    values[COLUMN] = np.repeat(np.array(parts.parts, object), each)
+            values = {n: _decoded(v, n) if v.dtype.kind == "S" else v for n, v in values.items()}
     except BROKEN as error:
         raise DataError(f"{path}: is not an .npz file of plain arrays: {error}") from None
     count = len(_images(data, path, values))
@@ -67,6 +82,16 @@ def _columns(data: Data, path: Path) -> Columns:
                 "images; the first axis of both counts the images"
             )
     return Columns(str(path), "array", [f"image {i}" for i in range(count)], values)
+
+
+def _decoded(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return byte strings as text; ValueError where they are no UTF-8."""
+    try:
+        return np.char.decode(values, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"array '{name}' holds bytes that are no UTF-8 ({error.object!r})"
+        ) from None
 
 
 def _check_claim(file: np.lib.npyio.NpzFile[Any], name: str, file_bytes: int) -> None:
@@ -105,51 +130,87 @@ def _images(data: Data, path: Path, values: dict[str, NDArray[Any]]) -> NDArray[
     if images.ndim == 3:
         return images[..., None]
     first = (data.arrays or Arrays()).channels_first
-    if first is None and images.shape[1] == 3 and images.shape[2] == images.shape[3]:
+    n, *axes = images.shape
+    if first is None and axes[0] <= MOST_CHANNELS and axes[0] < min(axes[1:]):
         raise DataError(
             f"{where}, so the channels seem to be its second axis; say "
-            "arrays: {channels_first: true}, or false where they are its last"
+            f"arrays: {{channels_first: true}} where these are {n:,} images of {axes[1]} x "
+            f"{axes[2]} with {axes[0]} channel(s), or false where they are images of {axes[0]} x "
+            f"{axes[1]} with {axes[2]} channels"
         )
     return images.transpose(0, 2, 3, 1) if first else images
 
 
-def _value_range(images: NDArray[Any], wanted: tuple[float, float] | None, where: str) -> Any:
-    """Return which values become grey level 0 and 255."""
+def _value_range(images: NDArray[Any], wanted: Range | None, where: str) -> tuple[Range, str]:
+    """Return which values become grey level 0 and 255, and the sentence that says so."""
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         bad = int((~np.isfinite(images)).reshape(len(images), -1).any(axis=1).sum())
         raise DataError(f"{where}: {bad} image(s) hold values that are no finite number")
-    if wanted is not None:
-        return wanted
-    usual = (0, 1) if images.dtype.kind in "fb" else (0, 255)
     low, high = images.min(), images.max()
+    held = f"grey levels: values of {low:g} to {high:g}"
+    if wanted is not None:
+        words = f"{held}; {range_words(wanted)} become black and white, as arrays.range says"
+        beyond = low < wanted[0] or high > wanted[1]
+        return wanted, words + ("; those beyond are cut there" if beyond else "")
+    usual = (0.0, 1.0) if images.dtype.kind in "fb" else (0.0, 255.0)
+    kind = "floats" if images.dtype.kind == "f" else "whole numbers"
     if low < usual[0] or high > usual[1]:
-        kind = "floats" if images.dtype.kind == "f" else "whole numbers"
         raise DataError(
             f"{where}: values lie between {low:g} and {high:g}, and {kind} are expected from "
-            f"{usual[0]} to {usual[1]}; say which become black and white, such as "
+            f"{usual[0]:g} to {usual[1]:g}; say which become black and white, such as "
             f"arrays: {{range: [{low:g}, {high:g}]}}"
         )
-    return usual
+    if images.dtype == np.uint8 and high > FILLED * usual[1]:
+        return usual, ""  # they are grey levels, and stay as they are
+    words = f"{held}; {range_words(usual)} become black and white, as is usual of {kind}"
+    if high <= FILLED * usual[1]:
+        words += f", which they do not fill; arrays: {{range: [{low:g}, {high:g}]}} spreads them"
+    return usual, words
 
 
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     assert root is not None
-    columns = _columns(data, root)
+    return decode_columns(_columns(data, root), data, root, scratch, progress)
+
+
+def decode_columns(
+    columns: Columns, data: Data, root: Path, scratch: Path, progress: Progress
+) -> Decoded:
+    """Return what named columns hold, of which the input is an array of images."""
+    split = published(columns, data)
+    account = Account(len(columns), len(columns), (), columns.decided, "images")
+    codes = split.codes
+    if codes is not None:
+        for left in split.left_out:
+            account = account.without(left.reason, left.names)
+        columns, codes = columns.taking(np.flatnonzero(codes >= 0)), codes[codes >= 0]
     targets, outputs = targets_of(columns, data)
     groups = groups_of(columns, data)
     images = _images(data, root, columns.values)
     wanted = (data.arrays or Arrays()).range
-    low, high = _value_range(images, wanted, f"{root}: array '{data.input_name()}'")
+    where = f"{root}: array '{data.input_name()}'"
+    black_white, words = _value_range(images, wanted, where)
     out = allocated(scratch / "decoded.npy", images.shape)
     for start in range(0, len(images), CHUNK):
         part = images[start : start + CHUNK]
         if images.dtype != np.uint8 or wanted is not None:
-            part = np.rint((part.astype(np.float64) - low) * (255 / (high - low))).clip(0, 255)
+            part = as_levels(part, black_white)
         out[start : start + CHUNK] = part
         progress(min(start + CHUNK, len(images)), len(images))
     contents = hashes_of_rows(columns.values[data.input_name()])  # whatever their axes are
-    images = resized(out, data.image_size)
-    return Decoded(images, targets, outputs, contents, task=data.task, groups=groups)
+    decoded = Decoded(
+        resized(out, data),
+        targets,
+        outputs,
+        contents,
+        task=data.task,
+        groups=groups,
+        findings=label_findings(columns, data),
+        published=codes,
+        account=account.deciding(*split.decided),
+    )
+    said = (*([words] if words else []), *labels_decided(columns, data))
+    return shaped(decoded.deciding(*said), out.shape[2], out.shape[1], data)
 
 
 SOURCE = Source(stamp, decode)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import re
-import warnings
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.sources.rows import read_rows
 from hpsearch.errors import DataError
+from hpsearch.study.data import Data
 
 Values = NDArray[Any]
-BROKEN_ZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class Columns:
     noun: str
     examples: Sequence[str]
     values: dict[str, Values]
+    decided: tuple[str, ...] = ()  # how all of them were read, for the account
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -45,6 +43,12 @@ class Columns:
             hint = f"did you mean '{close[0]}'?" if close else f"it has {_listed(self.values)}"
             raise DataError(f"{self.place}: data.{key}: there is no {self.noun} '{name}'; {hint}")
         return self.values[name]
+
+    def taking(self, rows: NDArray[np.int64]) -> Columns:
+        """Return the columns of some of the examples."""
+        values = {name: column[rows] for name, column in self.values.items() if len(column)}
+        examples = [self.examples[row] for row in rows]
+        return replace(self, examples=examples, values=self.values | values)
 
     def refuse(self, name: str, wrong: NDArray[np.bool_], what: str, instead: str) -> None:
         """Raise DataError where any value is wrong; it names the first, and says how many."""
@@ -62,45 +66,23 @@ def _listed(names: Sequence[str] | dict[str, Values]) -> str:
     return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown or "none"
 
 
-def read_table(path: Path) -> Columns:
-    """Return the columns of a CSV file with a header, every value as the text that stands there.
+def read_table(path: Path, data: Data) -> Columns:
+    """Return the columns of a CSV file, every value as the text that stands there.
 
-    UTF-8, packed (.gz) or not, separated by commas, semicolons or tabs as its header is. Raises
-    DataError where it is no such file.
+    As `read_rows` reads it; DataError where it is no such file.
     """
-    import pandas as pd  # half a second to import, and needed for tables alone
-
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"data.root: {path} {what}; name a CSV file with a header")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=_separator(path),
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
-            )
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 ({error.reason}); save it as UTF-8") from None
-    except (ValueError, pd.errors.ParserWarning, csv.Error, *BROKEN_ZIP) as error:
-        raise DataError(f"{path}: is not a table: {str(error).strip()}") from None
-    if not len(frame):
-        raise DataError(f"{path}: holds no rows below its header {', '.join(frame.columns)}")
-    values = {str(name): frame[name].fillna("").to_numpy(object) for name in frame.columns}
-    rows = [f"row {number}" for number in range(1, len(frame) + 1)]
-    return Columns(str(path), "column", rows, values)
-
-
-def _separator(path: Path) -> str:
-    """Return what separates the columns of a table: whichever of , ; TAB its header has most of."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
-        header = file.readline(1 << 16)
-    return max((",", ";", "\t"), key=lambda mark: header.count(mark.encode()))
+    read = read_rows(path, data.columns or (), data.quotes)
+    if not read.rows:
+        raise DataError(f"{path}: holds no rows below its header {', '.join(read.header)}")
+    values = {
+        name: np.array(column, object)
+        for name, column in zip(read.header, zip(*read.rows, strict=True), strict=True)
+    }
+    names = [f"row {number}" for number in range(1, len(read.rows) + 1)]
+    return Columns(str(path), "column", names, values, read.decided)
 
 
 def matched(pattern: str, names: Sequence[str], place: str) -> Columns:

@@ -13,6 +13,7 @@ import numpy as np
 from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.resize import resized
+from hpsearch.data.sources.shapes import shaped
 from hpsearch.study.data import Data
 
 
@@ -26,12 +27,13 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     classes = tuple(str(name) for name in digits.target_names)
-    return Decoded(
-        resized(images, data.image_size),
+    decoded = Decoded(
+        resized(images, data),
         digits.target.astype(np.int64),
         classes,
         hashes_of_rows(digits.images),
     )
+    return shaped(decoded, images.shape[2], images.shape[1], data)
 
 
 SOURCE = Source(stamp, decode)

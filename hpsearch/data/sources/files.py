@@ -2,81 +2,200 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.data.sources.columns import Columns, matched, read_table
-from hpsearch.data.sources.content import hash_of
-from hpsearch.data.sources.decoded import Decoded, Progress
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.account import Account, LeftOut
+from hpsearch.data.sources.columns import Columns, matched
+from hpsearch.data.sources.decoded import Decoded
+from hpsearch.data.sources.lists import counted, listed
+from hpsearch.data.sources.published import COLUMN, published
+from hpsearch.data.sources.tables import read_tables
+from hpsearch.data.sources.tree import files_below, placed, unread
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
-SPLIT_NAMES = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
+UNPACKED = "unpacked"  # in the scratch folder: files that lay in tables
+BROKEN_REASON = "cannot be decoded"
 
 
 @dataclass(frozen=True)
 class FileKind:
-    """What the files of a source are called, and how their names end."""
+    """What the files of a source are called, how their names end, and how else they are known.
+
+    `reads` tells of a file of another name whether it is one, by its content.
+    """
 
     noun: str
     example: str
     extensions: Collection[str]
+    reads: Callable[[Path], bool] = lambda path: False
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Files in a fixed order, and the columns of what is known of each."""
+    """Files in a fixed order, the columns of what is known of each, and what became of the others.
+
+    `published` `(N,)` is the part that their authors gave them, as in `Decoded`. Where pages are
+    examples, a file stands there for each of them, and `pages` `(N,)` count from 0.
+    """
 
     paths: list[Path]
     columns: Columns
+    account: Account
+    published: NDArray[np.int64] | None = None
+    tables: tuple[Path, ...] = ()  # that name these files
+    pages: NDArray[np.int64] | None = None
 
 
 def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
     """Return the files of class folders, or all below `root` where the pattern tells the target.
 
-    The column `label` is the class folder's name; the pattern's named groups are columns too.
+    The column `label` is the class folder's name, and `split` the part, where folders or lists of
+    files are parts; the pattern's named groups are columns too.
     """
     assert root is not None
+    _check_folder(root, kind)
+    paths, others = files_below(root, kind.extensions, kind.reads)
+    found = len(paths) + len(others)
     in_names = re.compile(data.pattern or "").groupindex
+    left_out, decided = unread(others, root, kind.noun), []
     if data.pattern is not None and set(data.target_names()) <= in_names.keys():
-        _check_folder(root, kind)
-        paths = files_below(root, kind)
-        names = [path.relative_to(root).as_posix() for path in paths]
-        return Listing(paths, matched(data.pattern, names, str(root)))
-    folders = _class_folders(root, kind)
-    found = [(path, folder.name) for folder in folders for path in files_below(folder, kind)]
-    names = [path.relative_to(root).as_posix() for path, _ in found]
-    labels = {"label": np.array([label for _, label in found], object)}
-    columns = Columns(str(root), "group of data.pattern", names, labels)
-    return Listing([path for path, _ in found], _with_pattern(columns, data, names))
+        if not paths:
+            raise DataError(f"{root}: holds no {kind.noun}s")
+        columns = matched(data.pattern, _names(root, paths), str(root))
+    else:
+        tree = placed(root, paths, kind.noun, kind.example)
+        paths, decided = tree.paths, list(tree.decided)
+        left_out += tree.left_out
+        values = {"label": np.array(tree.labels, object)}
+        if tree.parts is not None:
+            values[COLUMN] = np.array(tree.parts, object)
+        names = _names(root, paths)
+        columns = Columns(str(root), "group of data.pattern", names, values)
+        columns = _with_pattern(columns, data, names)
+    if COLUMN not in columns.values and data.split.parts != "pooled":
+        in_lists = listed(root, paths, others)
+        if in_lists is not None:
+            left_out = [_but_lists(left, in_lists.lists) for left in left_out]
+            found -= len(in_lists.lists)  # they tell of files, and are read
+            parts = np.array(in_lists.parts, object)
+            columns = replace(columns, values=columns.values | {COLUMN: parts})
+            decided.append(counted(in_lists))
+            if in_lists.unlisted:
+                kept = np.setdiff1d(np.arange(len(paths)), in_lists.unlisted)
+                lost = tuple(columns.examples[i] for i in in_lists.unlisted)
+                left_out.append(LeftOut("in no list of a split", lost))
+                paths, columns = [paths[i] for i in kept], columns.taking(kept)
+    account = Account(found, len(paths), tuple(left for left in left_out if left.count))
+    return _published(paths, columns, data, replace(account, things="files").deciding(*decided))
 
 
-def table_listing(data: Data, table: Path, noun: str) -> Listing:
-    """Return the files that a table names; relative paths begin at the table's own folder."""
-    columns = read_table(table)
-    written = [str(name).strip() for name in columns.of(data.input_name(), "input")]
+def _names(root: Path, paths: list[Path]) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+def _but_lists(left: LeftOut, lists: list[str]) -> LeftOut:
+    return replace(left, names=tuple(name for name in left.names if name not in lists))
+
+
+def _published(paths: list[Path], columns: Columns, data: Data, account: Account) -> Listing:
+    """Return a listing with the split that the authors of files made, if they made one."""
+    split = published(columns, data)
+    account = account.deciding(*columns.decided, *split.decided)
+    if split.codes is None:
+        return Listing(paths, columns, account)
+    kept = np.flatnonzero(split.codes >= 0)
+    for left in split.left_out:
+        account = account.without(left.reason, left.names)
+    paths, columns = [paths[i] for i in kept], columns.taking(kept)
+    return Listing(paths, columns, account, split.codes[kept])
+
+
+def table_listing(data: Data, table: Path, noun: str, scratch: Path | None = None) -> Listing:
+    """Return the files that a table names; relative paths begin at the table's own folder.
+
+    Files that lie in the table itself are written into `scratch`.
+    """
+    read = read_tables(table, data)
+    columns = read.columns
+    values = columns.of(data.input_name(), "input")
+    account = Account(len(columns), len(columns), things="rows")
+    if any(isinstance(value, bytes) for value in values):
+        paths, written = _unpacked(columns, values, scratch)
+        columns = _with_pattern(columns, data, written)
+        return replace(_published(paths, columns, data, account), tables=read.files)
+    written = [str(name).strip() for name in values]
     empty = np.array([not name for name in written])
     columns.refuse(data.input_name(), empty, "is empty", f"name a file of {noun}s in every row")
-    paths = [table.parent / name for name in written]
+    suffix = data.suffix or ""
+    written = [name if name.endswith(suffix) else f"{name}{suffix}" for name in written]
+    above = [read.base / place for place in _places(columns, data)]
+    paths = [place / name for place, name in zip(above, written, strict=True)]
     # A NUL, which no name has, is a ValueError to the system, not a missing file.
     missing = [i for i, p in enumerate(paths) if "\0" in written[i] or not p.is_file()]
     if missing and data.on_broken == "error":
         first = missing[0]
         raise DataError(
             f"{table}: {len(missing)} of {len(paths)} file(s) in column '{data.input_name()}' are "
-            f"not there, such as {paths[first]} (row {first + 1}); relative paths begin at "
-            f"{table.parent}"
+            f"not there, such as {paths[first]} ({columns.examples[first]}); relative paths begin "
+            f"at {above[first]}{_elsewhere(read.base, above[first], written[first])}"
         )
-    return Listing(paths, _with_pattern(columns, data, written))
+    columns = _with_pattern(columns, data, written)
+    return replace(_published(paths, columns, data, account), tables=read.files)
+
+
+def _places(columns: Columns, data: Data) -> list[str]:
+    """Return the folder of each file; `{fold}` in data.files is what column `fold` holds."""
+    files = data.files or ""
+    named = re.findall(r"\{(\w+)\}", files)
+    if not named:
+        return [files] * len(columns)
+    values = [columns.of(name, "files") for name in named]
+    every = zip(*values, strict=True)
+    return [files.format(**dict(zip(named, map(str, row), strict=True))) for row in every]
+
+
+def _unpacked(
+    columns: Columns, values: NDArray[Any], scratch: Path | None
+) -> tuple[list[Path], list[str]]:
+    """Write the files of a table into a folder, and return where, and what they are called."""
+    written = [name.replace("/", " ") for name in columns.examples]
+    if scratch is None:
+        return [Path(name) for name in written], written
+    place = scratch / UNPACKED
+    place.mkdir(exist_ok=True)
+    paths = [place / f"{number:08}" for number in range(len(values))]
+    for path, content in zip(paths, values, strict=True):
+        path.write_bytes(content if isinstance(content, bytes) else b"")
+    return paths, written
+
+
+def _elsewhere(base: Path, above: Path, name: str) -> str:
+    """Return what to say in the study where a file lies elsewhere, or has an ending; or nothing."""
+    if "\0" in name:
+        return ""
+    places = [above, *(p for p in sorted(base.iterdir()) if p.is_dir())]
+    for place in places:
+        ends = [""] if (place / name).is_file() else []
+        with contextlib.suppress(OSError):
+            last = Path(name).name
+            beside = (place / name).parent
+            ends += sorted(p.name[len(last) :] for p in beside.glob(f"{glob.escape(last)}.*"))
+        if ends:
+            files = [] if place == above else [f"files: {place.relative_to(base)}"]
+            keys = [*files, *([f"suffix: {ends[0]}"] if ends[0] else [])]
+            return f"; say {' and '.join(f'data.{key}' for key in keys)}"
+    return ""
 
 
 def _with_pattern(columns: Columns, data: Data, names: list[str]) -> Columns:
@@ -102,44 +221,16 @@ def _check_folder(root: Path, kind: FileKind) -> None:
         )
 
 
-def _class_folders(root: Path, kind: FileKind) -> list[Path]:
-    _check_folder(root, kind)
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not folders:
-        raise DataError(f"{root}: holds no class folders; expected {root}/CLASS/{kind.example}")
-    if {p.name.lower() for p in folders} <= SPLIT_NAMES:
-        raise DataError(
-            f"{root}: its folders are splits ({', '.join(p.name for p in folders)}), not classes; "
-            f"name one of them, such as {folders[0]}: hpsearch splits the {kind.noun}s itself"
-        )
-    return folders
-
-
-def files_below(folder: Path, kind: FileKind) -> list[Path]:
-    """Return the files of a kind in a folder and below it, hidden ones left out, by name."""
-    found = sorted(
-        Path(place) / name
-        for place, _, names in os.walk(folder)
-        if not any(part.startswith(".") for part in Path(place).relative_to(folder).parts)
-        for name in names
-        if Path(name).suffix.lower() in kind.extensions and not name.startswith(".")
-    )
-    if not found:
-        raise DataError(
-            f"{folder}: holds no {kind.noun}s; add some, or remove the empty class folder"
-        )
-    return found
-
-
-def stamp_of(paths: list[Path], root: Path | None) -> str:
-    """Return lines that change when one of these files does."""
+def stamp_of(listing: Listing, root: Path | None) -> str:
+    """Return lines that change when one of these files does, or others are left out."""
 
     def lines() -> Iterator[str]:
         yield str(root and root.resolve())
         base = root.parent if root is not None and root.is_file() else root or Path()
-        if root is not None and root.is_file():
-            yield file_stamp(root)
-        for path in paths:
+        for table in listing.tables:
+            yield f"{os.path.relpath(table, base)} {file_stamp(table)}"
+        yield str(listing.account.left_out)
+        for path in listing.paths:
             yield f"{os.path.relpath(path, base)} {file_stamp(path)}"
 
     return "\n".join(lines())
@@ -152,47 +243,6 @@ def file_stamp(path: Path) -> str:
     except FileNotFoundError:
         return "missing"
     return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def decode_files(
-    listing: Listing,
-    data: Data,
-    images: NDArray[np.uint8],
-    read: Callable[[BytesIO], NDArray[np.uint8]],
-    broken_as: tuple[type[Exception], ...],
-    noun: str,
-    progress: Progress,
-) -> Decoded:
-    """Return all files of a listing, read into `images` by as many threads as there are cores.
-
-    A file is read once, for its picture and its hash. It is broken where `read` raises one of
-    `broken_as`: an error, or left out and named.
-    """
-    targets, outputs = targets_of(listing.columns, data)
-    groups = groups_of(listing.columns, data)
-    contents = np.zeros(len(images), np.uint64)
-
-    def fill(i: int) -> str | None:
-        path, file = listing.paths[i], BytesIO()
-        try:
-            file = BytesIO(path.read_bytes())
-            contents[i] = hash_of(file.getbuffer())
-            images[i] = read(file)
-        except broken_as as error:
-            return f"{path}: {str(error).replace(repr(file), repr(str(path)))}"
-        return None
-
-    broken: list[tuple[int, str]] = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for i, problem in enumerate(pool.map(fill, range(len(images)))):
-            if problem is not None:
-                broken.append((i, problem))
-            progress(i + 1, len(images))
-    names = listing.columns.examples
-    decoded = Decoded(
-        images, targets, outputs, contents, task=data.task, groups=groups, names=names
-    )
-    return without_broken(decoded, broken, data, noun)
 
 
 def without_broken(
@@ -212,6 +262,7 @@ def without_broken(
             "Mend or remove them, or leave them out with data.on_broken: skip"
         )
     left_out = {i for i, _ in broken}
+    counted = decoded.account or Account(len(decoded.targets), len(decoded.targets))
     kept = [i for i in range(len(decoded.targets)) if i not in left_out]
     for place, i in enumerate(kept):  # within the mapped file: it need not fit into memory
         if place != i:
@@ -222,6 +273,8 @@ def without_broken(
         targets=decoded.targets[kept],
         contents=decoded.contents[kept],
         groups=None if decoded.groups is None else decoded.groups[kept],
+        published=None if decoded.published is None else decoded.published[kept],
         names=[decoded.names[i] for i in kept] if len(decoded.names) else (),
-        skipped=tuple(problem for _, problem in broken),
+        content=None if decoded.content is None else decoded.content[kept],
+        account=counted.without(BROKEN_REASON, tuple(problem for _, problem in broken)),
     )

@@ -1,27 +1,63 @@
-"""Bringing images to one size."""
+"""Bringing images to one size: cut to its shape, padded to it, or squeezed into it."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+
+from hpsearch.study.data import Data, Fit
+
+Size = tuple[int, int]  # height, width
+Extent = tuple[float, float]  # width, height: a reduced JPEG ends within its last row and column
 
 
-def resized(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
-    """Return `(N, size, size, channels)` of images `(N, height, width, channels)`."""
-    if size is None or images.shape[1:3] == (size, size):
+def resized(images: NDArray[np.uint8], data: Data) -> NDArray[np.uint8]:
+    """Return images `(N, height, width, channels)` in the size and by the fit that a study says."""
+    size = data.size()
+    if size is None or images.shape[1:3] == size:
         return images
-    out = np.empty((len(images), size, size, images.shape[3]), np.uint8)
-    if images.shape[3] not in (1, 3):  # Pillow knows no such picture: channel by channel
-        for channel in range(images.shape[3]):
-            out[..., channel] = resized(images[..., channel, None], size)[..., 0]
-        return out
+    out = np.empty((len(images), *size, images.shape[3]), np.uint8)
+    of_three = images.shape[3] == 3
     for i, image in enumerate(images):
-        picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
-        out[i] = np.asarray(square(picture, size)).reshape(out[i].shape)
+        if of_three:
+            out[i] = np.asarray(fitted(Image.fromarray(image), size, data.fit))
+            continue
+        for channel in range(images.shape[3]):  # Pillow knows no picture of five
+            picture = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            out[i, ..., channel] = np.asarray(fitted(picture, size, data.fit))
     return out
 
 
-def square(picture: Image.Image, size: int) -> Image.Image:
-    """Return the centre of a picture as a square of `size` pixels, the shorter side kept whole."""
-    return ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
+def fitted(picture: Image.Image, size: Size, fit: Fit, extent: Extent | None = None) -> Image.Image:
+    """Return a picture of `size`.
+
+    `crop` keeps its centre as large as it fits, `pad` all of it between black bars, and `squeeze`
+    all of it, its two sides scaled by different factors. `extent` is where the picture ends, if not
+    with its last pixel.
+    """
+    height, width = size
+    wide, high = extent or picture.size
+    box = (0.0, 0.0, wide, high)
+    inner = (width, height)
+    if fit == "crop":
+        scale = min(wide / width, high / height)
+        left, above = (wide - scale * width) / 2, (high - scale * height) / 2
+        # Rounding must not carry a side beyond the picture, which Pillow refuses.
+        box = (max(0, left), max(0, above), min(wide, wide - left), min(high, high - above))
+    elif fit == "pad":
+        scale = max(wide / width, high / height)
+        inner = (max(1, round(wide / scale)), max(1, round(high / scale)))
+    out = picture.resize(inner, Image.Resampling.BILINEAR, box=box)
+    if inner == (width, height):
+        return out
+    padded = Image.new(out.mode, (width, height))
+    padded.paste(out, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return padded
+
+
+def share_cut(picture: Extent, size: Size) -> float:
+    """Return the share of the pixels of a picture (width, height) that `crop` to `size` loses."""
+    height, width = size
+    scale = min(picture[0] / width, picture[1] / height)
+    return 1 - scale * width * scale * height / (picture[0] * picture[1])

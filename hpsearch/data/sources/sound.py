@@ -1,42 +1,51 @@
-"""Recordings (WAV, FLAC, ...) in a folder or a table, as log-mel spectrograms."""
+"""Recordings (WAV, FLAC, Opus, ...) in a folder or a table, as log-mel spectrograms."""
 
 from __future__ import annotations
 
 import os
-import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
-from math import gcd
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
+from hpsearch.data.sources.decoding import decode_files, named
 from hpsearch.data.sources.files import (
     FileKind,
     Listing,
-    decode_files,
     folder_listing,
     stamp_of,
     table_listing,
 )
-from hpsearch.data.sources.mel import WINDOW_MS, Floats, Spectrogram, log_mel, mel_filters
+from hpsearch.data.sources.mel import WINDOW_MS, Spectrogram, log_mel, mel_filters
+from hpsearch.data.sources.recording import BROKEN, Head, head_of, read_sound
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Sound
 
-KIND = FileKind(
-    "recording", "RECORDING.wav", (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au")
+# What libsndfile 1.2.2 reads by names of its own; not .mat and .raw, which may hold anything.
+ENDINGS = (
+    ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .snd .caf "
+    ".voc .sph .nist .sds .sf .ircam .paf .pvf .xi .avr .htk .svx .8svx .iff .wve"
 )
-# soundfile's own error for what libsndfile cannot read is a RuntimeError.
-BROKEN = (OSError, RuntimeError, ValueError)
-LOWEST_RATE, HIGHEST_RATE = 1000, 192_000  # of sound.sample_rate, too
-MOST_SAMPLES = 2**28  # of all channels: 2 GiB as they are read, an hour and a half at 48 kHz
-# How libsndfile's log tells that a part of a file is said to be longer than the file, in bytes.
-_CUT = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
-UNKNOWN_BYTES = 0x7FFF_0000  # and more: what a program writes that did not know the length yet
-CUT_BELOW = 0.99  # of the samples: heads of MP3 are off by some
 FITS = 0.95  # share of the recordings that fit into an image whole, where the study does not say
+TURNED_OVER = "with a channel that is wired the wrong way, which was turned over"
+SILENT = "with nothing above a step of their own numbers, which are silence"
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether libsndfile knows by its content what a file is."""
+    try:
+        return head_of(path).samples != 0
+    except BROKEN:
+        return False
+
+
+KIND = FileKind("recording", "RECORDING.wav", tuple(ENDINGS.split()), _is_sound)
 
 
 def _listing(data: Data, root: Path | None) -> Listing:
@@ -47,56 +56,27 @@ def _listing(data: Data, root: Path | None) -> Listing:
 
 def stamp(data: Data, root: Path | None) -> str:
     read_by = f"soundfile {version('soundfile')} scipy {version('scipy')}"
-    return f"{read_by}\n{stamp_of(_listing(data, root).paths, root)}"
+    return f"{read_by}\n{stamp_of(_listing(data, root), root)}"
 
 
-def _head(file: Path | BinaryIO) -> tuple[int, int]:
-    """Return the samples a second and in all that the head of a file claims.
-
-    Raises ValueError where that cannot be true, before anything is allocated for it, and where the
-    file ends before its sound does.
-    """
-    import soundfile  # it loads libsndfile, which no other source needs
-
-    head = soundfile.info(_opened(file))
-    rate, samples = int(head.samplerate), int(head.frames)
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise ValueError(
-            f"claims {rate:,} samples a second; expected {LOWEST_RATE:,} to {HIGHEST_RATE:,}"
-        )
-    if samples * max(1, head.channels) > MOST_SAMPLES:
-        raise ValueError(
-            f"claims {samples:,} samples of {head.channels} channel(s); {MOST_SAMPLES:,} are the "
-            "most of one recording: cut it"
-        )
-    for claimed, there in _CUT.findall(head.extra_info):
-        if int(there) < int(claimed) < UNKNOWN_BYTES:
-            raise ValueError(f"is cut off: {int(there):,} of its {int(claimed):,} bytes are there")
-    return rate, samples
-
-
-def _opened(file: Path | BinaryIO) -> bytes | BinaryIO:
-    """Return what soundfile opens: it takes text for UTF-8, which a path need not be."""
-    return os.fsencode(file) if isinstance(file, Path) else file
-
-
-def _rate_and_seconds(path: Path) -> tuple[int, float] | None:
+def _head(path: Path) -> Head | None:
     """Return what the head of a file says; None where it is broken, as its decoding will say."""
     try:
-        rate, samples = _head(path)
+        head = head_of(path)
     except BROKEN:
         return None
-    return (rate, samples / rate) if samples else None
+    return None if head.samples == 0 else head
 
 
-def _spectrogram(listing: Listing, options: Sound) -> Spectrogram:
-    """Return the shape of all images: what the study says, else what the recordings are like."""
+def _spectrogram(listing: Listing, options: Sound) -> tuple[Spectrogram, list[str]]:
+    """Return the shape of all images, what the study says or the recordings are like, and why."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        heads = [head for head in pool.map(_rate_and_seconds, listing.paths) if head is not None]
+        found = list(pool.map(_head, listing.paths))
+    heads = {name: head for name, head in zip(listing.columns.examples, found, strict=True) if head}
     if not heads:
         raise DataError(f"{listing.columns.place}: none of {len(listing.paths)} files holds sound")
-    rate = options.sample_rate or min(rate for rate, _ in heads)
-    seconds = options.seconds or float(np.quantile([s for _, s in heads], FITS, method="higher"))
+    rate, why_rate = _rate(heads, options.sample_rate)
+    seconds, why_seconds = _seconds(heads, options.seconds, listing.columns.place)
     columns = max(1, round(seconds * 1000 / options.hop_ms))
     if columns < 8 or columns > 8192:
         raise DataError(
@@ -104,49 +84,79 @@ def _spectrogram(listing: Listing, options: Sound) -> Spectrogram:
             f"{columns} columns; expected 8 to 8192: change sound.seconds or sound.hop_ms"
         )
     hop = rate * options.hop_ms / 1000
-    return Spectrogram(rate, options.mels, columns, hop, options.dynamic_range_db)
+    shape = Spectrogram(rate, options.mels, columns, hop, options.dynamic_range_db)
+    return shape, [why_rate, *why_seconds]
 
 
-def read_sound(file: Path | BinaryIO, rate: int) -> Floats:
-    """Return a recording as one channel `(samples,)` at so many samples a second.
+def _rate(heads: dict[str, Head], wanted: int | None) -> tuple[int, str]:
+    """Return the samples a second of all images, and a sentence of why.
 
-    Several channels are averaged. Raises ValueError or what soundfile raises where it is broken.
+    The usual rate, the lower one of two that are as usual: one old recording must not take the high
+    pitches from all the others.
     """
-    import soundfile
-    from scipy.signal import resample_poly
+    counts = Counter(head.rate for head in heads.values())
+    rate = wanted or min(counts, key=lambda rate: (-counts[rate], rate))
+    why = (
+        "as the study says" if wanted else f"that of {counts[rate]:,} of {len(heads):,} recordings"
+    )
+    below = [f"{name} ({head.rate} Hz)" for name, head in heads.items() if head.rate < rate]
+    says = f"sample rate {rate} Hz: {why}"
+    if below:
+        says += (
+            f"; {len(below):,} below it, in whose pictures high pitches are black: {named(below)}"
+        )
+    return rate, says
 
-    its_rate, claimed = _head(file)
-    if not isinstance(file, Path):
-        file.seek(0)
-    samples, _ = soundfile.read(_opened(file), dtype="float64", always_2d=True)
-    sound = samples.mean(axis=1)
-    if not len(sound):
-        raise ValueError("holds no sound")
-    if len(sound) < CUT_BELOW * claimed:
-        raise ValueError(f"is cut off: {len(sound):,} of its {claimed:,} samples are there")
-    if not np.isfinite(sound).all():
-        raise ValueError("holds samples that are no finite number")
-    if its_rate != rate:
-        common = gcd(its_rate, rate)
-        sound = resample_poly(sound, rate // common, its_rate // common)
-    found: Floats = sound
-    return found
+
+def _seconds(heads: dict[str, Head], wanted: float | None, place: str) -> tuple[float, list[str]]:
+    """Return the seconds that all images show, and sentences of why."""
+    known = {name: head.seconds for name, head in heads.items() if head.seconds is not None}
+    silent = [name for name, head in heads.items() if head.seconds is None]
+    says = []
+    if silent:
+        says.append(
+            f"{len(silent):,} recordings do not say how long they are, and have no say in the "
+            f"seconds: {named(silent)}"
+        )
+    if wanted is None and not known:
+        raise DataError(
+            f"{place}: none of {len(heads)} recordings says how long it is; say sound.seconds"
+        )
+    seconds = wanted or float(np.quantile([*known.values()], FITS, method="higher"))
+    longer = [f"{name} ({long:.3g} s)" for name, long in known.items() if long > seconds]
+    why = "as the study says" if wanted else f"{FITS:.0%} of the recordings fit into them"
+    cut = f"; of {len(longer):,} longer ones the middle: {named(longer)}" if longer else ""
+    return seconds, [f"{seconds:.4g} seconds: {why}{cut}", *says]
+
+
+def content_of(images: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return where spectrograms `(N, bands, columns, 1)` hold sound: `(N, 4)`, as in `Decoded`.
+
+    What is black at both ends is silence that they were padded with, or might have been.
+    """
+    spans = np.empty((len(images), 4), np.int32)
+    spans[:, :2] = 0, images.shape[1]
+    for i, image in enumerate(images):
+        heard = np.flatnonzero(image.any(axis=(0, 2)))
+        spans[i, 2:] = (heard[0], heard[-1] + 1) if len(heard) else (0, images.shape[2])
+    return spans
 
 
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     listing = _listing(data, root)
-    shape = _spectrogram(listing, data.sound or Sound())
+    shape, decided = _spectrogram(listing, data.sound or Sound())
     filters = mel_filters(shape.rate, shape.bands, round(shape.rate * WINDOW_MS / 1000))
     images = allocated(scratch / "decoded.npy", (len(listing.paths), shape.bands, shape.columns, 1))
-    return decode_files(
-        listing,
-        data,
-        images,
-        lambda file: log_mel(read_sound(file, shape.rate), shape, filters),
-        BROKEN,
-        KIND.noun,
-        progress,
-    )
+
+    def read(file: BytesIO) -> tuple[NDArray[np.uint8], str]:
+        recording = read_sound(file, shape.rate, shape.samples)
+        note = TURNED_OVER if recording.turned_over else SILENT if recording.silent else ""
+        return log_mel(recording.samples, shape, filters), note
+
+    decoded = decode_files(listing, data, images, read, BROKEN, KIND.noun, progress)
+    assert decoded.account is not None
+    account = replace(decoded.account, decided=(*decided, *decoded.account.decided))
+    return replace(decoded, account=account, content=content_of(decoded.images))
 
 
 SOURCE = Source(stamp, decode)

@@ -1,26 +1,44 @@
-"""A CSV that names image files, and what is to be learned of each."""
+"""A table that names image files, or holds them, and what is to be learned of each."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+from hpsearch.data.sources.arrays import decode_columns
+from hpsearch.data.sources.decode_pictures import decode_images
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
-from hpsearch.data.sources.files import Listing, stamp_of, table_listing
-from hpsearch.data.sources.folder import decode_images
+from hpsearch.data.sources.files import UNPACKED, file_stamp, stamp_of, table_listing
+from hpsearch.data.sources.pixel_table import is_pixel_table, pixel_columns
+from hpsearch.data.sources.tables import fill_words, filled, read_tables
 from hpsearch.study.data import Data
 
-
-def _listing(data: Data, root: Path | None) -> Listing:
-    assert root is not None
-    return table_listing(data, root, "image")
+PACKED = (".parquet", ".tar")  # what holds pictures itself
 
 
 def stamp(data: Data, root: Path | None) -> str:
-    return stamp_of(_listing(data, root).paths, root)
+    assert root is not None
+    if is_pixel_table(root, data):
+        return f"{root.resolve()} {file_stamp(root)}"
+    packed = [root] if root.suffix in PACKED else sorted(root.rglob("*")) if root.is_dir() else []
+    packed = [path for path in packed if path.suffix in PACKED]
+    if packed:
+        return "\n".join(f"{path.resolve()} {file_stamp(path)}" for path in packed)
+    known = filled(read_tables(root, data).columns, data)
+    return stamp_of(table_listing(known, root, "image"), root)
 
 
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
-    return decode_images(_listing(data, root), data, scratch, progress)
+    assert root is not None
+    pixels = pixel_columns(root, data)
+    if pixels is not None:
+        return decode_columns(pixels, data, root, scratch, progress)
+    known = filled(read_tables(root, data).columns, data)
+    listing = table_listing(known, root, "image", scratch)
+    try:
+        return decode_images(listing, known, scratch, progress).deciding(*fill_words(data, known))
+    finally:
+        shutil.rmtree(scratch / UNPACKED, ignore_errors=True)
 
 
 SOURCE = Source(stamp, decode)

@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.data.sources.columns import read_table
+from hpsearch.data.account import Account
+from hpsearch.data.sources.columns import Columns
 from hpsearch.data.sources.content import hashes_of_texts
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.files import file_stamp, without_broken
-from hpsearch.data.sources.targets import groups_of, targets_of
+from hpsearch.data.sources.published import published
+from hpsearch.data.sources.tables import read_tables
+from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Text
 
@@ -28,7 +31,8 @@ LEAST_KNOWN = 0.5  # share of visible characters that the alphabet has to have
 
 def stamp(data: Data, root: Path | None) -> str:
     assert root is not None
-    return f"{root.resolve()} {file_stamp(root)}"
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+    return "\n".join(f"{path.resolve()} {file_stamp(path)}" for path in files)
 
 
 def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
@@ -47,8 +51,16 @@ def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     assert root is not None
     options = data.text or Text()
-    columns = read_table(root)
-    texts = columns.of(data.input_name(), "input")
+    columns = read_tables(root, data).columns
+    split = published(columns, data)
+    account = Account(len(columns), len(columns), decided=columns.decided, things="rows")
+    account = account.deciding(*split.decided)
+    codes = split.codes
+    if codes is not None:
+        for left in split.left_out:
+            account = account.without(left.reason, left.names)
+        columns, codes = columns.taking(np.flatnonzero(codes >= 0)), codes[codes >= 0]
+    texts = _joined(columns, data)
     targets, outputs = targets_of(columns, data)
     groups = groups_of(columns, data)
     images = symbols_of(texts.tolist(), options)
@@ -60,8 +72,8 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     if visible and known < LEAST_KNOWN:
         raise DataError(
             f"{root}: data.text.alphabet holds {known:.0%} of the characters in column "
-            f"'{data.input_name()}'; write the alphabet of these texts, such as alphabet: "
-            f"'{_frequent(texts)}'"
+            f"'{' '.join(data.input_names())}'; write the alphabet of these texts, such as "
+            f"alphabet: '{_frequent(texts)}'"
         )
     symbols = len(options.alphabet)
     decoded = Decoded(
@@ -73,8 +85,18 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         groups=groups,
         symbols=symbols,
         names=columns.examples,
+        published=codes,
+        account=account,
     )
-    return without_broken(decoded, broken, data, "text")
+    told = decoded.deciding(*labels_decided(columns, data))
+    return without_broken(told, broken, data, "text")
+
+
+def _joined(columns: Columns, data: Data) -> NDArray[np.object_]:
+    """Return the text of each row; where several columns hold it, joined by a space."""
+    several = [columns.of(name, "input") for name in data.input_names()]
+    joined = (" ".join(parts) for parts in zip(*several, strict=True))
+    return np.array(list(joined), object)
 
 
 def _lacks(text: str) -> str:

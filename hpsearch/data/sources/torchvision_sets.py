@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.resize import resized
+from hpsearch.data.sources.shapes import shaped
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
@@ -159,11 +160,14 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     if published.transposed:
         images = images.transpose(0, 2, 1, 3)
     targets = np.concatenate([part[1] for part in parts]).astype(np.int64)
-    official = np.arange(len(targets)) >= len(parts[0][1])
+    parts_of: NDArray[np.int64] | None = None
+    if data.split.validation == "official":
+        parts_of = np.where(np.arange(len(targets)) >= len(parts[0][1]), 2, 0)
     if len(images) != len(targets) or (targets >= len(classes)).any():
         raise DataError(f"{files[0].parent}: images and labels do not belong together")
-    images = resized(images, data.image_size)
-    return Decoded(images, targets, classes, contents, official)
+    height, width = images.shape[1:3]
+    images = resized(images, data)
+    return shaped(Decoded(images, targets, classes, contents, parts_of), width, height, data)
 
 
 def _arrays(part: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:

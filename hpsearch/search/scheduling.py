@@ -1,0 +1,148 @@
+"""Asking a study's scheduler, and doing at a claim what it decides."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hpsearch.search import outcomes as endings
+from hpsearch.search.kinds import Kind, kind_of
+from hpsearch.search.scheduler import (
+    Budget,
+    Curve,
+    GoOn,
+    Pause,
+    Resume,
+    Scheduler,
+    Standing,
+    Stop,
+    TrialSoFar,
+    Wait,
+)
+from hpsearch.storage.leases import Lease, LeaseLostError
+from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.storage import Storage
+from hpsearch.study.spec import StudySpec
+from hpsearch.study.tasks import Metric, rank
+
+TRIES = 100  # to be as quick as other workers, before this one looks again later
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """A study's scheduler and the study that it decides about."""
+
+    storage: Storage
+    spec: StudySpec
+    scheduler: Scheduler
+
+    @property
+    def pauses(self) -> bool:
+        """Whether trials are ever paused."""
+        return self.scheduler.pauses
+
+    def after_epoch(self, trial: Trial) -> GoOn | Stop | Pause:
+        """Return what becomes of a live trial after the epoch that it reported last."""
+        stored = trial.storage.get_trial(id_of(trial))
+
+        def stopped_by(pruner: BasePruner) -> bool:
+            return pruner.prune(trial.study, stored)
+
+        curve = curve_of(stored, self.spec.metric, "running")
+        epochs = self.spec.search.epochs
+        return self.scheduler.after_epoch(TrialSoFar(curve, epochs, self.standing, stopped_by))
+
+    def standing(self) -> Standing:
+        """Return how the study stands now."""
+        return self._read()[0]
+
+    def _read(self) -> tuple[Standing, dict[int, int]]:
+        """Return how the study stands, and the slots of its paused trials by their numbers."""
+        row = self.storage.row(self.spec.name)
+        begun = self.storage.pauses.begun(self.spec.name)
+        trials = self.storage.known(self.spec.name).get_trials(deepcopy=False)
+        paused = {b.trial_id: b.slot for b in begun if b.paused is not None and not b.is_held}
+
+        def kind(trial: FrozenTrial) -> Kind:
+            if trial.state.is_finished():
+                return kind_of(trial)
+            return "paused" if id_of(trial) in paused else "running"
+
+        standing = Standing(
+            tuple(curve_of(t, self.spec.metric, kind(t)) for t in trials),
+            Budget(row.trials, max(0, row.trials - row.claimed), self.spec.search.epochs),
+            starting=sum(b.trial_id is None for b in begun),
+        )
+        return standing, {t.number: paused[id_of(t)] for t in trials if id_of(t) in paused}
+
+    def claim(self, worker: str, edition: float) -> Lease | None:
+        """Return a lease on what a worker is to do; None where that is nothing for now.
+
+        Once the budget is spent and nobody is at a trial, those that are still paused are ended.
+        """
+        leases, name = self.storage.leases, self.spec.name
+        if not self.pauses:
+            return leases.claim(name, worker, edition)
+        lease = leases.claim(name, worker, edition, begins=False)
+        for _ in range(TRIES):
+            if lease is not None:
+                break
+            standing, slots = self._read()
+            decision = self.scheduler.next(standing)
+            waits = isinstance(decision, Wait) and standing.is_at_work
+            if isinstance(decision, Resume):
+                lease = self.storage.pauses.resume(name, slots[decision.number], worker, edition)
+            elif standing.budget.unclaimed and not waits:
+                lease = leases.claim(name, worker, edition)
+            elif standing.is_at_work or not self._end_paused(worker, edition):
+                break
+        return lease
+
+    def _end_paused(self, worker: str, edition: float) -> bool:
+        """End a trial that nothing will resume any more; False where there is none for us."""
+        lease = self.storage.pauses.claim_left(self.spec.name, worker, edition)
+        if lease is None:
+            return False
+        trial = endings.live_trial(self.storage, lease)
+        if trial is None:  # whoever ended it died before it could say so here
+            self.storage.leases.finish(lease)
+            return True
+        with (
+            suppress(UpdateFinishedTrialError, LeaseLostError),  # or another has ended it
+            self.storage.optuna.held(id_of(trial), lease),
+        ):
+            endings.never_resumed(self.storage, trial, lease)
+        return True
+
+
+def curve_of(trial: FrozenTrial, metric: Metric, kind: Kind) -> Curve:
+    """Return a trial as policies see it."""
+    reported = sorted(trial.intermediate_values.items())
+    return Curve(trial.number, kind, tuple(_score(metric, value) for _, value in reported))
+
+
+def _score(metric: Metric, value: float) -> float:
+    """Return a metric so that the highest is the best; one that is no number is the worst."""
+    return -math.inf if math.isnan(value) else -rank(metric, value)
+
+
+def seen_by_samplers(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials as samplers are to see them: paused ones as pruned, with what they reported.
+
+    A running trial counts as a poor one to a sampler that proposes for several workers, which a
+    paused one need not be, and a paused one may stand there for long.
+    """
+    return [_as_pruned(trial) if kind_of(trial) == "paused" else trial for trial in trials]
+
+
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    shown = copy.copy(trial)
+    shown.state = TrialState.PRUNED
+    return shown

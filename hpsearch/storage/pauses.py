@@ -1,0 +1,89 @@
+"""Paused trials: begun, nobody's, and not to be taken over, but resumed when it is their turn.
+
+A trial is paused for as long as its lease says so, also while whoever resumes or ends it holds that
+lease and has not done it yet: a process that dies in between has changed nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, and_, exists, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from hpsearch.storage.leases import Lease, is_held, taken_over, wanted_of
+from hpsearch.storage.retry import Retry, retried
+from hpsearch.storage.schema import TRIAL, leases, now_s, reading, studies
+from hpsearch.storage.studies import OPEN
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A trial that was claimed and has not ended."""
+
+    slot: int
+    trial_id: int | None  # Optuna's, None where it is not there yet
+    is_held: bool  # by a worker
+    paused: int | None  # the epoch after which it waits, None where it does not
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Pauses and resumes trials; every method is one short transaction."""
+
+    engine: Engine
+    retry: Retry
+
+    @retried
+    def begun(self, study: str) -> list[Begun]:
+        """Return the trials of a study that were claimed and have not ended."""
+        held = (leases.c.expires_at >= now_s()).label("held")
+        query = select(leases.c.slot, leases.c.trial_id, held, leases.c.paused)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.where(wanted_of(study, TRIAL), ~leases.c.done)).all()
+        return [Begun(r.slot, r.trial_id, bool(r.held), r.paused) for r in rows]
+
+    @retried
+    def pause(self, lease: Lease, epoch: int) -> None:
+        """Give a lease back whose trial waits after an epoch; nobody takes it but by `resume`."""
+        waiting = {"worker": "", "expires_at": 0.0, "attempts": 0, "paused": epoch}
+        with self.engine.begin() as connection:
+            connection.execute(update(leases).where(is_held(lease)).values(waiting))
+
+    @retried
+    def resume(
+        self, study: str, slot: int, worker: str, edition: float | None = None
+    ) -> Lease | None:
+        """Return a lease on a paused trial; None where another was quicker, or as in a claim."""
+        return self._take(study, worker, edition, leases.c.slot == slot)
+
+    @retried
+    def go_on(self, lease: Lease) -> None:
+        """Say that a resumed trial is at work: if its worker dies now, it is taken over."""
+        with self.engine.begin() as connection:
+            connection.execute(update(leases).where(is_held(lease)).values(paused=None))
+
+    @retried
+    def claim_left(self, study: str, worker: str, edition: float | None = None) -> Lease | None:
+        """Return a lease on a trial that is left paused when the budget is spent, to end it.
+
+        None while any trial of the study is at work or free to be taken over, or can be begun.
+        """
+        other = leases.alias()
+        goes_on = exists().where(
+            other.c.study == study,
+            other.c.kind == TRIAL,
+            ~other.c.done,
+            or_(other.c.paused.is_(None), other.c.expires_at >= now_s()),
+        )
+        is_spent = exists().where(studies.c.name == study, studies.c.claimed >= studies.c.trials)
+        return self._take(study, worker, edition, is_spent, ~goes_on)
+
+    def _take(
+        self, study: str, worker: str, edition: float | None, *which: ColumnElement[bool]
+    ) -> Lease | None:
+        known = [] if edition is None else [studies.c.edition == edition]
+        is_open = exists().where(studies.c.name == study, studies.c.state == OPEN, *known)
+        wanted = and_(wanted_of(study, TRIAL), leases.c.paused.is_not(None), *which)
+        with self.engine.begin() as connection:
+            return taken_over(connection, wanted, is_open, worker)
