@@ -65,7 +65,7 @@ def takes_a_place(called: Callable[..., Any]) -> bool:
 def test_no_public_function_takes_or_gives_sealed_data_by_its_types() -> None:
     """What they may be given of images is `SearchData`, whose fields are train and test."""
     names = {name for name, _ in public()}
-    assert {"hpsearch.search.objective.objective", "hpsearch.training.loop.train"} <= names
+    assert {"hpsearch.search.objective.Objective", "hpsearch.training.loop.train"} <= names
     assert len(names) > 150, "the walk must find them all"
     assert {f for f in SearchData.__dataclass_fields__ if "Labelled" in
             str(SearchData.__dataclass_fields__[f].type)} == {"train", "test"}  # fmt: skip
