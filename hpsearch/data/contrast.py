@@ -10,7 +10,7 @@ from hpsearch.data.findings import Finding
 FEW_LEVELS = 64  # from the darkest to the brightest of a picture
 BLANK_LEVELS = 3  # from darkest to brightest; JPEG gives an even area as many
 MANY = 0.25  # of the pictures that are not blank; some of a data set may well be dull
-LOOKED_AT = 2000  # pictures, evenly over all
+LOOKED_AT = 500  # pictures, evenly over all
 RANGES = {"arrays": "arrays", "folder": "pictures", "table": "pictures"}  # by source
 
 

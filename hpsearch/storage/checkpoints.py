@@ -173,7 +173,7 @@ class Checkpoints:
 
 def _hash(config: TrialConfig) -> str:
     """Return what identifies a training: all of its configuration but where its data lies."""
-    place = {"root", "download", "on_broken"}
+    place = {"root", "roots", "download", "on_broken"}
     decisive = config.model_dump_json(exclude={"data": place})
     return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 

@@ -18,7 +18,7 @@ from hpsearch.study.limits import (
     PATTERN_LENGTH,
     no_longer_than,
 )
-from hpsearch.study.splits import Name, Path, Section, Split, names_of, one_or_several
+from hpsearch.study.splits import Name, Path, Roots, Section, Split, names_of, one_or_several
 
 SourceName = Literal[
     "digits",
@@ -46,6 +46,7 @@ OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several 
 }
 
 OF_FILES = ("folder", "table", "sound")
+WITH_ROOTS = ("folder", "table", "sound", "text")
 OF_TABLES = ("table", "sound", "text")
 OF_COLUMNS = ("table", "arrays", "sound", "text")
 OF_PICTURES = tuple(n for n in get_args(SourceName) if n not in ("sound", "text"))
@@ -184,9 +185,10 @@ class Data(Section):
 
     `image_size` is the side of a square in pixels, or (height, width); pictures of another shape
     lose what is beyond the centre (`crop`), get black bars (`pad`), or are squeezed.
-    `root` only says where the data lies; the fingerprint of its content says what it is. `input`,
-    `target` and `groups` name columns of a table (arrays of an `.npz`, named groups of `pattern`):
-    what is shown to the network, what it has to tell, and what must never straddle two splits.
+    `root`, or `roots` of its parts, only says where the data lies; the fingerprint of its content
+    says what it is. `input`, `target` and `groups` name columns of a table (arrays of an `.npz`,
+    named groups of `pattern`): what is shown to the network, what it has to tell, and what must
+    never straddle two splits.
     `files` is the folder, from the table's own on, in which the files lie that a table names, and
     `suffix` the ending that their names there lack.
     `columns` names those of a table without a header, and `quotes` says whether quote marks in it
@@ -197,6 +199,7 @@ class Data(Section):
 
     source: SourceName
     root: Path | None = None
+    roots: Roots | None = None
     image_size: ImageSize | None = None
     fit: Fit = "crop"
     task: Task = "single-label"
@@ -250,8 +253,12 @@ class Data(Section):
         if self.source in ("folder", "table") and self.image_size is None:
             what = "a folder" if self.source == "folder" else "a table"
             raise ValueError(f"{what} of images needs image_size, such as image_size: 64")
-        if self.source in ROOTS and self.root is None:
+        if self.source in ROOTS and self.root is None and self.roots is None:
             raise ValueError(ROOTS[self.source])
+        if self.roots is not None and self.source not in WITH_ROOTS:
+            raise ValueError(f"{self.source} takes no roots; they are for {', '.join(WITH_ROOTS)}")
+        if self.root is not None and self.roots is not None:
+            raise ValueError("root and roots exclude each other; roots are those of the parts")
         if self.split.validation == "official" and self.source not in WITH_OFFICIAL_TEST:
             raise ValueError(f"{self.source} has no official test part; give validation a share")
         return self

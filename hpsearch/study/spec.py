@@ -269,6 +269,7 @@ class StudySpec(Section):
         written = self.model_dump(mode="json", exclude={"confirm", "final", "continues"})
         for section, key in (
             ("data", "root"),
+            ("data", "roots"),
             ("data", "download"),
             ("search", "trials"),
             ("search", "timeout"),

@@ -12,6 +12,9 @@ Path = Annotated[str, no_longer_than(PATH_LENGTH)]
 Name = Annotated[str, no_longer_than(NAME_LENGTH)]
 
 
+COLUMN_OF_ROOTS = "root of the part"  # in which the place of each example stands
+
+
 class Section(BaseModel):
     """A section of a study file: frozen, and unknown keys are errors."""
 
@@ -37,6 +40,36 @@ class Parts(Section):
     train: Annotated[tuple[Name, ...], BeforeValidator(names_of)]
     test: Annotated[tuple[Name, ...], BeforeValidator(names_of)] = ()
     validation: Annotated[tuple[Name, ...], BeforeValidator(names_of)]
+
+
+class Roots(Section):
+    """Where the parts of data lie that is split already: ours, of which one may be missing.
+
+    With two of them the one that does not teach is sealed, and test is cut from train.
+    """
+
+    train: Path
+    test: Path | None = None
+    validation: Path | None = None
+
+    @model_validator(mode="after")
+    def _are_several(self) -> Roots:
+        places = self.places()
+        if len(places) < 2 or len(set(places)) < len(places):
+            raise ValueError("roots are those of two or three parts, each another place")
+        return self
+
+    def places(self) -> tuple[str, ...]:
+        """Return the places of train, test and validation, without those that are missing."""
+        every = (self.train, self.test, self.validation)
+        return tuple(place for place in every if place is not None)
+
+    def parts(self) -> Parts:
+        """Return which place is which part, where places are their names."""
+        sealed = self.validation or self.test
+        assert sealed is not None, "there are two"
+        test = (self.test,) if self.test is not None and self.validation is not None else ()
+        return Parts(train=(self.train,), test=test, validation=(sealed,))
 
 
 class Split(Section):

@@ -169,6 +169,9 @@ def test_the_range_that_the_study_says_counts_for_pictures_of_any_depth(root: Pa
     assert np.array_equal(found["shallow"][..., 0], scaled(values_between(0, 255), -160, 240))
     words = decided(read(root, **options))
     assert "as pictures.range says; 1 go beyond it, up to -1000 to 3000" in words
+    assert "1 pictures of 8 bits beside them have the same range" in words
+    assert "1 pictures of 8 bits beside them keep their levels" in decided(read(root))
+    assert np.array_equal(images_of(root)["shallow"][..., 0], values_between(0, 255))
 
 
 def test_the_range_of_pictures_of_8_bits_may_be_said(root: Path) -> None:
@@ -327,6 +330,15 @@ def test_what_would_be_misread_is_refused(
     Image.fromarray(noise(1, SIDE, SIDE)[0]).save(root / "b" / "usual.png")
     with pytest.raises(DataError, match=says):
         read(root)
+
+
+def test_compressed_planes_of_16_bits_keep_their_upper_8(root: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 65536, (3, SIDE, SIDE)).astype(np.uint16)
+    for name in "ab":
+        path = root / name / f"{name}.tif"
+        tiff(path, planes, photometric="rgb", planarconfig="separate", compression="zlib")
+    assert np.array_equal(images_of(root)["a"], planes.transpose(1, 2, 0) >> 8)
+    assert "2 TIFF pictures have colours of 16 bits; the upper 8 are read" in decided(read(root))
 
 
 def stacks(root: Path, pages: int = 3) -> Array:

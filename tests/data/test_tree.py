@@ -17,6 +17,7 @@ from hpsearch.data.sources.folder import is_picture
 from hpsearch.data.sources.published import role_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
+from hpsearch.study.splits import Roots, Split
 
 KIND = FileKind("image", "IMAGE.jpg", (".png", ".jpg"), is_picture)
 
@@ -274,3 +275,43 @@ def test_a_column_of_a_table_is_the_split(tmp_path: Path) -> None:
     parts = {"train": ["Training", "PublicTest"], "validation": "PrivateTest"}
     data = data.model_copy(update={"split": type(data.split)(column="Usage", parts=parts)})
     assert np.array(prepare(data).counts)[:, 2].tolist() == [3, 3]
+
+
+def test_parts_may_lie_in_places_of_their_own(tmp_path: Path) -> None:
+    for number, (place, count) in enumerate((("a/ours", 20), ("b/dev", 6), ("c/new", 8))):
+        write_folder(tmp_path / place, {"cat": count, "dog": count}, seed=10 * number)
+    roots = {"train": "a/ours", "test": "b/dev", "validation": "c/new"}
+    data = Data(source="folder", roots=roots, image_size=8)
+    prepared = prepare(data, tmp_path)
+    assert prepared.counts == ((20, 6, 8), (20, 6, 8))
+    assert prepared.account.found == 68
+    assert prepared.account.decided[0] == (
+        "split as published: train = their 'a/ours' (40); test (selects) = their 'b/dev' (12); "
+        "validation (sealed) = their 'c/new' (16)"
+    )
+    two = data.model_copy(update={"roots": Roots(train="a/ours", test="c/new")})
+    assert prepare(two, tmp_path).counts == ((18, 2, 8), (18, 2, 8))  # a ninth of train
+    pooled = data.model_copy(update={"split": Split(parts="pooled")})
+    assert prepare(pooled, tmp_path).counts == ((28, 3, 3), (28, 3, 3))
+    with pytest.raises(DataError, match=r"data.root: b/gone does not exist; looked for it at /"):
+        prepare(data.model_copy(update={"roots": Roots(train="a/ours", test="b/gone")}), tmp_path)
+
+
+@pytest.mark.parametrize("source", ["text", "table"])
+def test_tables_of_parts_may_lie_in_places_of_their_own(tmp_path: Path, source: Any) -> None:
+    for number, (part, count) in enumerate((("train", 20), ("test", 8))):
+        place = tmp_path / part
+        for i, pixels in enumerate(noise(count, 8, 8, seed=number)):
+            place.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(place / f"{i}.png")
+        rows = [f"{i}.png,{part} text {i},{'ab'[i % 2]}" for i in range(count)]
+        (place / f"{part}.csv").write_text("\n".join(["path,text,label", *rows]))
+    roots = {p: str(tmp_path / p / f"{q}.csv") for p, q in (("train", "train"), ("test", "test"))}
+    size = {"image_size": 8} if source == "table" else {}
+    prepared = prepare(Data(source=source, roots=roots, **size))
+    assert prepared.counts == ((9, 1, 4), (9, 1, 4))
+    first = prepared.fingerprint
+    (tmp_path / "test" / "test.csv").write_text(
+        (tmp_path / "test" / "test.csv").read_text().replace("1.png,test text 1,b", "1.png,t,a")
+    )
+    assert prepare(Data(source=source, roots=roots, **size)).fingerprint != first

@@ -15,6 +15,7 @@ from hpsearch.evaluation.intervals import wilson_interval
 from hpsearch.evaluation.measures import gained, interval
 from hpsearch.reports.trust import _gain_lines, groups_line
 from hpsearch.search.finalist_statistics import alike, distinguished, image_variance_of_correct
+from hpsearch.storage.final_record import BesideRecord, FinalRecord, Scores
 from hpsearch.study.tasks import Metric
 
 STUDIES = 400
@@ -123,19 +124,24 @@ def test_what_is_measured_goes_by_groups_for_every_score() -> None:
     assert gained("single-label", "accuracy", predictions, other, targets, of // 5)[1] is None
 
 
+def scores_of(groups: int | None) -> Scores:
+    return Scores(images=480, groups=groups, loss=0.5)
+
+
 def test_the_report_says_how_many_groups_there_were() -> None:
-    assert "12 groups, 480 images" in (groups_line({"groups": 12, "images": 480}) or "")
-    assert "no interval is honest" in (groups_line({"groups": 9, "images": 480}) or "")
-    assert groups_line({"images": 480}) is None
+    assert "12 groups, 480 images" in (groups_line(scores_of(12)) or "")
+    assert "no interval is honest" in (groups_line(scores_of(9)) or "")
+    assert groups_line(scores_of(None)) is None
 
 
 @pytest.mark.parametrize("metric", ["mse", "mae", "r2", "accuracy"])
 def test_the_report_says_where_a_gains_interval_is_not_shown_to_hold(metric: Metric) -> None:
-    beside = {"gain": 0.1, "gain_interval": [0.05, 0.15]}
-    final = {"baseline": beside, "validation": {"groups": 12, "images": 480}}
+    beside = BesideRecord(trial=0, gain=0.1, gain_interval=(0.05, 0.15))
+    final = FinalRecord.model_construct(baseline=beside, validation=scores_of(12))
     said = " ".join(_gain_lines(metric, final))
     assert ("88 %" in said) == (metric != "accuracy")
-    assert "88 %" not in " ".join(_gain_lines(metric, final | {"validation": {"images": 480}}))
+    alone = final.model_copy(update={"validation": scores_of(None)})
+    assert "88 %" not in " ".join(_gain_lines(metric, alone))
 
 
 def test_chance_makes_more_of_a_calibration_error_where_answers_hang_together() -> None:

@@ -7,7 +7,7 @@ from fixtures_storage import on_sqlite
 from made_studies import begin_trial, claimed, enter, run_trial, spec_of
 from optuna.trial import TrialState
 
-from hpsearch.cli.display import summary
+from hpsearch.cli.notes import summary
 from hpsearch.errors import StudyNotFoundError
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of, progress_of, why_waiting
 from hpsearch.storage.schema import studies

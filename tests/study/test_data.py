@@ -148,3 +148,20 @@ def test_a_section_stored_as_json_is_the_same_section(source: SourceName) -> Non
     options = {name: OPTIONS[name] for name, sources in OPTIONS_OF.items() if source in sources}
     reference = DataReference(**data_of(source, **options).model_dump(), fingerprint="abc")
     assert DataReference.model_validate_json(reference.model_dump_json()) == reference
+
+
+@pytest.mark.parametrize(
+    ("source", "written", "says"),
+    [
+        ("folder", {"roots": {"train": "a"}}, "roots are those of two or three parts"),
+        ("folder", {"roots": {"train": "a", "test": "a"}}, "each another place"),
+        ("folder", {"root": "b", "roots": {"train": "a", "test": "c"}}, "exclude each other"),
+        ("arrays", {"roots": {"train": "a", "test": "c"}}, "arrays takes no roots"),
+    ],
+)
+def test_roots_of_parts_are_two_or_three_and_stand_alone(
+    source: str, written: dict[str, Any], says: str
+) -> None:
+    size = {"image_size": 8} if source == "folder" else {}
+    with pytest.raises(ValidationError, match=says):
+        Data.model_validate({"source": source} | size | written)

@@ -85,6 +85,27 @@ def read_table(path: Path, data: Data) -> Columns:
     return Columns(str(path), "column", names, values, read.decided)
 
 
+def joined(several: Sequence[tuple[str, Columns]], column: str) -> Columns:
+    """Return the columns of several places one after the other; `column` names the place of each.
+
+    Raises DataError where a column is not in all of them.
+    """
+    first = several[0][1]
+    for place, columns in several:
+        other = sorted(columns.values.keys() ^ first.values.keys())
+        if other:
+            raise DataError(
+                f"{place}: {first.noun} '{other[0]}' is not in all of {len(several)} parts"
+            )
+    values = {n: np.concatenate([c.values[n] for _, c in several]) for n in first.values}
+    values[column] = np.repeat(
+        np.array([p for p, _ in several], object), [len(c) for _, c in several]
+    )
+    examples = [f"{place}: {example}" for place, c in several for example in c.examples]
+    decided = tuple(dict.fromkeys(said for _, c in several for said in c.decided))
+    return Columns(first.place, first.noun, examples, values, decided)
+
+
 def matched(pattern: str, names: Sequence[str], place: str) -> Columns:
     """Return what the named groups of a pattern find at the end of each file's name.
 

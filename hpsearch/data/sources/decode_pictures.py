@@ -97,28 +97,39 @@ def _plan(listing: Listing, data: Data) -> Plan:
         fast=options.decode == "fast",
         channels=channels,
     )
-    every = options.pages != "first"
+    reading, words = _levels(reading, listed, heads, options)
+    said += words
+    said += shape_words([head.size for head in heads], size, data.fit)
+    said += other_words(heads, size, reading.fast)
+    return Plan(listing, reading, listed, heads, tuple(said))
+
+
+def _levels(
+    reading: Reading, listed: Sequence[Path], heads: Sequence[Head], options: Pictures
+) -> tuple[Reading, list[str]]:
+    """Return how pictures become grey levels; deep ones are decoded once to know their range."""
+    stated = options.range
+    of_all = options.pages != "first"
     deep = [
         (path, page)
         for path, head in zip(listed, heads, strict=True)
         if head.deep
-        for page in range(head.pages if every else 1)
+        for page in range(head.pages if of_all else 1)
     ]
-    if deep:
-        found = extremes_of(*zip(*deep, strict=True))
-        if found.names:
-            whole = all(head.whole for head in heads if head.deep)
-            black_white, words = deep_range(found, whole, options.range)
-            reading = replace(reading, deep=black_white)
-            said.append(words)
-    elif options.range is not None:
-        said.append(
-            f"grey levels: {range_words(options.range)} become black and white in all "
-            f"{len(heads):,} pictures, as pictures.range says"
-        )
-    said += shape_words([head.size for head in heads], size, data.fit)
-    said += other_words(heads, size, reading.fast)
-    return Plan(listing, reading, listed, heads, tuple(said))
+    found = extremes_of(*zip(*deep, strict=True)) if deep else None
+    if found is None or not found.names:
+        if stated is None:
+            return reading, []
+        all_of_them = f"{range_words(stated)} become black and white in all {len(heads):,} pictures"
+        return reading, [f"grey levels: {all_of_them}, as pictures.range says"]
+    whole = all(head.whole for head in heads if head.deep)
+    black_white, words = deep_range(found, whole, stated)
+    said = [words]
+    shallow = sum(not head.deep for head in heads)
+    if shallow:
+        keep = "keep their levels" if stated is None else "have the same range"
+        said.append(f"grey levels: {shallow:,} pictures of 8 bits beside them {keep}")
+    return replace(reading, deep=black_white), said
 
 
 def _pages_as_channels(heads: Sequence[Head], listed: Sequence[Path], place: str) -> int:

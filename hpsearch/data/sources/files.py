@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.account import Account, LeftOut
-from hpsearch.data.sources.columns import Columns, matched
+from hpsearch.data.sources.columns import Columns, joined, matched
 from hpsearch.data.sources.decoded import Decoded
 from hpsearch.data.sources.lists import counted, listed
-from hpsearch.data.sources.published import COLUMN, published
+from hpsearch.data.sources.published import COLUMN, part_names, published
 from hpsearch.data.sources.tables import read_tables
 from hpsearch.data.sources.tree import files_below, placed, unread
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
+from hpsearch.study.splits import COLUMN_OF_ROOTS, Split
 
 UNPACKED = "unpacked"  # in the scratch folder: files that lay in tables
 BROKEN_REASON = "cannot be decoded"
@@ -69,6 +70,7 @@ def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
     found = len(paths) + len(others)
     in_names = re.compile(data.pattern or "").groupindex
     left_out, decided = unread(others, root, kind.noun), []
+    tables: tuple[Path, ...] = ()
     if data.pattern is not None and set(data.target_names()) <= in_names.keys():
         if not paths:
             raise DataError(f"{root}: holds no {kind.noun}s")
@@ -91,13 +93,37 @@ def folder_listing(data: Data, root: Path | None, kind: FileKind) -> Listing:
             parts = np.array(in_lists.parts, object)
             columns = replace(columns, values=columns.values | {COLUMN: parts})
             decided.append(counted(in_lists))
+            tables = tuple(root / name for name in in_lists.lists)
             if in_lists.unlisted:
                 kept = np.setdiff1d(np.arange(len(paths)), in_lists.unlisted)
                 lost = tuple(columns.examples[i] for i in in_lists.unlisted)
                 left_out.append(LeftOut("in no list of a split", lost))
                 paths, columns = [paths[i] for i in kept], columns.taking(kept)
     account = Account(found, len(paths), tuple(left for left in left_out if left.count))
-    return _published(paths, columns, data, replace(account, things="files").deciding(*decided))
+    account = replace(account, things="files").deciding(*decided)
+    return replace(_published(paths, columns, data, account), tables=tables)
+
+
+def listing_of(data: Data, root: Path | None, one: Callable[[Data, Path], Listing]) -> Listing:
+    """Return what `one` lists below a root, or below the roots of all parts in turn."""
+    assert root is not None
+    if data.roots is None:
+        return one(data, root)
+    alone = data.model_copy(update={"roots": None, "split": Split(parts="pooled")})
+    found = [one(alone, Path(place)) for place in data.roots.places()]
+    names = part_names(data)
+    columns = [(name, listing.columns) for name, listing in zip(names, found, strict=True)]
+    account = Account(
+        sum(listing.account.found for listing in found),
+        sum(listing.account.used for listing in found),
+        tuple(left for listing in found for left in listing.account.left_out),
+        tuple(dict.fromkeys(said for listing in found for said in listing.account.decided)),
+        found[0].account.things,
+    )
+    every = replace(joined(columns, COLUMN_OF_ROOTS), decided=())  # the account has them
+    paths = [path for listing in found for path in listing.paths]
+    tables = tuple(path for listing in found for path in listing.tables)
+    return replace(_published(paths, every, data, account), tables=tables)
 
 
 def _names(root: Path, paths: list[Path]) -> list[str]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hpsearch.data.sources.decode_pictures import decode_images
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
-from hpsearch.data.sources.files import FileKind, Listing, folder_listing, stamp_of
+from hpsearch.data.sources.files import FileKind, Listing, folder_listing, listing_of, stamp_of
 from hpsearch.data.sources.pictures import BROKEN
 from hpsearch.study.data import Data
 
@@ -16,6 +16,10 @@ STUBS = frozenset({"BUFR", "GRIB", "HDF5", "MPEG"})  # that Pillow names, and do
 
 
 def _listing(data: Data, root: Path | None) -> Listing:
+    return listing_of(data, root, _one_listing)
+
+
+def _one_listing(data: Data, root: Path) -> Listing:
     endings = Image.registered_extensions()  # loads what Pillow can read, and what it writes alone
     known = {end for end, name in endings.items() if name in Image.OPEN and name not in STUBS}
     return folder_listing(data, root, FileKind("image", "IMAGE.jpg", known, is_picture))

@@ -234,13 +234,14 @@ def deep_of(opened: Image.Image, file: Path | BinaryIO) -> Deep | None:
 def _refuse_misread(opened: Image.Image) -> None:
     """Raise ValueError for a TIFF whose bytes Pillow takes for something else, without a word.
 
-    Pillow 13.0 reads planes of 16 bits as if they had 8, and signed bytes as if they were not.
+    Pillow 13.0 reads planes of 16 bits, where they are not compressed, as if they had 8, and signed
+    bytes as if they were not.
     """
     if not isinstance(opened, TiffImagePlugin.TiffImageFile):
         return
     bits, signed = opened.tag_v2.get(BITS, (8,)), opened.tag_v2.get(SAMPLE_FORMAT, (1,))
     planes = opened.tag_v2.get(PLANES, 1) == APART
-    if planes and max(bits) > 8:
+    if planes and max(bits) > 8 and opened.tile[0].codec_name == "raw":
         raise ValueError(
             "has planes of 16 bits, which are misread; save it with its bands together"
         )

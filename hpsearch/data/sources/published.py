@@ -49,6 +49,15 @@ def role_of(name: str) -> Role | None:
     return next(iter(found)) if len(found) == 1 else None
 
 
+def part_names(data: Data) -> list[str]:
+    """Return what the parts of data with a root for each are called: as the study writes them."""
+    assert data.roots is not None
+    parts = data.split.parts
+    if isinstance(parts, Parts):
+        return [name for names in (parts.train, parts.test, parts.validation) for name in names]
+    return list(data.roots.places())
+
+
 def published(columns: Columns, data: Data) -> Published:
     """Return the split that authors of data made; DataError where it is not clear which is which.
 

@@ -107,14 +107,13 @@ def _decided(
 def _is_likely(quoted: _Reading, plain: _Reading) -> bool:
     """Whether lines that quotes join to one row look like rows of their own as well.
 
-    They do not where quotes within them are doubled, as programs write them, or fields are empty.
+    They do not where a field of them is empty.
     """
     at = dict(zip(plain.lines, plain.rows, strict=True))
     for number in quoted.spans:
         end = quoted.lines[number + 1] if number + 1 < len(quoted.lines) else plain.lines[-1] + 1
         rows = [at[line] for line in range(quoted.lines[number], end) if line in at]
-        doubled = any('"' in field for field in quoted.rows[number] if "\n" in field)
-        if not doubled and all(field.strip() for row in rows for field in row):
+        if all(field for row in rows for field in row):
             return True
     return False
 

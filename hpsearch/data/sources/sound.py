@@ -19,6 +19,7 @@ from hpsearch.data.sources.files import (
     FileKind,
     Listing,
     folder_listing,
+    listing_of,
     stamp_of,
     table_listing,
 )
@@ -49,7 +50,11 @@ KIND = FileKind("recording", "RECORDING.wav", tuple(ENDINGS.split()), _is_sound)
 
 
 def _listing(data: Data, root: Path | None) -> Listing:
-    if root is not None and root.is_file():
+    return listing_of(data, root, _one_listing)
+
+
+def _one_listing(data: Data, root: Path) -> Listing:
+    if root.is_file():
         return table_listing(data, root, KIND.noun)
     return folder_listing(data, root, KIND)
 

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.account import Account
-from hpsearch.data.sources.columns import Columns
+from hpsearch.data.sources.columns import Columns, joined
 from hpsearch.data.sources.content import hashes_of_texts
 from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.files import file_stamp, without_broken
-from hpsearch.data.sources.published import published
+from hpsearch.data.sources.published import part_names, published
 from hpsearch.data.sources.tables import read_tables
 from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Text
+from hpsearch.study.splits import COLUMN_OF_ROOTS
 
 UNICODE = 0x110000
 LEAST_KNOWN = 0.5  # share of visible characters that the alphabet has to have
@@ -31,7 +32,9 @@ LEAST_KNOWN = 0.5  # share of visible characters that the alphabet has to have
 
 def stamp(data: Data, root: Path | None) -> str:
     assert root is not None
-    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+    roots = [root] if data.roots is None else [Path(place) for place in data.roots.places()]
+    below = [path for place in roots for path in (place, *sorted(place.rglob("*")))]
+    files = [path for path in below if not path.is_dir()]
     return "\n".join(f"{path.resolve()} {file_stamp(path)}" for path in files)
 
 
@@ -51,7 +54,7 @@ def symbols_of(texts: Sequence[str], options: Text) -> NDArray[np.uint8]:
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
     assert root is not None
     options = data.text or Text()
-    columns = read_tables(root, data).columns
+    columns = _columns(data, root)
     split = published(columns, data)
     account = Account(len(columns), len(columns), decided=columns.decided, things="rows")
     account = account.deciding(*split.decided)
@@ -90,6 +93,14 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     )
     told = decoded.deciding(*labels_decided(columns, data))
     return without_broken(told, broken, data, "text")
+
+
+def _columns(data: Data, root: Path) -> Columns:
+    if data.roots is None:
+        return read_tables(root, data).columns
+    alone = data.model_copy(update={"roots": None})
+    read = [read_tables(Path(place), alone).columns for place in data.roots.places()]
+    return joined(list(zip(part_names(data), read, strict=True)), COLUMN_OF_ROOTS)
 
 
 def _joined(columns: Columns, data: Data) -> NDArray[np.object_]:
