@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.data.sources.decoded import released
 from hpsearch.data.threads import in_turn
 
 Rows = NDArray[np.int64]
@@ -61,6 +62,7 @@ def _bounds(vectors: NDArray[np.float16]) -> Floats:
         length = np.where(part.any(axis=1), 1, 0)  # a blank image has none, and is like no other
         rest = np.sqrt(np.maximum(length - (head**2).sum(axis=1), 0))
         bounds[start : start + AT_ONCE] = np.concatenate([head, rest[:, None]], axis=1)
+        released(vectors)
     return bounds
 
 
@@ -133,4 +135,5 @@ def _products(vectors: NDArray[Any], pairs: Rows) -> Floats:
     for start in range(0, len(pairs), AT_ONCE):
         one, other = (vectors[pairs[start : start + AT_ONCE, i]].astype(np.float32) for i in (0, 1))
         out[start : start + AT_ONCE] = np.einsum("ij,ij->i", one, other)
+        released(vectors)
     return out
