@@ -36,7 +36,6 @@ USED = {  # by that one; what is added here has to be tried with each minor rele
     "_init_alembic",
 }
 NAMESAKES = {
-    ("hpsearch.study.axes", "_number"),  # of our own `Kind`
     ("hpsearch.storage.openings", "_asdict"),  # of a row of SQLAlchemy's
 }
 OPTUNA = Path(inspect.getfile(optuna)).parent

@@ -175,7 +175,7 @@ class Kind:
             return self._bool(written)
         if self.type is str:
             return self._name(written)
-        return self._number(written)
+        return self.number(written)
 
     def _bool(self, written: object) -> bool:
         if isinstance(written, bool):
@@ -195,7 +195,7 @@ class Kind:
             hint = f"did you mean '{close[0]}'?" if close else f"use one of {names}"
         raise ValueError(f"unknown value {written!r}; {hint}")
 
-    def _number(self, written: object) -> int | float:
+    def number(self, written: object) -> int | float:
         if isinstance(written, bool) or not isinstance(written, int | float | str):
             raise ValueError(f"{written!r} is not a number")
         try:
@@ -261,7 +261,7 @@ class Kind:
         missing = [key for key in ("low", "high") if key not in written]
         if missing:
             raise ValueError(f"a range needs low and high; {missing[0]} is missing")
-        low, high = self._number(written["low"]), self._number(written["high"])
+        low, high = self.number(written["low"]), self.number(written["high"])
         if low > high:
             raise ValueError(f"low {low} is above high {high}; swap them")
         log = Kind(bool).value(written.get("log", False))
@@ -270,7 +270,7 @@ class Kind:
             raise ValueError("a range has a step or is logarithmic, not both; drop one")
         if log and low <= 0:
             raise ValueError(f"low {low} has no logarithm; start above 0, or drop log")
-        width = None if step is None else Kind(self.type)._number(step)
+        width = None if step is None else Kind(self.type).number(step)
         if width is not None and width <= 0:
             raise ValueError(f"step is {width}; use a step above 0")
         if log and self.odd:

@@ -11,10 +11,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_commands import ended
 from made_data import write_folder
 from PIL import Image
 
@@ -28,21 +30,43 @@ search: {trials: 2, epochs: 2}
 """
 
 
-def hpsearch(
-    folder: Path, *arguments: str, code: int = 0, **environment: str
-) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    """A command line that has ended: what it printed."""
+
+    stdout: str
+    stderr: str
+
+
+def checked(code: int, out: str, err: str, expected: int) -> Done:
+    assert code == expected, out + err
+    assert "Traceback" not in err + out, err
+    return Done(out, err)
+
+
+def hpsearch(folder: Path, *arguments: str, code: int = 0, **environment: str) -> Done:
+    """Run a command line in this process, which has loaded what it needs; its children are real."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LOG", "DATA", "STORAGE"):  # commands set some for their children
+            patch.setenv(f"HPSEARCH_{name}", "")
+            patch.delenv(f"HPSEARCH_{name}")
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return checked(*ended(folder, *arguments), code)
+
+
+def program(folder: Path, *arguments: str, code: int = 0) -> Done:
+    """Run a command line as its user does, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "hpsearch", *arguments],
         cwd=folder,
-        env=os.environ | {"COLUMNS": "80"} | environment,
+        env=os.environ | {"COLUMNS": "80"},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return done
+    return checked(done.returncode, done.stdout, done.stderr, code)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the study `tiny` has been launched."""
     place = tmp_path_factory.mktemp("cli")
     (place / "tiny.yaml").write_text(STUDY)
-    done = hpsearch(place, "launch", "tiny.yaml", "--workers", "1")
+    done = program(place, "launch", "tiny.yaml", "--workers", "1")
     assert "validation" in done.stdout and "Next:" in done.stderr
     assert "hpsearch train runs/tiny/best.yaml" in done.stderr
     return place
@@ -65,7 +89,7 @@ COMMANDS = (
 def test_check_warns_of_patience_that_can_never_act(tmp_path: Path) -> None:
     idle = STUDY.replace("layers: 1", "layers: 1, schedule: plateau, patience: 4")
     (tmp_path / "idle.yaml").write_text(idle)
-    done = hpsearch(tmp_path, "check", "idle.yaml")
+    done = program(tmp_path, "check", "idle.yaml")
     assert "warning: space.patience: 4 can never act" in done.stderr
     assert "All is well" in done.stdout
     assert json.loads(hpsearch(tmp_path, "check", "idle.yaml", "--json").stdout)["warnings"]
@@ -87,9 +111,9 @@ def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) ->
 
 
 def test_help_names_every_command_and_version_is_a_number(tmp_path: Path) -> None:
-    shown = hpsearch(tmp_path, "--help").stdout
+    shown = program(tmp_path, "--help").stdout
     assert all(command.split()[0] in shown for command in COMMANDS)
-    assert hpsearch(tmp_path, "--version").stdout.strip()[0].isdigit()
+    assert program(tmp_path, "--version").stdout.strip()[0].isdigit()
 
 
 def test_launching_again_says_that_nothing_was_left_to_do(folder: Path) -> None:
@@ -121,7 +145,7 @@ def test_report_prints_the_same_again_and_fits_80_columns(folder: Path) -> None:
 
 def test_export_writes_a_file_that_train_repeats(folder: Path) -> None:
     hpsearch(folder, "export", "tiny", "--trial", "1", "-o", "one.yaml")
-    done = hpsearch(folder, "train", "one.yaml", "-o", "one.safetensors")
+    done = program(folder, "train", "one.yaml", "-o", "one.safetensors")
     assert "identical to the recorded" in done.stdout
     assert (folder / "one.safetensors").stat().st_size > 1000
     assert hpsearch(folder, "export", "tiny").stdout.startswith("# Trial")
@@ -164,8 +188,8 @@ def test_commands_that_do_not_train_do_not_load_torch(folder: Path) -> None:
     for arguments in (
         ["--help"], ["status"], ["report", "tiny"], ["export", "tiny"],
         ["audit", "tiny"], ["launch", "later.yaml", "--detach"], ["pause", "later"],
-        ["launch", "tiny.yaml"],
-        ["delete", "later", "--yes"],
+        ["resume", "later"], ["stop", "later"], ["launch", "tiny.yaml"],
+        ["delete", "later", "--yes"], ["storage", "upgrade", "--dry-run"],
     ):  # fmt: skip
         script = (
             f"import sys; sys.argv = ['hpsearch', *{arguments!r}]\n"
@@ -422,7 +446,7 @@ def test_the_dashboard_shows_the_study_and_takes_no_orders(folder: Path) -> None
                 urllib.request.urlopen(request, timeout=10)
             assert refused.value.code == 403
             refused.value.close()
-        taken = hpsearch(folder, "dashboard", "--port", str(port), code=1)
+        taken = program(folder, "dashboard", "--port", str(port), code=1)
         assert "choose another with --port" in taken.stderr
     finally:
         served.terminate()

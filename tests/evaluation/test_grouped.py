@@ -136,7 +136,7 @@ def test_the_report_says_how_many_groups_there_were() -> None:
 
 @pytest.mark.parametrize("metric", ["mse", "mae", "r2", "accuracy"])
 def test_the_report_says_where_a_gains_interval_is_not_shown_to_hold(metric: Metric) -> None:
-    beside = BesideRecord(gain=0.1, gain_interval=(0.05, 0.15))
+    beside = BesideRecord(trial=0, gain=0.1, gain_interval=(0.05, 0.15))
     final = FinalRecord.model_construct(baseline=beside, validation=scores_of(12))
     said = " ".join(_gain_lines(metric, final))
     assert ("88 %" in said) == (metric != "accuracy")
