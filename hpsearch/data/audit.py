@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpsearch.data.copies import find_copies
 from hpsearch.data.findings import write_audit
-from hpsearch.data.kin import kin_count, kin_words
+from hpsearch.data.lookalikes import lookalike_count, lookalike_words
 from hpsearch.data.oddities import (
     EXAMPLES,
     NAMES,
@@ -84,10 +84,10 @@ def _refuse(found: Audited, why: str, choices: str, sheet: Path) -> None:
     lines = "".join(f"\n  {pair_line(found, i, found.before)}" for i in across[:EXAMPLES])
     more = f"\n  and {len(across) - EXAMPLES} more pairs" if len(across) > EXAMPLES else ""
     images = len(found.before)
-    kin = kin_count(found.copies, images)
-    if kin:
+    lookalikes = lookalike_count(found.copies, images)
+    if lookalikes:
         raise DataError(
-            f"{why}:{lines}{more}\n{kin_words(kin, images)}: are they copies at all? If not, "
+            f"{why}:{lines}{more}\n{lookalike_words(lookalikes, images)}: are they copies at all? If not, "
             "choose data.duplicates: allow, or name data.groups where images belong together; "
             f"remove those that are (all pairs: {sheet})"
         )

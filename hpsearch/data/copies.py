@@ -86,7 +86,7 @@ def find_copies(
     few = _few_pixels_changed(near, marks, distinct)
     edges = _edges_alike(near, compared)
     if edges is None:
-        unsearched = "too many images look alike to tell copies from kin, as in a film"
+        unsearched = "too many images look alike to tell copies from look-alikes, as in a film"
         return Copies(exact, likeness, np.ones(len(exact), np.bool_), unsearched)
     pairs, alike = _unique(few, edges)
     flags = np.arange(len(exact) + len(pairs)) < len(exact)

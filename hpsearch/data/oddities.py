@@ -14,7 +14,7 @@ from hpsearch.data.contact_sheet import Tile, write_contact_sheet
 from hpsearch.data.contrast import BLANK_LEVELS, contrast_finding
 from hpsearch.data.copies import Copies
 from hpsearch.data.findings import Audit, Finding
-from hpsearch.data.kin import kin_finding
+from hpsearch.data.lookalikes import lookalike_finding
 from hpsearch.data.sources.decoded import Decoded, released
 from hpsearch.study.data import Data
 
@@ -103,7 +103,7 @@ def audit_of(found: Audited, data: Data, place: Path) -> Audit:
     has[found.copies.pairs.reshape(-1)] = True
     images = len(found.before)
     findings = [
-        kin_finding(found.copies, images, data.duplicates),
+        lookalike_finding(found.copies, images, data.duplicates),
         across_splits_finding(found, data, place),
         _within_finding(found),
         _contradicting_finding(found, place),

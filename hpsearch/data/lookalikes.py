@@ -1,4 +1,4 @@
-"""Pictures that are alike because of what they show: kin, which are no copies."""
+"""Pictures that are alike because of what they show: lookalikes, which are no copies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST = 0.5  # of the images: a data set in which so many look alike shows one th
 KIN = "as pictures of one product, of one scene or from one camera do"
 
 
-def kin_count(copies: Copies, images: int) -> int:
+def lookalike_count(copies: Copies, images: int) -> int:
     """Return how many images look like another one without being the same; 0 if that is not most.
 
     Where most do, to look alike says nothing of where a picture comes from.
@@ -22,16 +22,16 @@ def kin_count(copies: Copies, images: int) -> int:
     return count if count > MOST * images else 0
 
 
-def kin_words(count: int, images: int) -> str:
+def lookalike_words(count: int, images: int) -> str:
     return f"{count:,} of {images:,} pictures look nearly like another one, {KIN}"
 
 
-def kin_finding(copies: Copies, images: int, duplicates: str) -> Finding | None:
+def lookalike_finding(copies: Copies, images: int, duplicates: str) -> Finding | None:
     """Tell where most pictures look alike, and what to do before they are taken for copies."""
-    count = kin_count(copies, images)
+    count = lookalike_count(copies, images)
     if not count:
         return None
     instead = "data.groups keeps in one split what belongs together"
     if duplicates != "allow":
         instead = f"data.duplicates: allow leaves them where they are; {instead}"
-    return Finding("most-look-alike", count, kin_words(count, images), instead)
+    return Finding("most-look-alike", count, lookalike_words(count, images), instead)
