@@ -87,8 +87,8 @@ def _refuse(found: Audited, why: str, choices: str, sheet: Path) -> None:
     lookalikes = lookalike_count(found.copies, images)
     if lookalikes:
         raise DataError(
-            f"{why}:{lines}{more}\n{lookalike_words(lookalikes, images)}: are they copies at all? If not, "
-            "choose data.duplicates: allow, or name data.groups where images belong together; "
+            f"{why}:{lines}{more}\n{lookalike_words(lookalikes, images)}: are they copies at all? "
+            "If not, choose data.duplicates: allow, or name data.groups where images belong together; "
             f"remove those that are (all pairs: {sheet})"
         )
     raise DataError(

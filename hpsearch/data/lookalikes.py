@@ -1,4 +1,4 @@
-"""Pictures that are alike because of what they show: lookalikes, which are no copies."""
+"""Pictures that are alike because of what they show, and no copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hpsearch.data.copies import Copies
 from hpsearch.data.findings import Finding
 
 MOST = 0.5  # of the images: a data set in which so many look alike shows one thing
-KIN = "as pictures of one product, of one scene or from one camera do"
+WHICH = "as pictures of one product, of one scene or from one camera do"
 
 
 def lookalike_count(copies: Copies, images: int) -> int:
@@ -23,11 +23,12 @@ def lookalike_count(copies: Copies, images: int) -> int:
 
 
 def lookalike_words(count: int, images: int) -> str:
-    return f"{count:,} of {images:,} pictures look nearly like another one, {KIN}"
+    """Return how many look alike, in words."""
+    return f"{count:,} of {images:,} pictures look nearly like another one, {WHICH}"
 
 
 def lookalike_finding(copies: Copies, images: int, duplicates: str) -> Finding | None:
-    """Tell where most pictures look alike, and what to do before they are taken for copies."""
+    """Return that most pictures look alike, and what to do first; None where they do not."""
     count = lookalike_count(copies, images)
     if not count:
         return None
