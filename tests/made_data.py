@@ -23,6 +23,11 @@ IDX_PARTS = {
     "fashion-mnist": ("FashionMNIST/raw", "", "train", "t10k"),
     "kmnist": ("KMNIST/raw", "", "train", "t10k"),
     "emnist": ("EMNIST/raw", "emnist-balanced-", "train", "test"),
+    "emnist-byclass": ("EMNIST/raw", "emnist-byclass-", "train", "test"),
+    "emnist-bymerge": ("EMNIST/raw", "emnist-bymerge-", "train", "test"),
+    "emnist-letters": ("EMNIST/raw", "emnist-letters-", "train", "test"),
+    "emnist-digits": ("EMNIST/raw", "emnist-digits-", "train", "test"),
+    "emnist-mnist": ("EMNIST/raw", "emnist-mnist-", "train", "test"),
 }
 BICUBIC = Image.Resampling.BICUBIC
 Made = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -59,7 +64,7 @@ def write_idx_set(
     """Write a set of the MNIST kind as it is published, or unpacked, and return its folder."""
     folder_name, prefix, *names = IDX_PARTS[source]
     folder = root / folder_name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, (images, labels) in zip(names, (train, official_test), strict=True):
         for kind, array in (("images-idx3", images), ("labels-idx1", labels.astype(np.uint8))):
             raw = idx_bytes(array)

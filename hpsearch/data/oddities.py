@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hpsearch.data.balance import balance_findings
 from hpsearch.data.contact_sheet import Tile, write_contact_sheet
 from hpsearch.data.contrast import BLANK_LEVELS, contrast_finding
-from hpsearch.data.copies import Copies
+from hpsearch.data.copies import Copies, Near
 from hpsearch.data.findings import Audit, Finding
 from hpsearch.data.lookalikes import lookalike_finding
 from hpsearch.data.sources.decoded import Decoded, released
@@ -210,8 +210,7 @@ def write_pairs(found: Audited, numbers: Ints, sheet: Path, title: str) -> None:
 
 
 def _blank_finding(found: Audited, place: Path) -> Finding | None:
-    images = found.decoded.images
-    rows = blank(images)
+    rows = blank(found.decoded.images, found.decoded.content)
     if not len(rows):
         return None
     shown, sheet = rows[found.after[rows] != VALIDATION], None
@@ -231,8 +230,14 @@ def _blank_finding(found: Audited, place: Path) -> Finding | None:
     )
 
 
-def blank(images: NDArray[np.uint8]) -> Ints:
-    """Return the rows of images that are one even colour."""
+def blank(images: NDArray[np.uint8], content: NDArray[np.int32] | None = None) -> Ints:
+    """Return the rows of images that are one even colour, whatever they are padded with."""
+
+    def shown(start: int) -> NDArray[np.uint8]:
+        some = slice(start, start + 1024)
+        if content is None:
+            return images[some]
+        return Near(images[some], content[some])[np.arange(len(images[some]))]
 
     def even(some: NDArray[np.uint8]) -> NDArray[np.bool_]:
         levels = some.max(axis=(1, 2)).astype(np.int64) - some.min(axis=(1, 2))
@@ -240,7 +245,7 @@ def blank(images: NDArray[np.uint8]) -> Ints:
 
     found = [np.empty(0, np.int64)]
     for start in range(0, len(images), 1024):
-        some = images[start : start + 1024]
+        some = shown(start)
         # Of a few pixels first: nearly all images are ruled out by them.
         likely = np.flatnonzero(even(some[:, ::7, ::7]))
         found.append(start + likely[even(some[likely])])

@@ -45,10 +45,7 @@ SOURCES: dict[SourceName, Source] = {
     "arrays": arrays.SOURCE,
     "sound": sound.SOURCE,
     "text": text.SOURCE,
-    **dict.fromkeys(
-        ("mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "cifar100", "svhn"),
-        torchvision_sets.SOURCE,
-    ),
+    **dict.fromkeys(torchvision_sets.PUBLISHED, torchvision_sets.SOURCE),
 }
 
 MOVED_BYTES = 2**24  # of images moved at a time, so that a large set need not fit into memory

@@ -26,6 +26,11 @@ SourceName = Literal[
     "fashion-mnist",
     "kmnist",
     "emnist",
+    "emnist-byclass",
+    "emnist-bymerge",
+    "emnist-letters",
+    "emnist-digits",
+    "emnist-mnist",
     "cifar10",
     "cifar100",
     "svhn",
@@ -46,7 +51,7 @@ OUTPUTS: dict[Task, str] = {  # what one output of a network tells, and several 
 }
 
 OF_FILES = ("folder", "table", "sound")
-WITH_ROOTS = ("folder", "table", "sound", "text")
+WITH_ROOTS = ("folder", "table", "arrays", "sound", "text")
 OF_TABLES = ("table", "sound", "text")
 OF_COLUMNS = ("table", "arrays", "sound", "text")
 OF_PICTURES = tuple(n for n in get_args(SourceName) if n not in ("sound", "text"))
@@ -74,7 +79,7 @@ INPUTS = {"table": "path", "sound": "path", "text": "text", "arrays": "images"}
 ROOTS = {
     "folder": "a folder of images needs root, the folder of class folders",
     "table": "a table needs root, the CSV file",
-    "arrays": "arrays need root, the .npz file",
+    "arrays": "arrays need root, the .npz or HDF5 file",
     "sound": "sound needs root, a folder of recordings or a CSV file that names them",
     "text": "text needs root, the CSV file",
 }
@@ -117,7 +122,7 @@ class Pictures(Section):
 
 
 class Arrays(Section):
-    """How images stand in an `.npz` file.
+    """How images stand in an `.npz` or HDF5 file.
 
     `channels_first` says that their axes are (N, channels, height, width). `range` gives the values
     that become grey level 0 and 255, for numbers that are not 0 to 255 (or 0 to 1 for floats).
@@ -186,7 +191,7 @@ class Data(Section):
     `image_size` is the side of a square in pixels, or (height, width); pictures of another shape
     lose what is beyond the centre (`crop`), get black bars (`pad`), or are squeezed.
     `root`, or `roots` of its parts, only says where the data lies; the fingerprint of its content
-    says what it is. `input`, `target` and `groups` name columns of a table (arrays of an `.npz`,
+    says what it is. `input`, `target` and `groups` name columns of a table (arrays of a file,
     named groups of `pattern`): what is shown to the network, what it has to tell, and what must
     never straddle two splits.
     `files` is the folder, from the table's own on, in which the files lie that a table names, and

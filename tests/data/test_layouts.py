@@ -259,3 +259,85 @@ def test_shards_of_webdataset(tmp_path: Path) -> None:
     prepared = prepare(table_of(tmp_path))
     assert prepared.totals[2] == 12 and sum(prepared.totals) == 60
     assert everything(prepared) == by_pixels(images, labels)
+
+
+def test_an_image_folder_may_have_json_lines(tmp_path: Path) -> None:
+    expected: dict[bytes, Any] = {}
+    for number, (part, count) in enumerate(PARTED.items()):
+        names = [f"{i}.png" for i in range(count)]
+        made = pictures(tmp_path / part, names, number)
+        lines = [
+            json.dumps({"file_name": name, "label": i % 3, "box": [1, 2], "note": None})
+            for i, name in enumerate(names)
+        ]
+        (tmp_path / part / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+        expected |= by_pixels(np.stack(list(made.values())), [i % 3 for i in range(count)])
+    prepared = prepare(table_of(tmp_path))
+    assert prepared.totals == (36, 12, 12) and prepared.outputs == ("0", "1", "2")
+    assert everything(prepared) == expected
+    assert sum(prepare(table_of(tmp_path / "train" / "metadata.jsonl")).totals) == 36
+    (tmp_path / "test" / "metadata.jsonl").write_text(lines[0] + '\n{"file_name": \n')
+    with pytest.raises(DataError, match=r"metadata.jsonl: line 2 is no JSON"):
+        prepare(table_of(tmp_path))
+
+
+def classes_exported(root: Path, one_hot: NDArray[Any]) -> dict[bytes, Any]:
+    """Write pictures in parts as Roboflow exports them, with a column for each class."""
+    start, images = 0, []
+    for number, (part, count) in enumerate(PARTED.items()):
+        names = [f"{i}.png" for i in range(count)]
+        images += list(pictures(root / part, names, number).values())
+        rows = one_hot[start : start + count]
+        lines = [f"{n}, {', '.join(map(str, row))}" for n, row in zip(names, rows, strict=True)]
+        (root / part / "_classes.csv").write_text("\n".join(["filename, cat, dog, eel", *lines]))
+        start += count
+    return by_pixels(np.stack(images), one_hot.argmax(axis=1))
+
+
+def test_columns_of_which_one_is_set_in_every_row_are_classes(tmp_path: Path) -> None:
+    one_hot = np.eye(3, dtype=int)[np.arange(60) % 3]
+    expected = classes_exported(tmp_path, one_hot)
+    prepared = prepare(table_of(tmp_path))
+    assert prepared.totals == (36, 12, 12) and prepared.outputs == ("cat", "dog", "eel")
+    assert everything(prepared) == expected
+    said = "classes: cat, dog, eel are columns of 0 and 1, and exactly one is 1 in each of the rows"
+    assert said in prepared.account.decided
+    assert prepare(table_of(tmp_path, task="multi-label")).outputs == ("cat", "dog", "eel")
+    for odd in ([1, 1, 0], [0, 0, 0]):
+        one_hot[50] = odd
+        classes_exported(tmp_path, one_hot)
+        with pytest.raises(DataError, match="there is no column 'label'"):
+            prepare(table_of(tmp_path))
+
+
+def test_the_truth_of_isic_is_a_table_of_columns_of_floats(tmp_path: Path) -> None:
+    names = [f"ISIC_{i:07}" for i in range(60)]
+    images = pictures(tmp_path / "images", [f"{name}.png" for name in names])
+    one_hot = np.eye(3)[np.arange(60) % 3]
+    frame = pd.DataFrame(
+        {"image": names, **dict(zip(("MEL", "NV", "BCC"), one_hot.T, strict=True))}
+    )
+    frame.to_csv(tmp_path / "truth.csv", index=False)
+    data = table_of(tmp_path / "truth.csv", files="images", suffix=".png")
+    prepared = prepare(data)
+    assert prepared.outputs == ("BCC", "MEL", "NV")
+    wanted = [("MEL", "NV", "BCC")[i % 3] for i in range(60)]
+    found = {pixels: prepared.outputs[k] for pixels, k in everything(prepared).items()}
+    assert found == by_pixels(np.stack(list(images.values())), wanted)
+
+
+def test_class_folders_of_roboflow_are_read_in_their_parts(tmp_path: Path) -> None:
+    """With the two texts that an export has beside them; `valid` selects and `test` is sealed."""
+    expected: dict[bytes, Any] = {}
+    for number, (part, count) in enumerate(PARTED.items()):
+        names = [f"{('cat', 'dog')[i % 2]}/{i}_jpg.rf.{i:032x}.png" for i in range(count)]
+        made = pictures(tmp_path / part, names, number)
+        expected |= by_pixels(np.stack(list(made.values())), [i % 2 for i in range(count)])
+    for name in ("README.dataset.txt", "README.roboflow.txt"):
+        (tmp_path / name).write_text("pets - v1\n")
+    prepared = prepare(Data(source="folder", root=str(tmp_path), image_size=8))
+    assert prepared.totals == (36, 12, 12) and prepared.outputs == ("cat", "dog")
+    assert everything(prepared) == expected
+    sealed = open_sealed(prepared.folder)
+    assert set(by_pixels(sealed.images, sealed.targets)) <= set(expected)
+    assert (prepared.account.found, prepared.account.used) == (62, 60)

@@ -80,6 +80,33 @@ def test_sets_of_the_mnist_kind_are_read_packed_and_unpacked(
     assert sealed_pairs(prepared) == pairs(*test)
 
 
+@pytest.mark.parametrize(
+    ("split", "classes"),
+    [("byclass", 62), ("bymerge", 47), ("letters", 26), ("digits", 10), ("mnist", 10)],
+)
+def test_other_splits_of_emnist_are_upright_and_have_classes_of_their_own(
+    tmp_path: Path, split: str, classes: int
+) -> None:
+    """Of letters, labels are 1 to 26 in the file."""
+    made = made_set(classes, (28, 28), each=4)
+    first = 1 if split == "letters" else 0
+    train, test = ((images, labels + first) for images, labels in made)
+    write_idx_set(tmp_path, f"emnist-{split}", train, test)
+    write_idx_set(tmp_path, "emnist", *made_set(47, (28, 28)))  # which lies beside it
+    prepared = prepared_from(f"emnist-{split}", tmp_path, split=OFFICIAL, duplicates="allow")
+    published = torchvision.datasets.EMNIST.classes_split_dict[split][first:]
+    assert prepared.outputs == tuple(published) and len(published) == classes
+    assert search_pairs(prepared) == pairs(made[0][0].transpose(0, 2, 1), made[0][1])
+    assert sealed_pairs(prepared) == pairs(made[1][0].transpose(0, 2, 1), made[1][1])
+
+
+def test_a_label_below_the_first_class_is_an_error(tmp_path: Path) -> None:
+    made = made_set(26, (28, 28))
+    write_idx_set(tmp_path, "emnist-letters", *made)
+    with pytest.raises(DataError, match="images and labels do not belong together"):
+        prepared_from("emnist-letters", tmp_path)
+
+
 @pytest.mark.parametrize("zipped", [True, False], ids=["gz", "unpacked"])
 def test_emnist_letters_are_stood_upright(tmp_path: Path, zipped: bool) -> None:
     train, test = made_set(47, (28, 28))

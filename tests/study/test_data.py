@@ -156,7 +156,7 @@ def test_a_section_stored_as_json_is_the_same_section(source: SourceName) -> Non
         ("folder", {"roots": {"train": "a"}}, "roots are those of two or three parts"),
         ("folder", {"roots": {"train": "a", "test": "a"}}, "each another place"),
         ("folder", {"root": "b", "roots": {"train": "a", "test": "c"}}, "exclude each other"),
-        ("arrays", {"roots": {"train": "a", "test": "c"}}, "arrays takes no roots"),
+        ("mnist", {"roots": {"train": "a", "test": "c"}}, "mnist takes no roots"),
     ],
 )
 def test_roots_of_parts_are_two_or_three_and_stand_alone(

@@ -56,7 +56,7 @@ def decode_images(listing: Listing, data: Data, scratch: Path, progress: Progres
     images = allocated(scratch / "decoded.npy", shape)
     if plan.listing.pages is not None and data.groups is None:
         data = data.model_copy(update={"groups": FILE_OF_PAGES})
-    decoded = decode_files(plan.listing, data, images, reading, BROKEN, "image", progress)
+    decoded = decode_files(plan.listing, data, images, reading.example, BROKEN, "image", progress)
     if channels == 3 and _all_grey(decoded.images):
         Journal(images).remove()  # rows are moved: a preparation that goes on would take others'
         decoded = replace(decoded, images=_first_channel(decoded.images))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hpsearch.data.account import Account
 from hpsearch.data.findings import Finding
 from hpsearch.data.sources.content import Hashes
+from hpsearch.data.sources.resize import Span
 from hpsearch.study.data import Data, Task
 
 Progress = Callable[[int, int], None]
@@ -54,6 +55,19 @@ def released(images: NDArray[Any]) -> None:
         below = getattr(below, "base", None)
     if below is not None and hasattr(mmap, "MADV_DONTNEED"):
         below.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example as its file was read: `(height, width, channels)`.
+
+    `note` is what was done to it that its user should know: "were turned over". `content` is where
+    it is no padding, as in `Decoded`; None where all of it is.
+    """
+
+    image: NDArray[np.uint8]
+    note: str = ""
+    content: Span | None = None
 
 
 @dataclass(frozen=True)

@@ -19,28 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.sources.content import hash_of
-from hpsearch.data.sources.decoded import JOURNAL, Decoded, Progress, released
+from hpsearch.data.sources.decoded import JOURNAL, Decoded, Example, Progress, released
 from hpsearch.data.sources.files import Listing, without_broken
+from hpsearch.data.sources.resize import Span
 from hpsearch.data.sources.targets import groups_of, labels_decided, targets_of
 from hpsearch.data.threads import in_turn
 from hpsearch.study.data import Data
 
-_BY_ROW = ("broken", "notes")
+_BY_ROW = ("broken", "notes", "content")
 PART = 64  # files that a thread decodes in turn, or fewer where there are not many
 PARTS_OF_A_THREAD = 8  # at least, so that all end at about the same time
 SAVED_EVERY_S = 5.0  # what a killed preparation loses, and what is too short to be resumed
 RELEASED_BYTES = 2**26  # of images that this process keeps mapped while it decodes
 
-# A picture, or one with what was done to it that its user should know: "were turned over".
 # It gets a file and, where a file is read for a later page, that page's number.
-Read = Callable[..., NDArray[np.uint8] | tuple[NDArray[np.uint8], str]]
+Read = Callable[..., Example]
 
 
 @dataclass
 class Part:
     """What became of the files `start` to `stop`: hashes of their content, what is broken, notes.
 
-    `broken` says why by row, `notes` what was done to a row's picture.
+    `broken` says why by row, `notes` what was done to a row's picture, and `content` where it is no
+    padding, if any of it is.
     """
 
     start: int
@@ -48,6 +49,7 @@ class Part:
     contents: list[int] = field(default_factory=list)
     broken: dict[int, str] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
+    content: dict[int, Span] = field(default_factory=dict)
 
 
 def decode_files(
@@ -79,12 +81,14 @@ def decode_files(
                 page = 0 if listing.pages is None else int(listing.pages[row])
                 part.contents[-1] = _hash_of_page(file, page)
                 found = read(file, page) if page else read(file)
-                images[row], note = found if isinstance(found, tuple) else (found, "")
+                images[row] = found.image
             except broken_as as error:
                 part.broken[row] = f"{path}: {str(error).replace(repr(file), repr(str(path)))}"
             else:
-                if note:
-                    part.notes[row] = note
+                if found.note:
+                    part.notes[row] = found.note
+                if found.content is not None:
+                    part.content[row] = found.content
         return part
 
     count = sum(part.stop - part.start for part in done)
@@ -105,11 +109,23 @@ def decode_files(
     found = Decoded(
         images, targets, outputs, contents, task=data.task, groups=groups, names=names,
         account=listing.account.deciding(*said), published=listing.published,
+        content=_content(done, images),
     )  # fmt: skip
     broken = [(row, why) for part in done for row, why in part.broken.items()]
     if broken:
         journal.remove()  # rows are moved together below: they would be others'
     return without_broken(found, broken, data, noun)
+
+
+def _content(done: list[Part], images: NDArray[np.uint8]) -> NDArray[np.int32] | None:
+    """Return where each image is no padding, as in `Decoded`; None where none has any."""
+    padded = {row: span for part in done for row, span in part.content.items()}
+    if not padded:
+        return None
+    height, width = images.shape[1:3]
+    content = np.tile(np.array([0, height, 0, width], np.int32), (len(images), 1))
+    content[list(padded)] = list(padded.values())
+    return content
 
 
 def _hash_of_page(file: BytesIO, page: int) -> int:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from hpsearch.data.sources.decoded import Example
 from hpsearch.data.sources.dicom import NEGATIVE, register
 from hpsearch.data.sources.levels import FULL_16_BITS, WHITE, Range, as_levels
 from hpsearch.data.sources.png import colours_of_16_bits, is_interlaced
-from hpsearch.data.sources.resize import Extent, Size, fitted
+from hpsearch.data.sources.resize import Extent, Size, Span, fitted, span_of, turned_span
 from hpsearch.study.data import Fit
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
@@ -99,16 +100,25 @@ class Reading:
 
     def __call__(self, file: Path | BinaryIO, page: int = 0) -> Pixels:
         """Return one image `(height, width, 1, 3 or channels)`; one of `BROKEN` if it is none."""
+        return self.example(file, page).image
+
+    def example(self, file: Path | BinaryIO, page: int = 0) -> Example:
+        """Return the same with where it is no padding: of pages, around what any of them shows."""
         with Image.open(file) as opened:
             if not self.channels:
-                return self._page(opened, file, page)
-            pages = getattr(opened, "n_frames", 1)
-            if pages != self.channels:
-                raise ValueError(f"has {pages} page(s), and others have {self.channels}")
-            found = [self._page(opened, file, number) for number in range(pages)]
-            return np.concatenate(found, axis=2)
+                found = [self._page(opened, file, page)]
+            else:
+                pages = getattr(opened, "n_frames", 1)
+                if pages != self.channels:
+                    raise ValueError(f"has {pages} page(s), and others have {self.channels}")
+                found = [self._page(opened, file, number) for number in range(pages)]
+        image = found[0][0] if len(found) == 1 else np.concatenate([one for one, _ in found], 2)
+        tops, bottoms, lefts, rights = zip(*(span for _, span in found), strict=True)
+        span = (min(tops), max(bottoms), min(lefts), max(rights))
+        whole = (0, self.size[0], 0, self.size[1])
+        return Example(image, content=None if span == whole else span)
 
-    def _page(self, opened: Image.Image, file: Path | BinaryIO, page: int) -> Pixels:
+    def _page(self, opened: Image.Image, file: Path | BinaryIO, page: int) -> tuple[Pixels, Span]:
         if page:
             opened.seek(page)
         extent: Extent | None = None
@@ -122,10 +132,13 @@ class Reading:
         lies = turn in (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
         mode = "L" if self.grey else "RGB"
         picture = picture if picture.mode == mode else picture.convert(mode)
-        picture = fitted(picture, (width, height) if lies else (height, width), self.fit, extent)
+        size = (width, height) if lies else (height, width)
+        span = span_of(extent or picture.size, size, self.fit)
+        picture = fitted(picture, size, self.fit, extent)
         if turn is not None:
             picture = picture.transpose(turn)
-        return np.asarray(picture).reshape(height, width, 1 if self.grey else 3)
+        pixels = np.asarray(picture).reshape(height, width, 1 if self.grey else 3)
+        return pixels, turned_span(span, size, turn)
 
     def _reduced(self, opened: Image.Image) -> Extent | None:
         """Let libjpeg decode 1/2, 1/4 or 1/8, no less than `size`; return where the picture ends.

@@ -10,6 +10,7 @@ from hpsearch.study.data import Data, Fit
 
 Size = tuple[int, int]  # height, width
 Extent = tuple[float, float]  # width, height: a reduced JPEG ends within its last row and column
+Span = tuple[int, int, int, int]  # first row, row after the last, first column, one after the last
 
 
 def resized(images: NDArray[np.uint8], data: Data) -> NDArray[np.uint8]:
@@ -39,21 +40,42 @@ def fitted(picture: Image.Image, size: Size, fit: Fit, extent: Extent | None = N
     height, width = size
     wide, high = extent or picture.size
     box = (0.0, 0.0, wide, high)
-    inner = (width, height)
     if fit == "crop":
         scale = min(wide / width, high / height)
         left, above = (wide - scale * width) / 2, (high - scale * height) / 2
         # Rounding must not carry a side beyond the picture, which Pillow refuses.
         box = (max(0, left), max(0, above), min(wide, wide - left), min(high, high - above))
-    elif fit == "pad":
-        scale = max(wide / width, high / height)
-        inner = (max(1, round(wide / scale)), max(1, round(high / scale)))
+    top, bottom, left, right = span_of((wide, high), size, fit)
+    inner = (right - left, bottom - top)
     out = picture.resize(inner, Image.Resampling.BILINEAR, box=box)
     if inner == (width, height):
         return out
     padded = Image.new(out.mode, (width, height))
-    padded.paste(out, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    padded.paste(out, (left, top))
     return padded
+
+
+def span_of(picture: Extent, size: Size, fit: Fit) -> Span:
+    """Return where a picture (width, height) lies in its image of `size`; the rest are bars."""
+    height, width = size
+    if fit != "pad":
+        return 0, height, 0, width
+    scale = max(picture[0] / width, picture[1] / height)
+    wide, high = (max(1, round(side / scale)) for side in picture)
+    top, left = (height - high) // 2, (width - wide) // 2
+    return top, top + high, left, left + wide
+
+
+def turned_span(span: Span, size: Size, turn: Image.Transpose | None) -> Span:
+    """Return where in an image of `size` (before the turn) its content lies after the turn."""
+    if turn is None:
+        return span
+    top, bottom, left, right = span
+    content = Image.new("1", (size[1], size[0]))
+    content.paste(1, (left, top, right, bottom))
+    box = content.transpose(turn).getbbox()
+    assert box is not None, "it has a pixel"
+    return box[1], box[3], box[0], box[2]
 
 
 def share_cut(picture: Extent, size: Size) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpsearch.data.findings import Finding
 from hpsearch.data.sources.decoded import Decoded
-from hpsearch.data.sources.resize import Size, share_cut
+from hpsearch.data.sources.resize import Size, share_cut, span_of
 from hpsearch.study.data import Data, Fit
 
 MUCH_CUT = 0.2  # of a picture's pixels
@@ -26,7 +26,13 @@ def shaped(decoded: Decoded, width: int, height: int, data: Data) -> Decoded:
     finding = crop_finding(sizes, size, data.fit)
     findings = decoded.findings if finding is None else (*decoded.findings, finding)
     words = shape_words(sizes, size, data.fit)
-    found = replace(decoded, findings=findings)
+    span = span_of((width, height), size, data.fit)
+    content = (
+        None
+        if span == (0, size[0], 0, size[1])
+        else np.tile(np.array(span, np.int32), (len(sizes), 1))
+    )
+    found = replace(decoded, findings=findings, content=content)
     return found.deciding(*words) if words else found
 
 

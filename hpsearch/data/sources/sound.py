@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
+from hpsearch.data.sources.decoded import Decoded, Example, Progress, Source, allocated
 from hpsearch.data.sources.decoding import decode_files, named
 from hpsearch.data.sources.files import (
     FileKind,
@@ -153,10 +153,10 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     filters = mel_filters(shape.rate, shape.bands, round(shape.rate * WINDOW_MS / 1000))
     images = allocated(scratch / "decoded.npy", (len(listing.paths), shape.bands, shape.columns, 1))
 
-    def read(file: BytesIO) -> tuple[NDArray[np.uint8], str]:
+    def read(file: BytesIO) -> Example:
         recording = read_sound(file, shape.rate, shape.samples)
         note = TURNED_OVER if recording.turned_over else SILENT if recording.silent else ""
-        return log_mel(recording.samples, shape, filters), note
+        return Example(log_mel(recording.samples, shape, filters), note)
 
     decoded = decode_files(listing, data, images, read, BROKEN, KIND.noun, progress)
     assert decoded.account is not None

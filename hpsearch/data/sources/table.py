@@ -17,6 +17,7 @@ from hpsearch.data.sources.files import (
     table_listing,
 )
 from hpsearch.data.sources.pixel_table import is_pixel_table, pixel_columns
+from hpsearch.data.sources.stacked import stacked
 from hpsearch.data.sources.tables import fill_words, filled, read_tables
 from hpsearch.study.data import Data
 
@@ -47,7 +48,8 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     assert root is not None
     pixels = None if data.roots is not None else pixel_columns(root, data)
     if pixels is not None:
-        return decode_columns(pixels, data, root, scratch, progress)
+        images = stacked([pixels.of(data.input_name(), "input")])
+        return decode_columns(pixels, images, data, scratch, progress)
     known = filled(read_tables(root, data).columns, data)
     listing = _listing(known, root, scratch)
     try:

@@ -10,15 +10,21 @@ import numpy as np
 
 from hpsearch.data.sources import coco, parquet, shards
 from hpsearch.data.sources.columns import Columns, read_table
+from hpsearch.data.sources.json_lines import json_lines
 from hpsearch.data.sources.published import COLUMN, role_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
-INSIDE = ("metadata.csv", "_classes.csv")  # tables that lie among the files they name
+INSIDE = (
+    "metadata.csv",
+    "metadata.jsonl",
+    "_classes.csv",
+)  # tables that lie among the files they name
 # What the column of files or of labels is called where it is neither `path` nor `label`.
 INPUTS = ("file_name", "filename", "image", "image_path", "filepath", "file", "image_id", "img")
 TARGETS = ("labels", "class", "category", "class_name", "target")
-FLAGS = frozenset({"0", "1", "-1", "0.0", "1.0", "true", "false"})
+SET = frozenset({"1", "1.0", "true"})
+FLAGS = SET | {"0", "-1", "0.0", "false"}
 # CelebA: the part of each picture, and which number is which.
 PARTITIONS, PARTS = (
     ("list_eval_partition.txt", "list_eval_partition.csv"),
@@ -40,12 +46,19 @@ class Tables:
 
 def read_tables(root: Path, data: Data) -> Tables:
     """Return what a table says, whatever its form; DataError where it is none that is known."""
+    read = _read(root, data)
+    return replace(read, columns=_with_class(read.columns, data))
+
+
+def _read(root: Path, data: Data) -> Tables:
     if root.is_dir():
         return _of_folder(root, data)
     if root.suffix == ".parquet":
         return Tables(parquet.columns_of([root]), root.parent, (root,))
     if root.suffix == ".tar":
         return Tables(shards.columns_of([root]), root.parent, (root,))
+    if root.suffix == ".jsonl":
+        return Tables(json_lines(root), root.parent, (root,))
     if root.suffix == ".json":
         return Tables(coco.columns_of(root, ""), root.parent, (root,))
     if root.suffix == ".txt" and root.is_file() and _is_attribute_list(root):
@@ -71,7 +84,8 @@ def _of_folder(root: Path, data: Data) -> Tables:
         raise DataError(f"data.root: {root} is a folder; name a CSV file with a header")
     read_all = []
     for table in tables:
-        columns, above = read_table(table, data), table.parent.relative_to(root).as_posix()
+        is_lines, above = table.suffix == ".jsonl", table.parent.relative_to(root).as_posix()
+        columns = json_lines(table) if is_lines else read_table(table, data)
         known = filled(columns, data)
         names = columns.of(known.input_name(), "input")
         moved = np.array([name if above == "." else f"{above}/{name}" for name in names], object)
@@ -115,13 +129,39 @@ def filled(columns: Columns, data: Data) -> Data:
             wished["input"] = usual[0]
     if data.target is None and "label" not in columns.values:
         usual = [name for name in TARGETS if name in columns.values]
-        taken = {wished.get("input"), data.input_name(), data.groups, data.split.column, COLUMN}
-        flags = [n for n in columns.values if n not in taken and _are_flags(columns, n)]
+        flags = _flags(columns, data)
         if data.task == "multi-label" and data.separator is None and flags:
             wished["target"] = tuple(flags)
         elif data.task == "single-label" and len(usual) == 1:
             wished["target"] = (usual[0],)
     return data.model_copy(update=wished) if wished else data
+
+
+def _with_class(columns: Columns, data: Data) -> Columns:
+    """Return columns with `label`, where a column for each class says it and nothing else does.
+
+    As Roboflow and ISIC write classes: exactly one of the columns of 0 and 1 is 1 in every row.
+    """
+    wanted = data.task == "single-label" and data.target is None
+    if not wanted or columns.values.keys() & {"label", *TARGETS}:
+        return columns
+    flags = _flags(columns, data)
+    if len(flags) < 2:
+        return columns
+    is_set = np.array([[str(v).strip().lower() in SET for v in columns.values[n]] for n in flags])
+    if not (is_set.sum(axis=0) == 1).all():
+        return columns
+    names = np.array(flags, object)[is_set.argmax(axis=0)]
+    shown = ", ".join(flags[:3]) + (f" and {len(flags) - 3} more" if len(flags) > 3 else "")
+    says = f"classes: {shown} are columns of 0 and 1, and exactly one is 1 in each of the rows"
+    decided = (*columns.decided, says)
+    return replace(columns, values=columns.values | {"label": names}, decided=decided)
+
+
+def _flags(columns: Columns, data: Data) -> list[str]:
+    """Return the columns of 0 and 1 that the study names for nothing else."""
+    known = {data.input_name(), data.groups, data.split.column, COLUMN, *INPUTS}
+    return [n for n in columns.values if n not in known and _are_flags(columns, n)]
 
 
 def fill_words(before: Data, after: Data) -> tuple[str, ...]:

@@ -16,9 +16,11 @@ from hpsearch.data.sources.decoded import Decoded, Progress, Source
 from hpsearch.data.sources.resize import resized
 from hpsearch.data.sources.shapes import shaped
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data
+from hpsearch.study.data import Data, SourceName
 
 DIGITS = tuple("0123456789")
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MERGED = (*DIGITS, *CAPITALS, *"abdefghnqrt")  # small letters whose capitals look alike are those
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Published:
     classes: tuple[str, ...] = ()
     idx: bool = False
     transposed: bool = False
+    split: str = ""  # of EMNIST
+    first_label: int = 0
 
 
 def _idx(name: str, folder: str, classes: tuple[str, ...]) -> Published:
@@ -42,7 +46,17 @@ def _idx(name: str, folder: str, classes: tuple[str, ...]) -> Published:
     return Published(name, folder, tuple(f"{part}-ubyte" for part in parts), classes, idx=True)
 
 
-PUBLISHED: dict[str, Published] = {
+def _emnist(split: str, classes: tuple[str, ...], first_label: int = 0) -> Published:
+    """Return one split of EMNIST (G. Cohen et al., 2017); only of letters labels begin with 1."""
+    parts = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
+    files = tuple(f"emnist-{split}-{part}-ubyte" for part in parts)
+    return Published(
+        "EMNIST", "EMNIST/raw", files, classes, idx=True, transposed=True, split=split,
+        first_label=first_label,
+    )  # fmt: skip
+
+
+PUBLISHED: dict[SourceName, Published] = {
     "mnist": _idx("MNIST", "MNIST/raw", DIGITS),
     "fashion-mnist": _idx(
         "FashionMNIST",
@@ -63,22 +77,12 @@ PUBLISHED: dict[str, Published] = {
     "kmnist": _idx(
         "KMNIST", "KMNIST/raw", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
     ),
-    "emnist": Published(
-        "EMNIST",
-        "EMNIST/raw",
-        tuple(
-            f"emnist-balanced-{part}-ubyte"
-            for part in (
-                "train-images-idx3",
-                "train-labels-idx1",
-                "test-images-idx3",
-                "test-labels-idx1",
-            )
-        ),
-        (*DIGITS, *"ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"),
-        idx=True,
-        transposed=True,
-    ),
+    "emnist": _emnist("balanced", MERGED),
+    "emnist-byclass": _emnist("byclass", (*DIGITS, *CAPITALS, *CAPITALS.lower())),
+    "emnist-bymerge": _emnist("bymerge", MERGED),
+    "emnist-letters": _emnist("letters", (*CAPITALS.lower(),), first_label=1),
+    "emnist-digits": _emnist("digits", DIGITS),
+    "emnist-mnist": _emnist("mnist", DIGITS),
     "cifar10": Published("CIFAR10", "cifar-10-batches-py", ("data_batch_1", "test_batch")),
     "cifar100": Published("CIFAR100", "cifar-100-python", ("train", "test")),
     "svhn": Published("SVHN", ".", ("train_32x32.mat", "test_32x32.mat"), DIGITS),
@@ -123,8 +127,8 @@ def _torchvision_parts(published: Published, root: Path, download: bool) -> list
         arguments: list[dict[str, Any]] = [{"split": "train"}, {"split": "test"}]
     else:
         arguments = [{"train": True}, {"train": False}]
-    if published.torchvision_name == "EMNIST":
-        arguments = [{"split": "balanced", **part} for part in arguments]
+    if published.split:
+        arguments = [{"split": published.split, **part} for part in arguments]
     try:
         return [kind(str(root), download=download, **part) for part in arguments]
     except (OSError, RuntimeError) as error:
@@ -159,15 +163,19 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     images = images[..., None] if images.ndim == 3 else images
     if published.transposed:
         images = images.transpose(0, 2, 1, 3)
-    targets = np.concatenate([part[1] for part in parts]).astype(np.int64)
+    targets = np.concatenate([part[1] for part in parts]).astype(np.int64) - published.first_label
     parts_of: NDArray[np.int64] | None = None
     if data.split.validation == "official":
         parts_of = np.where(np.arange(len(targets)) >= len(parts[0][1]), 2, 0)
-    if len(images) != len(targets) or (targets >= len(classes)).any():
+    if len(images) != len(targets) or not _within(targets, len(classes)):
         raise DataError(f"{files[0].parent}: images and labels do not belong together")
     height, width = images.shape[1:3]
     images = resized(images, data)
     return shaped(Decoded(images, targets, classes, contents, parts_of), width, height, data)
+
+
+def _within(targets: NDArray[np.int64], classes: int) -> bool:
+    return bool(((targets >= 0) & (targets < classes)).all())
 
 
 def _arrays(part: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
