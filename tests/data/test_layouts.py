@@ -20,6 +20,7 @@ from PIL import Image
 from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, load_search_data
 from hpsearch.data.sealed import open_sealed
+from hpsearch.data.sources import memory
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 
@@ -341,3 +342,49 @@ def test_class_folders_of_roboflow_are_read_in_their_parts(tmp_path: Path) -> No
     sealed = open_sealed(prepared.folder)
     assert set(by_pixels(sealed.images, sealed.targets)) <= set(expected)
     assert (prepared.account.found, prepared.account.used) == (62, 60)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tar", "csv"])
+def test_what_is_read_whole_says_how_much_memory_that_takes_or_is_refused(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = noise(40, 8, 8), np.arange(40) % 2
+    path = tmp_path / f"all.{kind}"
+    if kind == "csv":
+        frame = pd.DataFrame(images.reshape(40, -1), columns=[f"pixel{i}" for i in range(64)])
+        frame.assign(label=labels).to_csv(path, index=False)
+    elif kind == "parquet":
+        cells = [{"bytes": png(image), "path": ""} for image in images]
+        pq.write_table(pa.table({"image": cells, "label": labels}), path)
+    else:
+        with tarfile.open(path, "w") as tar:
+            for i in range(40):
+                for ending, content in (("png", png(images[i])), ("cls", str(labels[i]).encode())):
+                    member = tarfile.TarInfo(f"{i:06}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    times = {"parquet": 4.5, "tar": 1, "csv": 10}[kind]
+    needed = int(times * path.stat().st_size)
+    meminfo = tmp_path / "meminfo"
+    monkeypatch.setattr(memory, "AVAILABLE", meminfo)
+    meminfo.write_text(f"MemTotal: 99999999 kB\nMemAvailable: {needed // 1024 - 1} kB\n")
+    with pytest.raises(DataError, match=r"GiB that are read whole, which takes about .* available"):
+        prepare(table_of(path))
+    meminfo.write_text(f"MemAvailable: {needed // 1024 + 1} kB\n")
+    monkeypatch.setattr(memory, "MUCH", needed)
+    prepared = prepare(table_of(path))
+    assert everything(prepared) == by_pixels(images, labels)
+    says = f"memory: {path}: read whole, which takes about {needed / 2**30:.1f} GiB of memory"
+    assert says in prepared.account.decided
+
+
+def test_small_tables_say_nothing_of_memory_and_other_systems_have_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = memory.available_bytes()
+    assert there is None or there > 2**20
+    (tmp_path / "a").write_bytes(bytes(1000))
+    assert memory.memory_words([tmp_path / "a"], 10, "") == ()
+    monkeypatch.setattr(memory, "AVAILABLE", tmp_path / "none")
+    assert memory.available_bytes() is None
+    assert memory.memory_words([tmp_path / "a"], 1e12, "")

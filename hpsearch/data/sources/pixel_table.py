@@ -7,6 +7,7 @@ import math
 import re
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.sources.columns import Columns
+from hpsearch.data.sources.memory import CSV_TIMES, memory_words
 from hpsearch.data.sources.rows import opened, read_rows
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
@@ -21,6 +23,7 @@ from hpsearch.study.data import Data
 PIXEL = re.compile(r"(?:pixel|px|p)?[\s_-]*\d+(?:[x.]\d+)?", re.IGNORECASE)
 FEWEST = 16  # columns of pixels; fewer are measurements
 COLUMN = "pixels"  # of numbers with spaces between them, where the study names no other
+INSTEAD = "save its pictures as HDF5 (source: arrays), or take a part of it"
 LONGEST_HEAD = 1 << 22  # characters: of 50,000 pixels
 
 
@@ -34,9 +37,12 @@ def pixel_columns(path: Path, data: Data) -> Columns | None:
     header, many = _header(path), _pixels(path, data)
     if not is_pixel_table(path, data):
         return None
+    said = memory_words([path], CSV_TIMES, INSTEAD)
     if many:
-        return _of_many(path, header, many, data)
-    return _of_one(path, data.input_name() if data.input else COLUMN, data)
+        columns = _of_many(path, header, many, data)
+    else:
+        columns = _of_one(path, data.input_name() if data.input else COLUMN, data)
+    return replace(columns, decided=(*columns.decided, *said))
 
 
 def is_pixel_table(path: Path, data: Data) -> bool:

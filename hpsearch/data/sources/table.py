@@ -18,10 +18,8 @@ from hpsearch.data.sources.files import (
 )
 from hpsearch.data.sources.pixel_table import is_pixel_table, pixel_columns
 from hpsearch.data.sources.stacked import stacked
-from hpsearch.data.sources.tables import fill_words, filled, read_tables
+from hpsearch.data.sources.tables import PACKED, fill_words, filled, read_tables
 from hpsearch.study.data import Data
-
-PACKED = (".parquet", ".tar")  # what holds pictures itself
 
 
 def stamp(data: Data, root: Path | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from hpsearch.data.sources import coco, parquet, shards
 from hpsearch.data.sources.columns import Columns, read_table
 from hpsearch.data.sources.json_lines import json_lines
+from hpsearch.data.sources.memory import PARQUET_TIMES, TAR_TIMES, memory_words
 from hpsearch.data.sources.published import COLUMN, role_of
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
@@ -24,6 +25,12 @@ INSIDE = (
 INPUTS = ("file_name", "filename", "image", "image_path", "filepath", "file", "image_id", "img")
 TARGETS = ("labels", "class", "category", "class_name", "target")
 SET = frozenset({"1", "1.0", "true"})
+# What holds pictures itself, what reads it, and how many times its size that takes.
+PACKED = {
+    ".parquet": (parquet.columns_of, PARQUET_TIMES),
+    ".tar": (shards.columns_of, TAR_TIMES),
+}
+UNPACK = "take a part of it, or unpack pictures into class folders (source: folder)"
 FLAGS = SET | {"0", "-1", "0.0", "false"}
 # CelebA: the part of each picture, and which number is which.
 PARTITIONS, PARTS = (
@@ -53,10 +60,8 @@ def read_tables(root: Path, data: Data) -> Tables:
 def _read(root: Path, data: Data) -> Tables:
     if root.is_dir():
         return _of_folder(root, data)
-    if root.suffix == ".parquet":
-        return Tables(parquet.columns_of([root]), root.parent, (root,))
-    if root.suffix == ".tar":
-        return Tables(shards.columns_of([root]), root.parent, (root,))
+    if root.is_file() and root.suffix in PACKED:
+        return _packed([root], root.parent)
     if root.suffix == ".jsonl":
         return Tables(json_lines(root), root.parent, (root,))
     if root.suffix == ".json":
@@ -69,10 +74,10 @@ def _read(root: Path, data: Data) -> Tables:
 
 
 def _of_folder(root: Path, data: Data) -> Tables:
-    for ending, read in ((".parquet", parquet.columns_of), (".tar", shards.columns_of)):
+    for ending in PACKED:
         files = sorted(p for p in root.rglob(f"*{ending}") if not p.name.startswith("."))
         if files:
-            return Tables(read(files), root, tuple(files))
+            return _packed(files, root)
     found = coco.annotation_files(root)
     if found:
         read_all = [(coco.columns_of(path, above), path, part) for path, above, part in found]
@@ -92,6 +97,14 @@ def _of_folder(root: Path, data: Data) -> Tables:
         columns = replace(columns, values=columns.values | {known.input_name(): moved})
         read_all.append((columns, table, "" if above == "." else above))
     return _joined(root, read_all)
+
+
+def _packed(files: Sequence[Path], base: Path) -> Tables:
+    """Return what Parquet files or tar files hold, which are read whole."""
+    read, times = PACKED[files[0].suffix]
+    said = memory_words(files, times, UNPACK)
+    columns = read(files)
+    return Tables(replace(columns, decided=(*columns.decided, *said)), base, tuple(files))
 
 
 def _folders(root: Path) -> list[Path]:
