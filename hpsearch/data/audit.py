@@ -88,8 +88,8 @@ def _refuse(found: Audited, why: str, choices: str, sheet: Path) -> None:
     if lookalikes:
         raise DataError(
             f"{why}:{lines}{more}\n{lookalike_words(lookalikes, images)}: are they copies at all? "
-            "If not, choose data.duplicates: allow, or name data.groups where images belong together; "
-            f"remove those that are (all pairs: {sheet})"
+            "If not, choose data.duplicates: allow, or name data.groups where images belong "
+            f"together; remove those that are (all pairs: {sheet})"
         )
     raise DataError(
         f"{why}:{lines}{more}\nRemove copies (all pairs: {sheet}), name data.groups where images "

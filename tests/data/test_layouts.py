@@ -81,7 +81,10 @@ def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(tmp_path: Path) -
         prepare(data)
 
 
-@pytest.mark.parametrize("names", ["{part}_images {part}_labels", "x_{part} y_{part}"])
+NAMES_OF_PARTS = ["{part}_images {part}_labels", "x_{part} y_{part}", "X_{part} Y_{part}"]
+
+
+@pytest.mark.parametrize("names", NAMES_OF_PARTS)
 def test_parts_of_an_npz_as_medmnist_and_keras_have_them(tmp_path: Path, names: str) -> None:
     """MedMNIST: `train_images` ... of 28 x 28, and labels `(N, 1)`."""
     images, labels = noise(60, 8, 8), np.arange(60)[:, None] % 3
@@ -97,6 +100,17 @@ def test_parts_of_an_npz_as_medmnist_and_keras_have_them(tmp_path: Path, names: 
     sealed = open_sealed(prepared.folder)
     assert by_pixels(sealed.images, sealed.targets) == by_pixels(images[48:], labels[48:, 0])
     assert "test (selects) = their 'val' (12)" in " ".join(prepared.account.decided)
+
+
+def test_each_part_of_an_npz_has_as_many_targets_as_images(tmp_path: Path) -> None:
+    """Joined there are as many, and those from the first difference on belong to others."""
+    images, labels = noise(60, 8, 8), np.arange(60) % 3
+    arrays = {"train_images": images[:40], "test_images": images[40:]}
+    arrays |= {"train_labels": labels[:39], "test_labels": labels[39:]}
+    np.savez(tmp_path / "x.npz", **arrays)
+    says = r"array 'train_labels' has the shape \(39,\), and there are 40 images in its part"
+    with pytest.raises(DataError, match=says):
+        prepare(Data(source="arrays", root=str(tmp_path / "x.npz")))
 
 
 def pictures(folder: Path, names: list[str], seed: int = 0) -> dict[str, NDArray[np.uint8]]:

@@ -17,7 +17,7 @@ from hpsearch.data.sources.content import hashes_of_rows
 from hpsearch.data.sources.decoded import Decoded, Progress, Source, allocated
 from hpsearch.data.sources.files import file_stamp
 from hpsearch.data.sources.levels import FILLED, Range, as_levels, range_words
-from hpsearch.data.sources.npz_parts import array_parts
+from hpsearch.data.sources.npz_parts import ArrayParts, array_parts
 from hpsearch.data.sources.published import COLUMN, published
 from hpsearch.data.sources.resize import resized
 from hpsearch.data.sources.shapes import shaped
@@ -53,7 +53,9 @@ def _columns(data: Data, path: Path) -> Columns:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"data.root: {path} {what}; name an .npz file as numpy.savez writes it")
-    wanted = {data.input_name(), *data.target_names(), *([data.groups] if data.groups else [])}
+    column = data.split.column or COLUMN
+    named = (data.groups, column if data.split.parts != "pooled" else None)
+    wanted = {data.input_name(), *data.target_names(), *(name for name in named if name)}
     try:
         with path.open("rb") as opened:
             file = np.load(opened, allow_pickle=False)
@@ -65,16 +67,14 @@ def _columns(data: Data, path: Path) -> Columns:
                 _check_claim(file, name, path.stat().st_size)
             # Arrays that nobody asked for are named where one is missing, but never read.
             values = {n: file[n] if n in wanted else np.empty(0) for n in file.files}
-            for name, of in () if parts is None else parts.arrays.items():
-                read = [file[part] for part in of]
-                values[name] = np.concatenate(read)
-                if parts is not None and name == data.input_name():
-                    each = [len(part) for part in read]
-                    values[COLUMN] = np.repeat(np.array(parts.parts, object), each)
+            if parts is not None:
+                values |= _joined_parts(file, parts, data.input_name())
             values = {n: _decoded(v, n) if v.dtype.kind == "S" else v for n, v in values.items()}
     except BROKEN as error:
         raise DataError(f"{path}: is not an .npz file of plain arrays: {error}") from None
     count = len(_images(data, path, values))
+    if not data.split.column and values.get(column, np.empty(0)).shape != (count,):
+        values.pop(column, None)  # an array of that name which names no part of each image
     for name in wanted & values.keys():
         if values[name].shape[:1] != (count,):
             raise DataError(
@@ -82,6 +82,29 @@ def _columns(data: Data, path: Path) -> Columns:
                 "images; the first axis of both counts the images"
             )
     return Columns(str(path), "array", [f"image {i}" for i in range(count)], values)
+
+
+def _joined_parts(
+    file: np.lib.npyio.NpzFile[Any], parts: ArrayParts, images: str
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of all parts one after the other, and the part of each image.
+
+    ValueError where a part has another number of targets than of images: joined, they may be as
+    many, and belong to others.
+    """
+    every = {name: [file[part] for part in of] for name, of in parts.arrays.items()}
+    each = [len(array) for array in every[images]]
+    joined: dict[str, NDArray[Any]] = {}
+    for name, of in parts.arrays.items():
+        read = every.pop(name)
+        for part, array, count in zip(of, read, each, strict=True):
+            if len(array) != count:
+                raise ValueError(
+                    f"array '{part}' has the shape {array.shape}, and there are {count} images in "
+                    "its part"
+                )
+        joined[name] = np.concatenate(read)
+    return joined | {COLUMN: np.repeat(np.array(parts.parts, object), each)}
 
 
 def _decoded(values: NDArray[Any], name: str) -> NDArray[Any]:
@@ -108,6 +131,8 @@ def _check_claim(file: np.lib.npyio.NpzFile[Any], name: str, file_bytes: int) ->
             shape, _, kind = np.lib.format.read_array_header_1_0(opened)
         else:
             shape, _, kind = np.lib.format.read_array_header_2_0(opened)
+    if kind.hasobject:
+        raise ValueError(f"array '{name}' holds Python objects; save numbers or text")
     claimed = math.prod(shape) * kind.itemsize
     if min(shape, default=0) < 0 or claimed > held:
         raise ValueError(
@@ -131,7 +156,7 @@ def _images(data: Data, path: Path, values: dict[str, NDArray[Any]]) -> NDArray[
         return images[..., None]
     first = (data.arrays or Arrays()).channels_first
     n, *axes = images.shape
-    if first is None and axes[0] <= MOST_CHANNELS and axes[0] < min(axes[1:]):
+    if first is None and _seems_first(*axes):
         raise DataError(
             f"{where}, so the channels seem to be its second axis; say "
             f"arrays: {{channels_first: true}} where these are {n:,} images of {axes[1]} x "
@@ -139,6 +164,16 @@ def _images(data: Data, path: Path, values: dict[str, NDArray[Any]]) -> NDArray[
             f"{axes[1]} with {axes[2]} channels"
         )
     return images.transpose(0, 2, 3, 1) if first else images
+
+
+def _seems_first(one: int, two: int, three: int) -> bool:
+    """Whether the first of an image's axes seems to be its channels.
+
+    It does where it is short beside the others; so do many channels of a square, and channels of a
+    signal, which is one line.
+    """
+    few = one <= MOST_CHANNELS and one < min(two, three)
+    return few or (one < three and (two == three or (two == 1 and three > MOST_CHANNELS)))
 
 
 def _value_range(images: NDArray[Any], wanted: Range | None, where: str) -> tuple[Range, str]:
