@@ -60,7 +60,23 @@ def test_red_green_and_blue_of_each_pixel_may_stand_together(tmp_path: Path) -> 
     assert everything(prepared) == by_pixels(images, labels)
 
 
-def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(tmp_path: Path) -> None:
+def test_a_table_of_pixels_without_a_header(tmp_path: Path) -> None:
+    images, labels = noise(60, 8, 8), np.arange(60) % 3
+    table = np.concatenate([labels[:, None], images.reshape(60, -1)], axis=1)
+    np.savetxt(tmp_path / "pixels.csv", table, "%d", ",")
+    names = ["label", *(f"pixel{i}" for i in range(64))]
+    data = Data.model_validate(
+        {"source": "table", "root": str(tmp_path / "pixels.csv"), "image_size": 8}
+        | {"columns": names, "duplicates": "allow"}
+    )
+    prepared = prepare(data)
+    assert everything(prepared) == by_pixels(images, labels)
+
+
+@pytest.mark.parametrize("split", [{"column": "Usage"}, {}], ids=["named", "by its values"])
+def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(
+    tmp_path: Path, split: dict[str, str]
+) -> None:
     images, labels = noise(60, 8, 8), np.arange(60) % 3
     usage = np.repeat(["Training", "PublicTest", "PrivateTest"], [36, 12, 12])
     rows = [" ".join(map(str, image.ravel())) for image in images]
@@ -68,7 +84,7 @@ def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(tmp_path: Path) -
     frame.to_csv(tmp_path / "fer2013.csv", index=False)
     data = Data(
         source="table", root=str(tmp_path / "fer2013.csv"), image_size=8, target=("emotion",),
-        split={"column": "Usage"},
+        split=split,
     )  # fmt: skip
     prepared = prepare(data)
     assert prepared.totals == (36, 12, 12)

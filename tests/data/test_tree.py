@@ -321,6 +321,16 @@ def test_a_column_of_a_table_is_the_split(tmp_path: Path) -> None:
     assert np.array(prepare(data).counts)[:, 2].tolist() == [3, 3]
 
 
+def test_a_column_that_holds_other_words_too_is_no_split(tmp_path: Path) -> None:
+    for i, image in enumerate(noise(30, 6, 6)):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    for word in ("bus", "train"):
+        rows = [f"{i}.png,{'ab'[i % 2]},{'train' if i % 3 else word}" for i in range(30)]
+        (tmp_path / "t.csv").write_text("\n".join(["path,label,vehicle", *rows]))
+        prepared = prepare(Data(source="table", root=str(tmp_path / "t.csv"), image_size=8))
+        assert not any("split" in said for said in prepared.account.decided)
+
+
 def test_parts_may_lie_in_places_of_their_own(tmp_path: Path) -> None:
     for number, (place, count) in enumerate((("a/ours", 20), ("b/dev", 6), ("c/new", 8))):
         write_folder(tmp_path / place, {"cat": count, "dog": count}, seed=10 * number)
