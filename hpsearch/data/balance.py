@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.data.findings import Finding
-from hpsearch.data.near_names import near_names_finding
+from hpsearch.data.near_names import missing_names_finding, near_names_finding
 from hpsearch.data.sources.decoded import Decoded
 
 FEWEST = 10  # images of a class in test or validation; with fewer, one image is above 10 %
@@ -23,6 +23,7 @@ def balance_findings(decoded: Decoded, split: NDArray[np.int64]) -> list[Finding
     word = "classes" if decoded.task == "single-label" else "labels"
     found = [_few(decoded.outputs, counts, word), _skewed(decoded.outputs, counts, word)]
     found.append(near_names_finding(decoded.outputs, counts, word))
+    found.append(missing_names_finding(decoded.outputs, counts, word))
     if decoded.task == "single-label":
         found.append(_drifted(counts))
     return [finding for finding in found if finding is not None]

@@ -1,4 +1,4 @@
-"""Classes or labels whose names differ by what a hand or a program adds without a meaning."""
+"""Names of classes or labels that are nearly equal, or that programs write where one is missing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hpsearch.data.findings import Finding
 
 NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{0,15})?")
 SHOWN = 5
+MISSING = frozenset({"nan", "null", "<na>", "#n/a"})  # as NumPy, SQL, pandas and Excel write it
 
 
 def near_names_finding(
@@ -36,6 +37,25 @@ def near_names_finding(
         int(counts[[i for numbers in found for i in numbers]].sum()),
         f"some {word} have nearly the same name: {', '.join(named[:SHOWN])}{more}",
         "write them alike where they are meant to be one",
+    )
+
+
+def missing_names_finding(
+    outputs: tuple[str, ...], counts: NDArray[np.int64], word: str
+) -> Finding | None:
+    """Return which names may stand for a missing label; None where none does.
+
+    `counts` `(outputs, splits)` are their images.
+    """
+    found = [number for number, name in enumerate(outputs) if name.casefold() in MISSING]
+    if not found:
+        return None
+    named = " and ".join(f"'{outputs[i]}'" for i in found)
+    return Finding(
+        "names-of-missing-labels",
+        int(counts[found].sum()),
+        f"{word} are called {named}, as programs write a label that is missing",
+        "leave such examples out where they have no label",
     )
 
 

@@ -150,6 +150,8 @@ def across_splits_finding(found: Audited, data: Data, place: Path) -> Finding | 
     else:
         says = f"{what} and stayed: scores on them are remembered, and too good"
         instead = "data.duplicates: together moves them into train"
+        if published:
+            instead += ", but for those that the authors hold out"
     examples = tuple(pair_line(found, i, found.before) for i in shown[:EXAMPLES])
     return Finding("copies-across-splits", sum(counts), says, instead, examples, sheet)
 
@@ -267,7 +269,7 @@ def _groups_finding(found: Audited) -> Finding | None:
         "groups-across-splits",
         int(apart.sum()),
         f"{len(torn)} groups have images in several splits, so scores say less about new groups",
-        "split by shares instead of an official part",
+        "split by shares instead: split.parts: pooled, or no official part",
         tuple(examples),
     )
 

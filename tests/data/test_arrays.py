@@ -226,6 +226,15 @@ def test_classes_may_be_words(tmp_path: Path) -> None:
     assert prepared_from(path).outputs == ("elm", "fir", "oak")
 
 
+def test_an_array_may_name_the_part_of_each_image(tmp_path: Path) -> None:
+    parts = np.array(["train"] * 36 + ["val"] * 12 + ["test"] * 12)
+    path = saved(tmp_path, images=noise(COUNT, 6, 6), targets=CLASSES, split=parts)
+    assert prepared_from(path).totals == (36, 12, 12)
+    assert prepared_from(path, split={"parts": "pooled"}).totals == (48, 6, 6)
+    path = saved(tmp_path, images=noise(COUNT, 6, 6), targets=CLASSES, split=np.arange(3))
+    assert prepared_from(path).totals == (48, 6, 6)
+
+
 def test_an_array_may_name_the_group_of_each_image(tmp_path: Path) -> None:
     meters = np.arange(COUNT) // 5
     path = saved(tmp_path, images=noise(COUNT, 4, 4), targets=CLASSES, meter=meters)
@@ -282,6 +291,17 @@ WRONG: dict[str, tuple[Change, dict[str, Any], str]] = {
         lambda a: a.update(images=noise(COUNT, 3, 16, 12)),
         {},
         "images.npz: array 'images' has the shape (60, 3, 16, 12), so the channels seem to be",
+    ),
+    "many channels of a square that seem to come first": (
+        lambda a: a.update(images=noise(COUNT, 13, 16, 16)),
+        {},
+        "images.npz: array 'images' has the shape (60, 13, 16, 16), so the channels seem to be",
+    ),
+    "channels of a line that seem to come first": (
+        lambda a: a.update(images=noise(COUNT, 1, 1, 40)),
+        {},
+        "images.npz: array 'images' has the shape (60, 1, 1, 40), so the channels seem to be its "
+        "second axis; say arrays: {channels_first: true} where these are 60 images of 1 x 40",
     ),
     "floats above 1": (
         lambda a: a.update(images=np.linspace(-3, 9.5, COUNT * 16).reshape(COUNT, 4, 4)),
@@ -370,7 +390,13 @@ WRONG: dict[str, tuple[Change, dict[str, Any], str]] = {
     "objects": (
         lambda a: a.update(targets=np.array([{}] * COUNT)),
         {},
-        "images.npz: is not an .npz file of plain arrays: ",
+        "images.npz: is not an .npz file of plain arrays: array 'targets' holds Python objects; "
+        "save numbers or text",
+    ),
+    "a split whose names say nothing": (
+        lambda a: a.update(split=np.array(["a", "b"])[CLASSES % 2]),
+        {},
+        "images.npz: its parts are 'a' (40), 'b' (20), and their names do not say which",
     ),
 }
 

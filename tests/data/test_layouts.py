@@ -61,7 +61,23 @@ def test_red_green_and_blue_of_each_pixel_may_stand_together(tmp_path: Path) -> 
     assert everything(prepared) == by_pixels(images, labels)
 
 
-def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(tmp_path: Path) -> None:
+def test_a_table_of_pixels_without_a_header(tmp_path: Path) -> None:
+    images, labels = noise(60, 8, 8), np.arange(60) % 3
+    table = np.concatenate([labels[:, None], images.reshape(60, -1)], axis=1)
+    np.savetxt(tmp_path / "pixels.csv", table, "%d", ",")
+    names = ["label", *(f"pixel{i}" for i in range(64))]
+    data = Data.model_validate(
+        {"source": "table", "root": str(tmp_path / "pixels.csv"), "image_size": 8}
+        | {"columns": names, "duplicates": "allow"}
+    )
+    prepared = prepare(data)
+    assert everything(prepared) == by_pixels(images, labels)
+
+
+@pytest.mark.parametrize("split", [{"column": "Usage"}, {}], ids=["named", "by its values"])
+def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(
+    tmp_path: Path, split: dict[str, str]
+) -> None:
     images, labels = noise(60, 8, 8), np.arange(60) % 3
     usage = np.repeat(["Training", "PublicTest", "PrivateTest"], [36, 12, 12])
     rows = [" ".join(map(str, image.ravel())) for image in images]
@@ -69,7 +85,7 @@ def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(tmp_path: Path) -
     frame.to_csv(tmp_path / "fer2013.csv", index=False)
     data = Data(
         source="table", root=str(tmp_path / "fer2013.csv"), image_size=8, target=("emotion",),
-        split={"column": "Usage"},
+        split=split,
     )  # fmt: skip
     prepared = prepare(data)
     assert prepared.totals == (36, 12, 12)
@@ -82,7 +98,10 @@ def test_a_column_of_numbers_and_its_usage_as_fer2013_has_them(tmp_path: Path) -
         prepare(data)
 
 
-@pytest.mark.parametrize("names", ["{part}_images {part}_labels", "x_{part} y_{part}"])
+NAMES_OF_PARTS = ["{part}_images {part}_labels", "x_{part} y_{part}", "X_{part} Y_{part}"]
+
+
+@pytest.mark.parametrize("names", NAMES_OF_PARTS)
 def test_parts_of_an_npz_as_medmnist_and_keras_have_them(tmp_path: Path, names: str) -> None:
     """MedMNIST: `train_images` ... of 28 x 28, and labels `(N, 1)`."""
     images, labels = noise(60, 8, 8), np.arange(60)[:, None] % 3
@@ -98,6 +117,17 @@ def test_parts_of_an_npz_as_medmnist_and_keras_have_them(tmp_path: Path, names: 
     sealed = open_sealed(prepared.folder)
     assert by_pixels(sealed.images, sealed.targets) == by_pixels(images[48:], labels[48:, 0])
     assert "test (selects) = their 'val' (12)" in " ".join(prepared.account.decided)
+
+
+def test_each_part_of_an_npz_has_as_many_targets_as_images(tmp_path: Path) -> None:
+    """Joined there are as many, and those from the first difference on belong to others."""
+    images, labels = noise(60, 8, 8), np.arange(60) % 3
+    arrays = {"train_images": images[:40], "test_images": images[40:]}
+    arrays |= {"train_labels": labels[:39], "test_labels": labels[39:]}
+    np.savez(tmp_path / "x.npz", **arrays)
+    says = r"array 'train_labels' has the shape \(39,\), and there are 40 images in its part"
+    with pytest.raises(DataError, match=says):
+        prepare(Data(source="arrays", root=str(tmp_path / "x.npz")))
 
 
 def pictures(folder: Path, names: list[str], seed: int = 0) -> dict[str, NDArray[np.uint8]]:

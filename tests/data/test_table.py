@@ -348,3 +348,24 @@ def test_classes_whose_names_are_nearly_equal_are_a_finding(leaves: Path) -> Non
     (found,) = (finding for finding in findings if finding.kind == "names-nearly-equal")
     assert found.says == "some classes have nearly the same name: '1' and '1.0', 'Cat' and 'cat'"
     assert found.images == LEAVES
+
+
+def test_a_class_that_is_called_as_a_missing_label_is_a_finding(leaves: Path) -> None:
+    names = [("oak", "NaN", "none")[i % 3] for i in range(LEAVES)]
+    table = write_table(leaves / "leaves.csv", path=paths(), label=names)
+    findings = read_audit(prepared_from(table).folder).findings
+    (found,) = (finding for finding in findings if finding.kind == "names-of-missing-labels")
+    assert found.says.startswith("classes are called 'NaN', as programs write a label that is")
+    assert found.images == names.count("NaN")
+
+
+def test_files_that_are_not_there_and_files_that_are_broken_are_two_reasons(leaves: Path) -> None:
+    (leaves / "images" / "05.png").unlink()
+    (leaves / "images" / "06.png").write_bytes(b"no picture")
+    table = write_table(leaves / "leaves.csv", path=paths(), label=["a", "b"] * (LEAVES // 2))
+    left_out = prepared_from(table, on_broken="skip").account.left_out
+    assert [(left.reason, left.count) for left in left_out] == [
+        ("not there", 1),
+        ("cannot be decoded", 1),
+    ]
+    assert "05.png" in left_out[0].names[0] and "06.png" in left_out[1].names[0]

@@ -130,6 +130,20 @@ def test_train_with_classes_beside_a_test_without_any_teaches_alone(tmp_path: Pa
     }
 
 
+def test_a_held_out_part_whose_classes_are_written_otherwise_is_no_heap_of_pictures(
+    tmp_path: Path,
+) -> None:
+    files(tmp_path, *two_of("train/Cat", "train/Dog", "test/cat", "test/dog"))
+    found = listing(tmp_path)
+    assert found.published is not None and found.account.used == 8
+    assert set(found.columns.values["label"]) == {"Cat", "Dog", "cat", "dog"}
+
+
+def test_a_held_out_part_of_one_class_is_a_part(tmp_path: Path) -> None:
+    found = listing(files(tmp_path, *two_of("train/cat", "train/dog", "test/cat")))
+    assert found.published is not None and found.published.tolist() == [2, 2, 0, 0, 0, 0]
+
+
 def test_parts_may_lie_within_the_classes(tmp_path: Path) -> None:
     names = two_of("cat/train", "cat/test", "dog/train", "dog/test")
     found = listing(files(tmp_path, *names))
@@ -227,6 +241,36 @@ def test_what_stands_in_no_list_beside_a_list_of_train_is_left_out(tmp_path: Pat
     assert reasons(found) == {"in no list of a split": ["images/pie/5.jpg", "images/tart/5.jpg"]}
 
 
+def test_names_in_lists_that_no_file_has_are_told(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{dish}/{i}.jpg" for dish in ("pie", "tart") for i in range(6)))
+    (tmp_path / "train.txt").write_text(
+        "".join(f"{d}/{i}.jpg\n" for d in ("pie", "tart") for i in (0, 1, 2))
+    )
+    (tmp_path / "test.txt").write_text(
+        "".join(f"{d}/{i}.jpg\n" for d in ("pie", "tart") for i in (3, 4, 9))
+    )
+    found = listing(tmp_path)
+    assert found.published is not None and found.published.tolist() == [0, 0, 0, 2, 2] * 2
+    says = "train 6, test 4; 2 lines name no file that is there: pie/9.jpg, ..."
+    assert found.account.decided[0].endswith(says)
+
+
+def test_lists_may_name_files_with_spaces_before_their_label(tmp_path: Path) -> None:
+    names = [f"apple {dish}/{i}.jpg" for dish in ("pie", "tart") for i in range(4)]
+    files(tmp_path, *names)
+    (tmp_path / "train.txt").write_text("".join(f"{name} 0\n" for name in names[::2]))
+    (tmp_path / "test.txt").write_text("".join(f"{name},1\n" for name in names[1::2]))
+    found = listing(tmp_path)
+    assert found.published is not None and found.published.tolist() == [0, 2] * 4
+
+
+def test_a_name_that_two_files_have_is_none_of_theirs_in_a_list(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{dish}/{i}.jpg" for dish in ("pie", "tart") for i in range(4)))
+    (tmp_path / "train.txt").write_text("0.jpg\n1.jpg\n")
+    found = listing(tmp_path)
+    assert found.published is None and found.account.used == 8
+
+
 def test_background_noise_of_speech_commands_is_no_class(tmp_path: Path) -> None:
     names = two_of("yes", "no")
     found = listing(files(tmp_path, *names, "_background_noise_/white.png"))
@@ -275,6 +319,16 @@ def test_a_column_of_a_table_is_the_split(tmp_path: Path) -> None:
     parts = {"train": ["Training", "PublicTest"], "validation": "PrivateTest"}
     data = data.model_copy(update={"split": type(data.split)(column="Usage", parts=parts)})
     assert np.array(prepare(data).counts)[:, 2].tolist() == [3, 3]
+
+
+def test_a_column_that_holds_other_words_too_is_no_split(tmp_path: Path) -> None:
+    for i, image in enumerate(noise(30, 6, 6)):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    for word in ("bus", "train"):
+        rows = [f"{i}.png,{'ab'[i % 2]},{'train' if i % 3 else word}" for i in range(30)]
+        (tmp_path / "t.csv").write_text("\n".join(["path,label,vehicle", *rows]))
+        prepared = prepare(Data(source="table", root=str(tmp_path / "t.csv"), image_size=8))
+        assert not any("split" in said for said in prepared.account.decided)
 
 
 def test_parts_may_lie_in_places_of_their_own(tmp_path: Path) -> None:

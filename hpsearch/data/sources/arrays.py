@@ -95,10 +95,13 @@ def _read_one(data: Data, path: Path) -> tuple[Columns, Stacked]:
 
 def _arrays(data: Data, path: Path, kept: Kept) -> tuple[Columns, Stacked]:
     """Return the arrays that the study names, all of one length."""
-    wanted, of_images, said = _named(data), data.input_name(), []
+    of_images, said = data.input_name(), []
+    column = data.split.column or COLUMN
+    of_parts = {} if data.split.parts == "pooled" else {column: "split.column"}
+    wanted = _named(data) | of_parts
     # Arrays that nobody asked for are named where one is missing, but never read.
     values = {n: kept.values(n) if n in wanted else np.empty(0) for n in kept.names}
-    for name in wanted.keys() - values.keys() if is_hdf5(path) else ():
+    for name in _named(data).keys() - values.keys() if is_hdf5(path) else ():
         other = beside(path, of_images, name)
         if other is not None:
             values[name] = values_of(other, name)
@@ -109,12 +112,15 @@ def _arrays(data: Data, path: Path, kept: Kept) -> tuple[Columns, Stacked]:
     images = _alike([(f"{path}: {kept.noun} '{name}'", kept.rows(name)) for name in names])
     for name, of in () if parts is None else parts.arrays.items():
         if name != of_images:
-            of_parts = [kept.values(part) for part in of]
-            values[name] = np.concatenate(_one_shape(of_parts, f"{path}: {', '.join(of)}"))
+            each_part = [kept.values(part) for part in of]
+            _check_lengths(each_part, of, images, path)
+            values[name] = np.concatenate(_one_shape(each_part, f"{path}: {', '.join(of)}"))
     if parts is not None:
         each = [length for length, _ in images.parts]
         values[COLUMN] = np.repeat(np.array(parts.parts, object), each)
     count = len(images)
+    if not data.split.column and values.get(column, np.empty(0)).shape != (count,):
+        values.pop(column, None)  # an array of that name which names no part of each image
     for name in wanted & values.keys():
         if values[name].shape[:1] != (count,):
             raise DataError(
@@ -123,6 +129,21 @@ def _arrays(data: Data, path: Path, kept: Kept) -> tuple[Columns, Stacked]:
             )
     examples = [f"image {i}" for i in range(count)]
     return Columns(str(path), kept.noun, examples, values, tuple(said)), images
+
+
+def _check_lengths(
+    several: Sequence[NDArray[Any]], names: Sequence[str], images: Stacked, path: Path
+) -> None:
+    """Raise DataError where a part has another number of values than of images.
+
+    Joined, they may be as many, and belong to others.
+    """
+    for values, name, (count, _) in zip(several, names, images.parts, strict=True):
+        if len(values) != count:
+            raise DataError(
+                f"{path}: array '{name}' has the shape {values.shape}, and there are {count} "
+                "images in its part"
+            )
 
 
 def _one_shape(several: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:
@@ -165,7 +186,7 @@ def _in_order(images: Stacked, data: Data, where: str) -> Callable[[NDArray[Any]
         return lambda rows: rows[..., None]
     first = (data.arrays or Arrays()).channels_first
     n, *axes = images.shape
-    if first is None and axes[0] <= MOST_CHANNELS and axes[0] < min(axes[1:]):
+    if first is None and _seems_first(*axes):
         raise DataError(
             f"{where}, so the channels seem to be its second axis; say "
             f"arrays: {{channels_first: true}} where these are {n:,} images of {axes[1]} x "
@@ -173,6 +194,16 @@ def _in_order(images: Stacked, data: Data, where: str) -> Callable[[NDArray[Any]
             f"{axes[1]} with {axes[2]} channels"
         )
     return lambda rows: rows.transpose(0, 2, 3, 1) if first else rows
+
+
+def _seems_first(one: int, two: int, three: int) -> bool:
+    """Whether the first of an image's axes seems to be its channels.
+
+    It does where it is short beside the others; so do many channels of a square, and channels of a
+    signal, which is one line.
+    """
+    few = one <= MOST_CHANNELS and one < min(two, three)
+    return few or (one < three and (two == three or (two == 1 and three > MOST_CHANNELS)))
 
 
 def _portions(images: Stacked) -> Iterator[tuple[int, NDArray[Any]]]:

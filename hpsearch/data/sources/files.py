@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import re
@@ -26,7 +27,8 @@ from hpsearch.study.data import Data
 from hpsearch.study.splits import COLUMN_OF_ROOTS, Split
 
 UNPACKED = "unpacked"  # in the scratch folder: files that lay in tables
-BROKEN_REASON = "cannot be decoded"
+BROKEN_REASON, MISSING_REASON = "cannot be decoded", "not there"
+NOT_THERE = f"[Errno {errno.ENOENT}]"  # in the words of an OSError
 
 
 @dataclass(frozen=True)
@@ -302,5 +304,12 @@ def without_broken(
         published=None if decoded.published is None else decoded.published[kept],
         names=[decoded.names[i] for i in kept] if len(decoded.names) else (),
         content=None if decoded.content is None else decoded.content[kept],
-        account=counted.without(BROKEN_REASON, tuple(problem for _, problem in broken)),
+        account=_without_reasons(counted, [problem for _, problem in broken]),
     )
+
+
+def _without_reasons(account: Account, problems: list[str]) -> Account:
+    """Return an account without files that are broken, and those that are not there apart."""
+    lost = tuple(problem for problem in problems if NOT_THERE in problem)
+    broken = tuple(problem for problem in problems if NOT_THERE not in problem)
+    return account.without(MISSING_REASON, lost).without(BROKEN_REASON, broken)

@@ -14,12 +14,12 @@ from PIL import Image
 from hpsearch.data.findings import Finding
 from hpsearch.data.sources.levels import FEW, Range, range_of_values, range_words
 from hpsearch.data.sources.pictures import (
-    BITS,
     BROKEN,
     SEE_THROUGH_MODES,
     deep_of,
     is_deep,
     is_grey,
+    is_halved,
     lacks_transparency,
 )
 from hpsearch.data.sources.resize import Size
@@ -53,7 +53,6 @@ def head_of(path: Path) -> Head | None:
     try:
         with Image.open(path) as opened:
             form = opened.format or ""
-            bits = opened.tag_v2.get(BITS, (8,)) if form == "TIFF" else (8,)  # type: ignore[attr-defined]
             deep = is_deep(opened)
             return Head(
                 size=opened.size,
@@ -64,7 +63,7 @@ def head_of(path: Path) -> Head | None:
                 whole=opened.mode != "F",
                 pages=1 if form in ONE_PICTURE else getattr(opened, "n_frames", 1),
                 four_bands=lacks_transparency(opened),
-                halved=not deep and max(bits) > 8,
+                halved=not deep and is_halved(opened),
             )
     except BROKEN:
         return None

@@ -75,6 +75,8 @@ def _check_claim(file: np.lib.npyio.NpzFile[Any], name: str, file_bytes: int) ->
             shape, _, kind = np.lib.format.read_array_header_1_0(opened)
         else:
             shape, _, kind = np.lib.format.read_array_header_2_0(opened)
+    if kind.hasobject:
+        raise ValueError(f"array '{name}' holds Python objects; save numbers or text")
     claimed = math.prod(shape) * kind.itemsize
     if min(shape, default=0) < 0 or claimed > held:
         raise ValueError(

@@ -9,7 +9,7 @@ from hpsearch.data.sources.published import role_of
 from hpsearch.study.data import Data
 
 INPUTS = ("images", "x", "X", "data")  # what they are called where the study does not say
-TARGETS = ("targets", "labels", "y", "label")
+TARGETS = ("targets", "labels", "y", "Y", "label")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ TURNS = {  # by the number of EXIF's orientation: how what is stored becomes wha
 ORIENTATION = 0x0112
 # Tags of TIFF 6.0, and values of them.
 BITS, PHOTOMETRIC, PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 284, 338, 339
-MIN_IS_WHITE, APART, SIGNED = 0, 2, 2
+MIN_IS_WHITE, APART, UNSIGNED, SIGNED = 0, 2, 1, 2
 CODESTREAM = b"\xff\x4f\xff\x51"  # where the head of JPEG 2000 begins, of ISO/IEC 15444-1, A.4
 DEPTH_BYTE = 42  # of it: whether numbers are signed, and their bits less one
 
@@ -160,7 +160,10 @@ class Reading:
         else:
             picture = opened
         if self.shallow is not None:
-            table = as_levels(np.arange(256), self.shallow).tolist()
+            values = np.arange(256.0)
+            if is_halved(opened):  # the range is in numbers of the file: the middle of 256 of them
+                values = values * 256 + 127.5
+            table = as_levels(values, self.shallow).tolist()
             if picture.mode == "RGBA":
                 picture = picture.point(table * 3 + list(range(256)))
             else:
@@ -236,12 +239,30 @@ def deep_of(opened: Image.Image, file: Path | BinaryIO) -> Deep | None:
         and opened.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE
     )
     values = np.asarray(opened)
+    if values.dtype == np.int32 and _is_unsigned(opened):
+        values = values.view(np.uint32)
     if opened.format == "JPEG2000":
         values = _unshifted(values, file)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError("holds values that are no finite number")
     opaque = (values != key).astype(np.float64) if isinstance(key, int) else None
     return Deep(values[..., None], opaque, negative)
+
+
+def _is_unsigned(opened: Image.Image) -> bool:
+    """Whether a TIFF holds whole numbers of 32 bits without a sign, which Pillow reads with one."""
+    if not isinstance(opened, TiffImagePlugin.TiffImageFile):
+        return False
+    tags = opened.tag_v2
+    return bool(
+        max(tags.get(BITS, (8,))) == 32 and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED
+    )
+
+
+def is_halved(opened: Image.Image) -> bool:
+    """Whether a TIFF that is not deep has colours of 16 bits, of which Pillow keeps the upper 8."""
+    is_tiff = isinstance(opened, TiffImagePlugin.TiffImageFile)
+    return is_tiff and max(opened.tag_v2.get(BITS, (8,))) > 8  # type: ignore[attr-defined]
 
 
 def _refuse_misread(opened: Image.Image) -> None:

@@ -34,7 +34,7 @@ def pixel_columns(path: Path, data: Data) -> Columns | None:
     no such table. Pictures are square, grey or with red, green and blue of each pixel together.
     Raises DataError where they are not, or a row lacks a pixel.
     """
-    header, many = _header(path), _pixels(path, data)
+    header, many = _header(path, data), _pixels(path, data)
     if not is_pixel_table(path, data):
         return None
     said = memory_words([path], CSV_TIMES, INSTEAD)
@@ -48,21 +48,24 @@ def pixel_columns(path: Path, data: Data) -> Columns | None:
 def is_pixel_table(path: Path, data: Data) -> bool:
     """Whether the rows of a table are pictures, by its header and its first row."""
     one = data.input_name() if data.input else COLUMN
-    header = _header(path)
+    header = _header(path, data)
     if _pixels(path, data):
         return True
-    return one in header and "path" not in header and _is_numbers(path, header.index(one))
+    headed = data.columns is None
+    return one in header and "path" not in header and _is_numbers(path, header.index(one), headed)
 
 
 def _pixels(path: Path, data: Data) -> list[str]:
     """Return the columns that are a pixel each; none where they are too few."""
-    found = [name for name in _header(path) if PIXEL.fullmatch(name)]
+    found = [name for name in _header(path, data) if PIXEL.fullmatch(name)]
     return found if data.input is None and len(found) >= FEWEST else []
 
 
-def _header(path: Path) -> list[str]:
+def _header(path: Path, data: Data) -> list[str]:
     if not path.is_file():
         return []
+    if data.columns is not None:
+        return list(data.columns)
     try:
         with opened(path) as file:
             line = file.readline(LONGEST_HEAD)
@@ -71,10 +74,11 @@ def _header(path: Path) -> list[str]:
     return [name.strip() for name in next(csv.reader([line]), [])]
 
 
-def _is_numbers(path: Path, column: int) -> bool:
+def _is_numbers(path: Path, column: int, headed: bool) -> bool:
     with opened(path) as file:
         rows = csv.reader(file)
-        next(rows, None)
+        if headed:
+            next(rows, None)
         first = next(rows, [])
     words = first[column].split() if len(first) > column else []
     return len(words) >= FEWEST and all(word.isdigit() for word in words)
@@ -86,8 +90,8 @@ def _of_many(path: Path, header: list[str], many: list[str], data: Data) -> Colu
     kinds: dict[int, Any] = {i: np.float64 if n in many else str for i, n in enumerate(header)}
     try:
         frame = pd.read_csv(
-            path, header=0, names=list(range(len(header))), dtype=kinds, index_col=False,
-            keep_default_na=False, encoding="utf-8-sig",
+            path, header=None if data.columns else 0, names=list(range(len(header))), dtype=kinds,
+            index_col=False, keep_default_na=False, encoding="utf-8-sig",
         )  # fmt: skip
     except ValueError as error:
         raise DataError(f"{path}: is not a table of pixels: {str(error).strip()}") from None
@@ -97,7 +101,7 @@ def _of_many(path: Path, header: list[str], many: list[str], data: Data) -> Colu
 
 
 def _of_one(path: Path, name: str, data: Data) -> Columns:
-    read = read_rows(path)
+    read = read_rows(path, data.columns or ())
     place, pictures = read.header.index(name), []
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # of what is no number

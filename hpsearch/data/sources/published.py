@@ -22,6 +22,7 @@ from hpsearch.study.splits import Parts
 
 Role = Literal["train", "dev", "test"]
 COLUMN = "split"  # of the part that an example is in, where the study names no other
+MOST_PARTS = 8  # that have names; more of them are classes or texts
 OURS = ("train", "test (selects)", "validation (sealed)")
 WORDS: dict[str, Role] = {
     **dict.fromkeys(("train", "training", "trainset", "trn", "trainval", "learn"), "train"),
@@ -61,10 +62,13 @@ def part_names(data: Data) -> list[str]:
 def published(columns: Columns, data: Data) -> Published:
     """Return the split that authors of data made; DataError where it is not clear which is which.
 
-    It stands in the column that the study names, or in `split`.
+    It stands in the column that the study names, or in `split`, or in the one that holds names of
+    parts alone, such as `Usage`.
     """
-    column = data.split.column or COLUMN
-    if data.split.parts == "pooled" or not (data.split.column or column in columns.values):
+    if data.split.parts == "pooled":
+        return Published()
+    column = data.split.column or (COLUMN if COLUMN in columns.values else _of_parts(columns, data))
+    if column is None:
         return Published()
     values = columns.of(column, "split.column")
     if values.ndim != 1:
@@ -80,7 +84,29 @@ def published(columns: Columns, data: Data) -> Published:
         LeftOut(f"in part '{name}', not named in split.parts", _named(columns, names, name))
         for name in nowhere
     )
-    return Published(codes, left_out, (_mapping(counted, of_part),))
+    where = "" if column in (COLUMN, data.split.column) else f" in column '{column}'"
+    return Published(codes, left_out, (_mapping(counted, of_part, where),))
+
+
+def _of_parts(columns: Columns, data: Data) -> str | None:
+    """Return the one column whose values are all names of parts, of which one teaches."""
+    taken = {*data.target_names(), data.groups}
+    found = [
+        name
+        for name, values in columns.values.items()
+        if name not in taken and _are_parts(values, len(columns))
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _are_parts(values: NDArray[Any], count: int) -> bool:
+    if values.shape != (count,) or values.dtype.kind not in "OU" or not count:
+        return False
+    if not isinstance(values[0], str) or role_of(values[0]) is None:
+        return False
+    names = {str(value).strip() for value in values.tolist()}
+    roles = {role_of(name) for name in names} if len(names) <= MOST_PARTS else {None}
+    return None not in roles and "train" in roles and len(roles) > 1
 
 
 def _named(columns: Columns, names: NDArray[Any], name: str) -> tuple[str, ...]:
@@ -120,7 +146,7 @@ def _listed(counted: Counter[str]) -> str:
     return ", ".join(names) + (f" and {len(counted) - 8} more" if len(counted) > 8 else "")
 
 
-def _mapping(counted: Counter[str], of_part: dict[str, int]) -> str:
+def _mapping(counted: Counter[str], of_part: dict[str, int], where: str) -> str:
     """Return in words which of their parts is which of ours."""
     told = []
     for code, ours in enumerate(OURS):
@@ -129,4 +155,4 @@ def _mapping(counted: Counter[str], of_part: dict[str, int]) -> str:
         whose = " and ".join(f"'{name}'" for name in theirs)
         cut = "cut from train, for its authors held out one part only"
         told.append(f"{ours} = their {whose} ({images:,})" if theirs else f"{ours}: {cut}")
-    return f"split as published: {'; '.join(told)}"
+    return f"split as published{where}: {'; '.join(told)}"

@@ -168,7 +168,11 @@ def _levels(node: _Folder, above: Rel, root: Path, noun: str, example: str) -> _
     teach = [name for name in classes if roles[name] == "train" and len(classes[name]) > 1]
     if len(teach) == 1:
         others = [name for name in node.below if name != teach[0]]
-        if all(roles[name] for name in others):  # pictures whose class nobody has told
+        if all(roles[name] for name in others):
+            same = [name for name in classes if _shared(classes[name], classes[teach[0]])]
+            if len(same) > 1:  # the audit tells where their classes are only nearly the same
+                return _two_levels({name: opened[name] for name in same}, above, place)
+            # pictures whose class nobody has told
             return _told(_Levels({opened[teach[0]][0]: None}))
         raise _either(place, above, [teach[0], *others], classes[teach[0]])
     if all(roles.values()):
@@ -210,6 +214,11 @@ def _alike(classes: Mapping[str, Iterable[str]]) -> list[str]:
 
     found = [name for name in sets if shares(name)]
     return found if len(found) > 1 else []
+
+
+def _shared(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether two folders have a folder of one name, in capitals or not."""
+    return not {name.casefold() for name in one}.isdisjoint(name.casefold() for name in other)
 
 
 def _two_levels(opened: dict[str, tuple[Rel, _Folder]], above: Rel, place: Path) -> _Levels:
