@@ -185,6 +185,17 @@ def test_a_table_may_name_recordings_and_numbers(recordings: Path) -> None:
     assert prepared.totals == (40, 10, 10)
 
 
+def test_a_table_of_recordings_may_call_its_columns_as_others_do(recordings: Path) -> None:
+    names = sorted(path.name for path in recordings.iterdir())
+    table = write_table(
+        recordings / "esc.csv", filename=names, category=[name.split("_")[0] for name in names]
+    )
+    prepared = prepared_from(table)
+    assert set(prepared.outputs) == {name.split("_")[0] for name in names}
+    assert "input: column 'filename', for there is no 'path'" in prepared.account.decided
+    assert "target: category, as none was named" in prepared.account.decided
+
+
 def test_seconds_rate_bands_and_hop_make_the_shape(recordings: Path) -> None:
     options = {"seconds": 0.5, "sample_rate": 4000, "mels": 24, "hop_ms": 12.5}
     prepared = prepared_from(recordings, pattern=PATTERN, sound=options)

@@ -25,6 +25,7 @@ from hpsearch.data.sources.files import (
 )
 from hpsearch.data.sources.mel import WINDOW_MS, Spectrogram, log_mel, mel_filters
 from hpsearch.data.sources.recording import BROKEN, Head, head_of, read_sound
+from hpsearch.data.sources.tables import fill_words, filled, read_tables
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data, Sound
 
@@ -59,7 +60,15 @@ def _one_listing(data: Data, root: Path) -> Listing:
     return folder_listing(data, root, KIND)
 
 
+def _known(data: Data, root: Path | None) -> Data:
+    """Return what is asked for, with usual names of columns where a table has no other."""
+    if data.roots is not None or root is None or not root.is_file():
+        return data
+    return filled(read_tables(root, data).columns, data)
+
+
 def stamp(data: Data, root: Path | None) -> str:
+    data = _known(data, root)
     read_by = f"soundfile {version('soundfile')} scipy {version('scipy')}"
     return f"{read_by}\n{stamp_of(_listing(data, root), root)}"
 
@@ -148,6 +157,7 @@ def content_of(images: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> Decoded:
+    asked, data = data, _known(data, root)
     listing = _listing(data, root)
     shape, decided = _spectrogram(listing, data.sound or Sound())
     filters = mel_filters(shape.rate, shape.bands, round(shape.rate * WINDOW_MS / 1000))
@@ -161,7 +171,8 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
     decoded = decode_files(listing, data, images, read, BROKEN, KIND.noun, progress)
     assert decoded.account is not None
     account = replace(decoded.account, decided=(*decided, *decoded.account.decided))
-    return replace(decoded, account=account, content=content_of(decoded.images))
+    decoded = replace(decoded, account=account, content=content_of(decoded.images))
+    return decoded.deciding(*fill_words(asked, data))
 
 
 SOURCE = Source(stamp, decode)
