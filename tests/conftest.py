@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from child_processes import CREW, Crew, stand_by
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from hpsearch.data.prepared import SearchData
 
 # As workers do: small trainings are fastest in one thread, and with two on busy cores they crawl.
 # Before anything loads torch.
@@ -50,3 +54,11 @@ def crew() -> Iterator[Crew]:
     assert crew.together(stand_by) == list(range(CREW))
     yield crew
     crew.close()
+
+
+@pytest.fixture(scope="session")
+def stripes() -> SearchData:
+    """A data set of 160 and 40 images that any network learns."""
+    from made_trainings import striped  # loads torch
+
+    return striped()

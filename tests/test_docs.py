@@ -24,10 +24,11 @@ from hpsearch.models.cost import cost
 from hpsearch.models.families import FAMILIES, build_model
 from hpsearch.models.layers import ImageShape
 from hpsearch.search.scheduler import Begin, Budget, Curve, Resume, Standing, Wait
+from hpsearch.study.config import Pretrained
 from hpsearch.study.data import Arrays, Data, Pictures, Sound, Text
 from hpsearch.study.file import validated
 from hpsearch.study.space import Space
-from hpsearch.study.spec import Confirm, Final, Pretrained, Pruner, Search, StudySpec
+from hpsearch.study.spec import Confirm, Final, Pruner, Search, StudySpec
 from hpsearch.study.splits import Split
 
 DOCS = ROOT / "docs"
