@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,3 +64,12 @@ def stripes() -> SearchData:
     from made_trainings import striped  # loads torch
 
     return striped()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with everything that `studies/make_data.py` makes."""
+    folder = tmp_path_factory.mktemp("made") / "data"
+    script = [sys.executable, str(REPOSITORY / "studies" / "make_data.py"), str(folder)]
+    subprocess.run(script, check=True, capture_output=True)
+    return folder
