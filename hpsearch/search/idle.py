@@ -10,7 +10,7 @@ from hpsearch.storage.storage import Storage
 from hpsearch.storage.worker_registry import SEEN_EVERY_S
 
 # More often than a worker that has torch looks (5 s): loading it takes 1 to 2 s then.
-POLL_S = 2.0
+POLL_S = 3.0
 LOOK_EVERY_S = 0.1  # at whether it should stop
 
 
