@@ -27,7 +27,7 @@ search: {trials: 2, epochs: 2}
 def declared() -> dict[str, Version]:
     """Return the lowest version of every requirement of the package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lowest = {}
+    lowest: dict[str, Version] = {}
     for requirement in map(Requirement, project["dependencies"]):
         (least,) = (s.version for s in requirement.specifier if s.operator == ">=")
         lowest[canonicalize_name(requirement.name)] = Version(least)
