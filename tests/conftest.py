@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from child_processes import CREW, Crew, stand_by
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from hpsearch.data.prepared import SearchData
 
 # As workers do: small trainings are fastest in one thread, and with two on busy cores they crawl.
 # Before anything loads torch.
@@ -50,3 +56,20 @@ def crew() -> Iterator[Crew]:
     assert crew.together(stand_by) == list(range(CREW))
     yield crew
     crew.close()
+
+
+@pytest.fixture(scope="session")
+def stripes() -> SearchData:
+    """A data set of 160 and 40 images that any network learns."""
+    from made_trainings import striped  # loads torch
+
+    return striped()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with everything that `studies/make_data.py` makes."""
+    folder = tmp_path_factory.mktemp("made") / "data"
+    script = [sys.executable, str(REPOSITORY / "studies" / "make_data.py"), str(folder)]
+    subprocess.run(script, check=True, capture_output=True)
+    return folder

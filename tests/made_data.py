@@ -7,6 +7,7 @@ import gzip
 import io
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,6 +81,8 @@ class Python2Pickler(pickle._Pickler):
     """
 
     dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
+    write: Callable[[bytes], object]  # both are its base's, whose types leave them out
+    memoize: Callable[[object], None]
 
     def save_text(self, text: str | bytes) -> None:
         raw = text.encode("latin1") if isinstance(text, str) else text

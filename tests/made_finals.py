@@ -23,6 +23,7 @@ from hpsearch.service.conclude import conclude, write_results
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE
+from hpsearch.training.loop import train
 
 # The first trial takes the first values, and a rate of 1e-5 learns next to nothing.
 SPACE = {"learning_rate": [1e-5, 1e-2], "filters": 4, "layers": 1, "dropout": 0.3}
@@ -95,15 +96,14 @@ def baseline_beside_draws(*arguments: Any) -> Any:
 
 def _short_of_memory() -> None:
     """Let trainings of whole batches fail after an epoch, as they do on a full GPU."""
-    real = attempt.train
 
     def trained(config: Any, *others: Any) -> Any:
-        for number, epoch in enumerate(real(config, *others)):
+        for number, epoch in enumerate(train(config, *others)):
             if config.micro_batches == 1 and number == 1:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             yield epoch
 
-    attempt.train = trained
+    vars(attempt)["train"] = trained
 
 
 def final_short_of_memory(*arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import Table, func, select
 
 from hpsearch.data.account import Account
-from hpsearch.data.prepare import Prepared
+from hpsearch.data.prepared import Prepared
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import scheduler_for
 from hpsearch.search.stored_study import OpenStudy, enter_study, read_stored_study

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from made_configs import config_with
 
 from hpsearch.data.prepared import Labelled, SearchData
-from hpsearch.study.config import TrialConfig, has
+from hpsearch.study.config import TrialConfig
 from hpsearch.study.data import DataReference
 from hpsearch.training.state import Epoch
 
@@ -19,47 +21,25 @@ BATCHES = 10  # in an epoch of `striped` with batches of 16
 Scores = tuple[float, ...]
 
 
-def config(**changes: object) -> TrialConfig:
-    """Return a small configuration with some values replaced, without those of other families."""
-    values: dict[str, object] = {
-        "family": "alexnet",
-        "filters": 8,
-        "layers": 2,
-        "kernel_size": 3,
-        "units1": 16,
-        "units2": 16,
-        "activation": "relu",
-        "pooling": "max",
-        "batch_norm": True,
-        "convolutions": 2,
-        "reduction": 2,
-        "block": "basic",
-        "blocks": 1,
-        "squeeze": 4,
-        "squeeze_where": "all",
-        "backbone": "resnet18",
-        "unfreeze": "none",
-        "body_rate": 0.1,
-        "pretrained": {},
-        "dropout": 0.2,
-        "optimizer": "adamw",
-        "learning_rate": 0.01,
-        "weight_decay": 0.01,
-        "batch_size": 16,
-        "schedule": "one-cycle",
-        "patience": 1,
-        "label_smoothing": 0.0,
-        "flip": True,
-        "shift": 1,
-        "epochs": 3,
-        "seed": 7,
-        "precision": "fp32",
-        "threads": 1,
-        "data": DataReference(source="digits", fingerprint="none"),
-    }
-    values |= changes
-    family = values["family"]
-    return TrialConfig.model_validate({k: v for k, v in values.items() if has(family, k)})
+TRAINED: dict[str, Any] = {
+    "filters": 8,
+    "units1": 16,
+    "units2": 16,
+    "dropout": 0.2,
+    "learning_rate": 0.01,
+    "batch_size": 16,
+    "patience": 1,
+    "flip": True,
+    "shift": 1,
+    "epochs": 3,
+    "seed": 7,
+    "data": DataReference(source="digits", fingerprint="none"),
+}
+
+
+def config(**changes: Any) -> TrialConfig:
+    """Return a configuration of a small training with some values replaced."""
+    return config_with(**TRAINED | changes)
 
 
 def striped() -> SearchData:

@@ -24,10 +24,11 @@ from hpsearch.models.cost import cost
 from hpsearch.models.families import FAMILIES, build_model
 from hpsearch.models.layers import ImageShape
 from hpsearch.search.scheduler import Begin, Budget, Curve, Resume, Standing, Wait
+from hpsearch.study.config import Pretrained
 from hpsearch.study.data import Arrays, Data, Pictures, Sound, Text
 from hpsearch.study.file import validated
 from hpsearch.study.space import Space
-from hpsearch.study.spec import Confirm, Final, Pretrained, Pruner, Search, StudySpec
+from hpsearch.study.spec import Confirm, Final, Pruner, Search, StudySpec
 from hpsearch.study.splits import Split
 
 DOCS = ROOT / "docs"
@@ -303,3 +304,16 @@ def test_the_example_of_a_scheduler_resumes_the_best_trial_alone() -> None:
     assert policy.next(Standing(all_there, Budget(3, 0, 5))) == Resume(1)
     ended = (paused[0], Curve(1, "complete", (0.0, 0.9, 0.8)), all_there[2])
     assert policy.next(Standing(ended, Budget(3, 0, 5))) == Wait()
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "extending.md", "../CONTRIBUTING.md"])
+def test_what_a_page_for_developers_names_is_there(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    modules = sorted((ROOT / "hpsearch").rglob("*.py"))
+    ours = set(re.findall(r"\w+", " ".join(m.read_text(encoding="utf-8") for m in modules)))
+    tables = re.findall(r"`([A-Z][A-Z_]+)`", page)
+    assert [t for t in tables if t not in ours | {"HPSEARCH_TEST_DATA"}] == []
+    paths = re.findall(r"`([a-z_./]+\.py|(?:hpsearch|tests)/[a-z_/]+)`", page)
+    assert paths
+    roots = (ROOT, ROOT / "hpsearch", ROOT / "tests")
+    assert [p for p in paths if not any((root / p).exists() for root in roots)] == []

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = """
@@ -17,6 +22,23 @@ data: {source: digits}
 space: {filters: [4, 8], layers: 1, units1: 16, units2: 16}
 search: {trials: 2, epochs: 2}
 """
+
+
+def declared() -> dict[str, Version]:
+    """Return the lowest version of every requirement of the package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lowest: dict[str, Version] = {}
+    for requirement in map(Requirement, project["dependencies"]):
+        (least,) = (s.version for s in requirement.specifier if s.operator == ">=")
+        lowest[canonicalize_name(requirement.name)] = Version(least)
+    return lowest
+
+
+def installed_in(uv: str, venv: Path, names: frozenset[str]) -> dict[str, Version]:
+    """Return the versions that an environment has of some packages."""
+    listed = [uv, "pip", "list", "--python", str(venv), "--format", "json"]
+    found = json.loads(subprocess.run(listed, check=True, capture_output=True, text=True).stdout)
+    return {of["name"]: Version(of["version"]) for of in found if of["name"] in names}
 
 
 @pytest.mark.lowest
@@ -34,6 +56,8 @@ def test_a_small_study_runs_on_the_lowest_declared_versions(tmp_path: Path) -> N
     installed = subprocess.run(words, env=own, capture_output=True, text=True, check=False)
     if installed.returncode != 0:
         pytest.skip(f"the lowest versions cannot be installed here: {installed.stderr[-500:]}")
+    lowest = declared()
+    assert installed_in(uv, venv, frozenset(lowest)) == lowest, "what is declared is what is tried"
     (tmp_path / "smoke.yaml").write_text(STUDY)
     hpsearch = str(venv / "bin" / "hpsearch")
     printed = ""

@@ -47,7 +47,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def hints(called: Callable[..., Any]) -> dict[str, Any]:
-    target = called.__init__ if inspect.isclass(called) else called  # type: ignore[misc]
+    target = called.__init__ if inspect.isclass(called) else called
     try:
         return typing.get_type_hints(target)
     except (NameError, TypeError, AttributeError):  # imported for type checkers alone

@@ -97,7 +97,7 @@ def step(training: Training, config: TrialConfig, images: Tensor, targets: Tenso
         with autocast(config, images.device):
             outputs = training.model(part).float()  # (N, outputs)
         loss = training.task.loss(outputs, answers)
-        (loss if parts == 1 else loss * (len(answers) / len(targets))).backward()  # type: ignore[no-untyped-call]
+        (loss if parts == 1 else loss * (len(answers) / len(targets))).backward()
         training.note(loss.detach(), outputs.detach(), answers)
     training.optimizer.step()
     training.schedule.after_batch()

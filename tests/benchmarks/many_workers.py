@@ -22,19 +22,24 @@ from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from hpsearch.data.prepare import prepare
 from hpsearch.search import runner as trials
+from hpsearch.search.attempt import Attempt, Ended
+from hpsearch.search.objective import Objective
 from hpsearch.search.stored_study import enter_study
 from hpsearch.search.worker import Worker
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.leases import Lease, Leases
 from hpsearch.storage.optuna_trials import note
+from hpsearch.storage.records import TrialNotes
 from hpsearch.storage.storage import open_storage
+from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
+from hpsearch.training.state import Training
 
 CHECKPOINTS = (0, 100, 1000, 5000)  # trials, between which times are compared
 PRELOADED = ["many_workers", "hpsearch.search.worker", "optuna.storages._rdb.models", "psycopg"]
@@ -59,18 +64,24 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def no_training(trial: Any, config: Any, data: Any, device: Any, *rest: Any) -> float:
-    """Stands in for the objective: one epoch reported, nothing trained."""
-    value = config.learning_rate % 1
-    note(trial, {"curve": [], "duration_s": 0.0}, steps={1: value})
-    trial.should_prune()
-    return float(value)
+def no_training(attempt: Attempt, config: TrialConfig) -> Ended:
+    """Stands in for a training: it came to its end, and nothing was trained."""
+    return Ended(config, training=cast(Training, config))
+
+
+def made_value(objective: Objective, training: Training) -> float:
+    """Stands in for its value: one epoch reported, and the scheduler asked about it."""
+    value = objective._config.learning_rate % 1
+    note(objective._trial, TrialNotes(curve=[], duration_s=0.0), steps={1: value})
+    objective._scheduling.after_epoch(objective._trial)
+    return value
 
 
 def work(url: str, name: str, ready: Barrier, times: Any) -> None:
     """What a worker process does: claim and end trials until there are none left."""
     torch.set_num_threads(1)
-    trials.objective = no_training  # type: ignore[assignment]
+    Attempt.train = no_training  # type: ignore[assignment, method-assign]
+    Objective.value = made_value  # type: ignore[assignment, method-assign]
     claimed: list[tuple[int, float]] = []
     whole: list[tuple[int, float]] = []
     claim, run = Leases.claim, trials.TrialRunner.run

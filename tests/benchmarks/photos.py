@@ -42,8 +42,8 @@ def write_photos(source: Path, root: Path, count: int, quality: int) -> list[Pat
         picture = originals[file]
         share = rng.uniform(0.6, 1)
         width, height = (round(side * share) for side in picture.size)
-        left = rng.integers(0, picture.width - width + 1)
-        above = rng.integers(0, picture.height - height + 1)
+        left = int(rng.integers(0, picture.width - width + 1))
+        above = int(rng.integers(0, picture.height - height + 1))
         cut = ImageOps.fit(picture.crop((left, above, left + width, above + height)), SHAPE)
         cut = ImageOps.mirror(cut) if rng.random() < 0.5 else cut
         path = root / file.parent.name / f"{i:06}.jpg"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
+from ruamel.yaml import YAML
 
 HERE = Path(__file__).resolve().parents[2]
 TRIALS = {"digits": 12, "families": 5, "spoken-digits": 4, "digit-pairs": 6}
@@ -31,7 +31,7 @@ RENAMED = {"told": "predicted", "hits": "correct"}  # keys of records, by what t
 
 def study_of(name: str, data: Path) -> dict[str, Any]:
     """Return a shipped study with fewer trials, and its data where it lies."""
-    study: dict[str, Any] = yaml.safe_load((HERE / "studies" / f"{name}.yaml").read_text())
+    study: dict[str, Any] = YAML(typ="safe").load(HERE / "studies" / f"{name}.yaml")
     # `auto` measures, and may find another precision faster while the machine is busy
     study["search"] |= {"trials": TRIALS[name], "precision": "fp32"}
     study["search"].pop("timeout", None)
@@ -46,7 +46,7 @@ def study_of(name: str, data: Path) -> dict[str, Any]:
 def launched(build: Path, place: Path, name: str, study: dict[str, Any]) -> dict[str, Any]:
     """Launch a study with one build and return what it came to."""
     place.mkdir(parents=True)
-    (place / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    YAML(typ="safe").dump(study, place / "study.yaml")
     url = f"sqlite:///{place}/study.db"
     where = {"PYTHONPATH": str(build), "HPSEARCH_CACHE": str(place / "cache")}
     environment = os.environ | where | {"PYTHONWARNINGS": "ignore"}
@@ -77,7 +77,7 @@ def results(url: str, run: Path, name: str) -> dict[str, Any]:
         }
     storage.engine.dispose()
     (final,) = rows["hpsearch_openings"]
-    exported = yaml.safe_load((run / "best.yaml").read_text())
+    exported = YAML(typ="safe").load(run / "best.yaml")
     return {
         "states": [t.state.name for t in trials],
         "parameters": [t.params for t in trials],

@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 from torchvision import datasets, transforms
 
 from hpsearch.data.prepare import prepare
@@ -119,7 +119,7 @@ def tutorial(network: dict[str, Any], root: Path, epochs: int, seed: int) -> tup
     torch.set_num_threads(cores())
     pixels = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.2860,), (0.3530,))])
     parts = [datasets.FashionMNIST(root, train=train, transform=pixels) for train in (True, False)]
-    everything = torch.utils.data.ConcatDataset(parts)
+    everything: ConcatDataset[Any] = ConcatDataset(parts)
     targets = torch.cat([part.targets for part in parts]).numpy()
     split = assign(targets, tuple(parts[0].classes), Data(source="digits").split)
     loader = DataLoader(Subset(everything, split.train.tolist()), BATCH, shuffle=True)

@@ -71,7 +71,7 @@ def measure(url: str, trials: int) -> dict[str, float]:
     ended = storage.load("small").get_trials()
     storage.close()
     ended.sort(key=lambda t: t.datetime_complete or began)
-    ends = [t.datetime_complete for t in ended]
+    ends = [t.datetime_complete or began for t in ended]
     trained_s = [t.user_attrs["duration_s"] for t in ended]
     between = [
         1000 * ((end - before).total_seconds() - took)

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from hpsearch.cli import options
+from hpsearch.errors import StudyFileError
 
 
 def test_a_command_to_be_copied_is_quoted() -> None:
@@ -31,7 +32,7 @@ def test_errors_reach_the_terminal_without_escapes(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("written", ["0", "-1", "many", "9" * 5000, "²", "1025", "1.5", ""])
 def test_a_number_of_workers_that_is_none_is_refused(written: str) -> None:
-    with pytest.raises(options.StudyFileError, match="neither auto nor a number from 1 to 1024"):
+    with pytest.raises(StudyFileError, match="neither auto nor a number from 1 to 1024"):
         options.worker_count(written)
 
 
@@ -39,7 +40,7 @@ def test_a_budget_of_the_command_line_has_the_limits_of_the_file(tmp_path: Path)
     path = tmp_path / "a.yaml"
     path.write_text("name: a\ndata: {source: digits}\n")
     assert options.spec_of(path, 7, "30m").search.timeout == 1800
-    with pytest.raises(options.StudyFileError, match="trials: 3000000000 is above 1,000,000"):
+    with pytest.raises(StudyFileError, match="trials: 3000000000 is above 1,000,000"):
         options.spec_of(path, trials=3_000_000_000)
-    with pytest.raises(options.StudyFileError, match=r"timeout: .* is above 31,622,400"):
+    with pytest.raises(StudyFileError, match=r"timeout: .* is above 31,622,400"):
         options.spec_of(path, timeout="9999d")

@@ -20,7 +20,8 @@ def vectors(count: int, values: int, kinds: int, seed: int) -> NDArray[np.float1
     some = np.repeat(some, 3, axis=0) + rng.normal(0, 0.1, (3 * count, values))
     some[::50] = 0
     length = np.linalg.norm(some, axis=1, keepdims=True)
-    return np.divide(some, length, out=np.zeros_like(some), where=length > 0).astype(np.float16)
+    ones: NDArray[np.float64] = np.divide(some, length, out=np.zeros_like(some), where=length > 0)
+    return ones.astype(np.float16)
 
 
 def by_hand(some: NDArray[np.float16], least: float) -> set[tuple[int, int]]:

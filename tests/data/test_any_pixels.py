@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
@@ -36,7 +36,8 @@ def values_of(draw: st.DrawFn, kinds: tuple[str, ...], shape: tuple[int, ...]) -
         low = draw(st.floats(-1000, 1000, width=16))
         high = low + draw(st.floats(0.125, 1000, width=16))
         return rng.uniform(low, high, shape).astype(kind)
-    least, most = max(np.iinfo(kind).min, -(2**31)), min(np.iinfo(kind).max, 2**31 - 1)
+    ends: np.iinfo[Any] = np.iinfo(kind)
+    least, most = max(ends.min, -(2**31)), min(ends.max, 2**31 - 1)
     low = draw(st.integers(least, most - 2))
     high = draw(st.integers(low + 1, min(most, low + draw(st.sampled_from([9, 255, 4095, most])))))
     return rng.integers(low, high, shape, endpoint=True).astype(kind)
@@ -73,7 +74,8 @@ def test_arrays_are_read_by_their_axes_and_the_stated_range_or_refused(
 ) -> None:
     values = data.draw(values_of(WHOLE + FLOATS, (12, *shape)))
     ends = (float(values.min()), float(values.max()))
-    options = {"channels_first": first} | ({"range": ends} if stated and ends[0] < ends[1] else {})
+    options: dict[str, Any] = {"channels_first": first}
+    options |= {"range": ends} if stated and ends[0] < ends[1] else {}
     targets = np.arange(12) % 2
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "a.npz"
@@ -83,7 +85,7 @@ def test_arrays_are_read_by_their_axes_and_the_stated_range_or_refused(
             found = arrays.decode(spec, path, Path(place), told)
         except DataError as error:
             says = str(error)
-            usual = (0, 1) if values.dtype.kind == "f" else (0, 255)
+            usual = (0.0, 1.0) if values.dtype.kind == "f" else (0.0, 255.0)
             beyond = "range" not in options and (ends[0] < usual[0] or ends[1] > usual[1])
             asked = len(shape) == 3 and first is None and seem_to_begin_with_channels(*shape)
             assert ("arrays: {range: [" in says and beyond) or ("channels_first" in says and asked)
@@ -132,7 +134,11 @@ def decoded(root: Path, options: dict[str, Any], size: tuple[int, int]) -> Decod
     st.booleans(),
 )
 def test_tiff_is_what_tifffile_reads_scaled_by_one_range_for_all(
-    data: st.DataObject, shape: tuple[int, int], order: str, negative: bool, stated: bool
+    data: st.DataObject,
+    shape: tuple[int, int],
+    order: Literal[">", "<"],
+    negative: bool,
+    stated: bool,
 ) -> None:
     kind = data.draw(st.sampled_from(TIFF_KINDS))
     made = [data.draw(values_of((kind,), shape)) for _ in range(3)]

@@ -99,12 +99,12 @@ def test_images_come_in_the_size_that_the_study_asks_for(tmp_path: Path, channel
 @pytest.mark.parametrize(
     ("values", "wanted", "levels"),
     [
-        (np.float32([0, 0.5, 1]), None, [0, 128, 255]),
-        (np.float64([-1, 0, 1]), (-1.0, 1.0), [0, 128, 255]),
-        (np.float16([-9, 0, 9]), (-1.0, 1.0), [0, 128, 255]),
-        (np.int64([0, 7, 255]), None, [0, 7, 255]),
-        (np.uint16([0, 2048, 4095]), (0.0, 4095.0), [0, 128, 255]),
-        (np.uint8([0, 8, 16]), (0.0, 16.0), [0, 128, 255]),
+        (np.array([0, 0.5, 1], np.float32), None, [0, 128, 255]),
+        (np.array([-1, 0, 1], np.float64), (-1.0, 1.0), [0, 128, 255]),
+        (np.array([-9, 0, 9], np.float16), (-1.0, 1.0), [0, 128, 255]),
+        (np.array([0, 7, 255], np.int64), None, [0, 7, 255]),
+        (np.array([0, 2048, 4095], np.uint16), (0.0, 4095.0), [0, 128, 255]),
+        (np.array([0, 8, 16], np.uint8), (0.0, 16.0), [0, 128, 255]),
         (np.array([False, True, True]), None, [0, 255, 255]),
     ],
     ids=str,
@@ -193,22 +193,28 @@ def test_classes_that_their_type_cannot_tell_apart_are_a_finding(
     assert f"40 labels are {least:,} or more" in told.says and kind in told.says
 
 
+FILLED = "values of 0 to 1; 0 to 1 become black and white, as is usual"
+STATED = "-9 to 9 become black and white, as arrays.range"
+UNFILLED = "which they do not fill; arrays: {range: "
+
+
 @pytest.mark.parametrize(
-    ("values", "options", "says"),
+    ("kind", "values", "options", "says"),
     [
-        (np.uint8([0, 255]), {}, ""),
-        (np.float32([0, 1]), {}, "values of 0 to 1; 0 to 1 become black and white, as is usual"),
-        (np.uint8([0, 16]), {}, "which they do not fill; arrays: {range: [0, 16]} spreads them"),
-        (np.float64([0, 0.1]), {}, "which they do not fill; arrays: {range: [0, 0.1]}"),
-        (np.int16([-9, 9]), {"range": [-9, 9]}, "-9 to 9 become black and white, as arrays.range"),
-        (np.int16([-9, 9]), {"range": [0, 5]}, "those beyond are cut there"),
+        (np.uint8, [0, 255], {}, ""),
+        (np.float32, [0, 1], {}, FILLED),
+        (np.uint8, [0, 16], {}, UNFILLED + "[0, 16]} spreads them"),
+        (np.float64, [0, 0.1], {}, UNFILLED + "[0, 0.1]}"),
+        (np.int16, [-9, 9], {"range": [-9, 9]}, STATED),
+        (np.int16, [-9, 9], {"range": [0, 5]}, "those beyond are cut there"),
     ],
     ids=str,
 )
 def test_what_becomes_black_and_white_is_said(
-    tmp_path: Path, values: Any, options: dict[str, Any], says: str
+    tmp_path: Path, kind: type[np.number], values: list[float], options: dict[str, Any], says: str
 ) -> None:
-    path = saved(tmp_path, images=np.resize(values, (COUNT, 4, 6)), targets=CLASSES)
+    images = np.resize(np.array(values, kind), (COUNT, 4, 6))
+    path = saved(tmp_path, images=images, targets=CLASSES)
     decided = prepared_from(path, arrays=options).account.decided
     assert says in " ".join(decided) if says else not decided
 

@@ -173,7 +173,7 @@ def test_several_labels_contradict_where_one_of_them_does(tmp_path: Path) -> Non
 
 def test_numbers_contradict_where_they_are_far_apart(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).normal(50, 10, (100, 1)).astype(np.float32)
-    numbers[[0, 1, 2, 3, 4, 5]] = [[40], [40.5], [60], [45], [20], [80]]
+    numbers[:6, 0] = [40, 40.5, 60, 45, 20, 80]
     decoded = made({1: 0, 3: 2}, numbers, task="regression")
     decoded.images[5] = decoded.images[4] * 0.8  # nearly alike: a number may tell such apart
     told = finding(look(decoded, TOGETHER, tmp_path)[1], "contradicting-targets")

@@ -106,7 +106,7 @@ def test_parts_of_an_npz_as_medmnist_and_keras_have_them(tmp_path: Path, names: 
     """MedMNIST: `train_images` ... of 28 x 28, and labels `(N, 1)`."""
     images, labels = noise(60, 8, 8), np.arange(60)[:, None] % 3
     parts = {"train": slice(0, 36), "val": slice(36, 48), "test": slice(48, 60)}
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, rows in parts.items():
         of_images, of_labels = names.format(part=part).split()
         arrays |= {of_images: images[rows], of_labels: labels[rows]}

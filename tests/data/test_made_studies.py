@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from scipy.ndimage import rotate
 from sklearn.datasets import load_digits
 
@@ -16,15 +15,6 @@ from hpsearch.data.prepared import Prepared, load_search_data
 from hpsearch.study.file import read_study
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with everything that the script makes."""
-    folder = tmp_path_factory.mktemp("made") / "data"
-    script = [sys.executable, str(STUDIES / "make_data.py"), str(folder)]
-    subprocess.run(script, check=True, capture_output=True)
-    return folder
 
 
 def prepared_for(study: str, made: Path) -> Prepared:

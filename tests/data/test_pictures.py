@@ -163,7 +163,7 @@ def test_the_range_that_the_study_says_counts_for_pictures_of_any_depth(root: Pa
     deep = values_between(-1000, 3000)
     tiff(root / "a" / "deep.tif", deep.astype(np.int16))
     tiff(root / "b" / "shallow.tif", values_between(0, 255).astype(np.uint8))
-    options = {"pictures": {"range": [-160, 240]}}
+    options: dict[str, Any] = {"pictures": {"range": [-160, 240]}}
     found = images_of(root, **options)
     assert np.array_equal(found["deep"][..., 0], scaled(deep, -160, 240))
     assert np.array_equal(found["shallow"][..., 0], scaled(values_between(0, 255), -160, 240))

@@ -269,7 +269,7 @@ def prepared_on(folder: Path, options: str) -> subprocess.CompletedProcess[str]:
     ):
         pytest.skip("no file system can be mounted here")
     environment = {**os.environ, "HPSEARCH_CACHE": str(folder)}
-    command = [unshare, *mount, options, folder, sys.executable, "-c", PREPARE]
+    command = [unshare, *mount, options, str(folder), sys.executable, "-c", PREPARE]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -15,7 +15,7 @@ from hpsearch.data.prepare import prepare
 from hpsearch.data.prepared import Prepared, load_search_data
 from hpsearch.data.sealed import open_sealed
 from hpsearch.data.sources.mel import Spectrogram, centred, log_mel, mel_filters
-from hpsearch.data.sources.sound import read_sound
+from hpsearch.data.sources.recording import read_sound
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
 

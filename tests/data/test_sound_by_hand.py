@@ -72,7 +72,8 @@ def by_hand(samples: Any, rate: int, wanted: int, columns: int) -> NDArray[np.fl
             weight = np.interp(hertz, [low, middle, high], [0, 1, 0], left=0, right=0)
             power[band, column] = weight @ spectrum
     loudness = 10 * np.log10(np.maximum(power, 1e-300) / power.max())
-    return 255 * (1 + loudness / RANGE_DB).clip(0, 1)
+    levels: NDArray[np.float64] = 255 * (1 + loudness / RANGE_DB).clip(0, 1)
+    return levels
 
 
 @settings(max_examples=40)

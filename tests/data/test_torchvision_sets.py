@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +142,8 @@ def test_other_labels_on_the_same_images_change_the_fingerprint(tmp_path: Path) 
     first, second = (
         prepared_from("mnist", tmp_path / name, split={"seed": seed}) for name in ("a", "b")
     )
-    images = [load_search_data(prepared.folder).train.images for prepared in (first, second)]
-    assert np.array_equal(*images)
+    images, same = (load_search_data(prepared.folder).train.images for prepared in (first, second))
+    assert np.array_equal(images, same)
     assert first.fingerprint != second.fingerprint
 
 
@@ -307,7 +307,7 @@ def md5(path: Path) -> str:
 
 
 @pytest.fixture
-def trusted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def trusted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Return a function that has torchvision take made files for the published ones.
 
     It reads a set only where the checksums are those of the published files; these are replaced
@@ -318,8 +318,8 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
             if kind.base_folder == folder.name:
                 for listed in ("train_list", "test_list"):
-                    known = [[name, md5(folder / name)] for name, _ in getattr(kind, listed)]
-                    monkeypatch.setattr(kind, listed, known)
+                    of_files = [[name, md5(folder / name)] for name, _ in getattr(kind, listed)]
+                    monkeypatch.setattr(kind, listed, of_files)
                 meta = {**kind.meta, "md5": md5(folder / kind.meta["filename"])}
                 monkeypatch.setattr(kind, "meta", meta)
                 return

@@ -74,7 +74,7 @@ def test_a_final_that_was_short_of_memory_is_trained_in_parts_and_says_so(
            f"{MICRO_BATCHES} parts" in text  # fmt: skip
     exported = read_exported(tmp_path / "runs/best.yaml")
     assert exported.config.micro_batches == MICRO_BATCHES
-    assert exported.recorded.test_accuracy == final["test"]["accuracy"]
+    assert exported.recorded.test_score("accuracy") == final["test"]["accuracy"]
     assert not list((tmp_path / "checkpoints").rglob("*.ckpt"))
 
 

@@ -65,7 +65,12 @@ def test_a_baseline_that_is_killed_is_trained_all_the_same(
 ) -> None:
     prepared = searched(storage, tmp_path, epochs=12)
     begun: list[bool] = []
-    finishing = disturb(1, lambda pids: (begun.append(True), killed([max(pids)]))[0])
+
+    def kill_the_baseline(pids: list[int]) -> None:
+        begun.append(True)
+        killed([max(pids)])
+
+    finishing = disturb(1, kill_the_baseline)
     assert measure(storage, tmp_path, prepared, finishing=finishing)
     assert begun
     assert_concluded_once(storage, tmp_path)
@@ -165,10 +170,12 @@ def test_a_final_is_taken_over_and_an_epoch_further_sets_its_attempts_back(
     storage: Storage,
 ) -> None:
     enter(storage)
+    lease = None
     for attempt in range(1, MAX_ATTEMPTS + 1):
         lease = storage.leases.claim("made", f"worker {attempt}", kind=FINAL)
         assert lease is not None and lease.attempts == attempt
         rewind(storage, tables.leases, "expires_at", 1000)
+    assert lease is not None
     storage.leases.renew(lease, epochs=True)
     rewind(storage, tables.leases, "expires_at", 1000)
     again = storage.leases.claim("made", "another", kind=FINAL)
@@ -204,11 +211,12 @@ def test_an_opening_is_written_once_by_whoever_has_the_lease(storage: Storage) -
     assert storage.openings.open(lost, "other", 0, *about) is None, "somebody opened meanwhile"
     storage.leases.expire_worker("first")
     assert storage.leases.claim("made", "second", kind=FINAL) is not None
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: storage.openings.open(lost, "key", opening, *about),
         lambda: storage.openings.write_result(opening, final_record(), lost),
         lambda: storage.openings.go_on(lost),
-    ):
+    )
+    for write in writes:
         with pytest.raises(LeaseLostError):
             write()
     (kept,) = storage.openings.of("a" * 64)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from grouped_images import Sizes, errors_of, hits_of, sizes_of
+from made_records import final_record
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -15,7 +16,7 @@ from hpsearch.evaluation.intervals import wilson_interval
 from hpsearch.evaluation.measures import gained, interval
 from hpsearch.reports.trust import _gain_lines, groups_line
 from hpsearch.search.finalist_statistics import alike, distinguished, image_variance_of_correct
-from hpsearch.storage.final_record import BesideRecord, FinalRecord, Scores
+from hpsearch.storage.final_record import ValidationScores
 from hpsearch.study.tasks import Metric
 
 STUDIES = 400
@@ -124,8 +125,8 @@ def test_what_is_measured_goes_by_groups_for_every_score() -> None:
     assert gained("single-label", "accuracy", predictions, other, targets, of // 5)[1] is None
 
 
-def scores_of(groups: int | None) -> Scores:
-    return Scores(images=480, groups=groups, loss=0.5)
+def scores_of(groups: int | None) -> ValidationScores:
+    return ValidationScores(images=480, groups=groups, loss=0.5)
 
 
 def test_the_report_says_how_many_groups_there_were() -> None:
@@ -136,8 +137,8 @@ def test_the_report_says_how_many_groups_there_were() -> None:
 
 @pytest.mark.parametrize("metric", ["mse", "mae", "r2", "accuracy"])
 def test_the_report_says_where_a_gains_interval_is_not_shown_to_hold(metric: Metric) -> None:
-    beside = BesideRecord(trial=0, gain=0.1, gain_interval=(0.05, 0.15))
-    final = FinalRecord.model_construct(baseline=beside, validation=scores_of(12))
+    beside = {"trial": 0, "gain": 0.1, "gain_interval": (0.05, 0.15)}
+    final = final_record(baseline=beside, validation=scores_of(12).model_dump())
     said = " ".join(_gain_lines(metric, final))
     assert ("88 %" in said) == (metric != "accuracy")
     alone = final.model_copy(update={"validation": scores_of(None)})

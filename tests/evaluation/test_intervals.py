@@ -15,7 +15,8 @@ Array = NDArray[Any]
 
 
 def accuracy(targets: Array, called: Array) -> Array:
-    return (targets == called).mean(axis=1)
+    share: Array = (targets == called).mean(axis=1)
+    return share
 
 
 def macro_f1(targets: Array, called: Array) -> Array:
@@ -24,11 +25,13 @@ def macro_f1(targets: Array, called: Array) -> Array:
         both = ((targets == c) & (called == c)).sum(axis=1)
         with np.errstate(invalid="ignore"):  # 0 of 0 where a resample misses a class
             of_classes.append(2 * both / ((targets == c).sum(axis=1) + (called == c).sum(axis=1)))
-    return np.mean(of_classes, axis=0)
+    mean: Array = np.mean(of_classes, axis=0)
+    return mean
 
 
 def absolute_error(targets: Array, predictions: Array) -> Array:
-    return np.abs(targets - predictions).mean(axis=(1, 2))
+    mean: Array = np.abs(targets - predictions).mean(axis=(1, 2))
+    return mean
 
 
 def answers(rng: np.random.Generator, n: int) -> tuple[Array, Array]:

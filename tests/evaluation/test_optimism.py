@@ -40,8 +40,8 @@ def test_it_grows_with_rivals_and_with_noise() -> None:
 
 
 def test_losses_far_away_neither_matter_nor_break_it() -> None:
-    near = 0.9 + 0.001 * np.arange(10)
-    far = np.concatenate([near, [0.1, -500.0]])
+    near = np.linspace(0.9, 0.909, 10)
+    far = np.concatenate([near, np.array([0.1, -500.0])])
     assert expected_optimism(far, 0.002) == pytest.approx(expected_optimism(near, 0.002))
 
 

@@ -94,7 +94,7 @@ def spec_on(name: str, root: Path, more: dict[str, Any] | None = None) -> StudyS
 def sealed_files(spec: StudySpec, prepared: Prepared) -> list[bytes]:
     """Return the content of every file in validation, found by what it looks like."""
     size = spec.data.image_size
-    assert spec.data.root is not None and size is not None
+    assert spec.data.root is not None and isinstance(size, int)
     files = sorted(Path(spec.data.root).rglob("*.png"))
     pictures = {decode_image(file, size, False).tobytes(): file.read_bytes() for file in files}
     assert len(pictures) == len(files), "no two look the same"

@@ -51,7 +51,7 @@ def test_too_much_memory_is_infeasible_and_smaller_parts_may_help(
 def test_a_worker_has_its_share_of_the_memory_of_the_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("hpsearch.models.limits.os.cpu_count", lambda: 8)
     cpu, total = torch.device("cpu"), machine_memory_bytes()
     assert total is not None
     assert device_memory_bytes(cpu, 2) == total // 4

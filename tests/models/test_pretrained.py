@@ -36,6 +36,7 @@ def trained(name: str) -> nn.Module:
     network: nn.Module = get_model(name, weights=None)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 2)
     return network.eval()
@@ -49,7 +50,7 @@ def resnet18() -> nn.Module:
 @pytest.fixture(scope="module")
 def weights(resnet18: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a state dict as torchvision publishes them."""
-    path = tmp_path_factory.mktemp("weights") / FILE
+    path: Path = tmp_path_factory.mktemp("weights") / FILE
     torch.save(resnet18.state_dict(), path)
     return path
 
@@ -91,7 +92,7 @@ def as_torchvision_sees(name: str, data: SearchData) -> Tensor:
 def own_features(network: nn.Module, images: Tensor) -> Tensor:
     """Return what the first linear layer of torchvision's head sees."""
     seen: list[Tensor] = []
-    head = network.fc if hasattr(network, "fc") else network.classifier
+    head = network.get_submodule("fc" if hasattr(network, "fc") else "classifier")
     first = next(m for m in head.modules() if isinstance(m, nn.Linear))
     hook = first.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     network(images)
@@ -125,7 +126,9 @@ def test_the_logits_are_torchvisions_own_with_torchvisions_own_head(
     with torch.no_grad():
         features = model.features(normalised(data))  # type: ignore[operator]
         logits = resnet18(as_torchvision_sees("resnet18", data))
-        torch.testing.assert_close(resnet18.fc(features), logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            resnet18.get_submodule("fc")(features), logits, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_other_channels_are_seen_through_the_mean_of_the_colours(

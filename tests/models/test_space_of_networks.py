@@ -73,7 +73,7 @@ def point(family: str, seed: int) -> TrialConfig:
     axes = {name: axis for name, axis in ALL_AXES.items() if has(family, name)}
     space = Space.model_validate({"family": family, **axes})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    own = {"pretrained": {}} if has(family, "pretrained") else {}
+    own: dict[str, Any] = {"pretrained": {}} if has(family, "pretrained") else {}
     told = {n: PLAIN[n] for n in ("epochs", "seed", "precision", "threads", "data")}
     picked = space.pick_all(study.ask()) | {"loss": "cross-entropy"}
     return TrialConfig(**picked, **own, **told)

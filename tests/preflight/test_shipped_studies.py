@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,15 +11,6 @@ from hpsearch.study.file import read_study
 from hpsearch.study.spec import StudySpec
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with everything that the script makes."""
-    folder = tmp_path_factory.mktemp("made") / "data"
-    script = [sys.executable, str(STUDIES / "make_data.py"), str(folder)]
-    subprocess.run(script, check=True, capture_output=True)
-    return folder
 
 
 @pytest.mark.parametrize("study", ["digit-pairs", "turned-digits", "library-functions"])

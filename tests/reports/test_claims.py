@@ -450,7 +450,8 @@ def check_choice(world: World, study: str, text: str, final: dict[str, Any] | No
     if since is not None:
         assert final is not None and best is not None and int(since[1]) == best.number
         assert int(since[1]) >= final["search"]["trials"], "it came after the opening"
-        assert values[int(since[1])] > values[final["trial"]]
+        later, chosen_value = values[int(since[1])], values[final["trial"]]
+        assert later is not None and chosen_value is not None and later > chosen_value
     now = re.search(r"Trial (\d+) would be the choice now", text)
     if now is not None:
         assert final is not None and int(now[1]) != final["trial"]

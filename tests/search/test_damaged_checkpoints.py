@@ -78,7 +78,8 @@ def mutated(state: State, rng: random.Random) -> State:
     elif type(found) in (int, float):
         others += [None, str(found), torch.tensor(found)]
     others = [o for o in others if o is places or type(o) is not type(found) or is_tensor(o)]
-    return replaced(copy.deepcopy(state), path, rng.choice(others))
+    changed: State = replaced(copy.deepcopy(state), path, rng.choice(others))
+    return changed
 
 
 def is_tensor(part: Any) -> bool:

@@ -228,7 +228,7 @@ def test_a_training_that_fails_is_on_record_and_the_worker_goes_on(
     found = read_stored_study(storage, "again").confirmations
     assert [c.score for c in found] == [None, None]
     assert found[0].reason == "RuntimeError: a kernel that is not there"
-    assert "Traceback" in found[0].result.traceback
+    assert "Traceback" in (found[0].result.traceback or "")
     assert choice(read_stored_study(storage, "again")) is not None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -75,7 +75,7 @@ def replayed(study: optuna.Study, stops: Callable[[Trial], bool], seed: int) -> 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("name", BEFORE)
 def test_pruners_decide_as_if_they_were_asked_themselves(
-    storage: Storage, name: str, direction: str
+    storage: Storage, name: str, direction: Literal["maximize", "minimize"]
 ) -> None:
     knobs = {"name": name, "startup_trials": 4, "percentile": 25}
     spec = spec_of(pruner=knobs, epochs=EPOCHS)
@@ -205,8 +205,9 @@ def test_a_trial_that_pauses_while_the_scheduler_decides_is_not_given_up(
 ) -> None:
     for score in (0.3, 0.9, 0.5):
         to_the_rung(paused_at_two, score)
-    last = claim(paused_at_two, "other")
-    assert last is not None
+    claimed = claim(paused_at_two, "other")
+    assert claimed is not None
+    last: Lease = claimed
     at_work = begin_trial(storage, paused_at_two.spec, last)
 
     class Slow(BestGoOn):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -110,7 +110,8 @@ def test_budgets_and_the_place_of_the_data_may_change(
     storage: Storage, changed: dict[str, Any]
 ) -> None:
     enter(storage, spec_of(trials=10, timeout="1h", data={"root": "here"}))
-    again = spec_of(**{"trials": 10, "timeout": "1h", "data": {"root": "here"}} | changed)
+    before: dict[str, Any] = {"trials": 10, "timeout": "1h", "data": {"root": "here"}}
+    again = spec_of(**before | changed)
     enter_study(storage, again, PREPARED)
     assert storage.study_names() == ["made"]
 
@@ -125,7 +126,7 @@ def test_a_study_of_others_under_the_same_name_is_refused(storage: Storage) -> N
 
 @pytest.mark.parametrize("directions", [["minimize"], ["maximize", "maximize"]])
 def test_an_empty_study_of_others_that_asks_something_else_is_refused(
-    storage: Storage, directions: list[str]
+    storage: Storage, directions: list[Literal["minimize", "maximize"]]
 ) -> None:
     optuna.create_study(storage=storage.optuna, study_name="made", directions=directions)
     refused(storage, spec_of())

@@ -167,7 +167,7 @@ def test_an_exported_file_alone_trains_to_the_recorded_score(
     weights = tmp_path / "again.safetensors"
     scores = train_exported(exported, None, "auto", weights, lambda done, of: None, epochs.append)
     assert scores["identical"] is True
-    assert scores["test"]["accuracy"] == exported.recorded.test_accuracy
+    assert scores["test"]["accuracy"] == exported.recorded.test_score("accuracy")
     assert len(epochs) == 2
     first, second = (
         load_model(p).model.state_dict() for p in (finished.folder / "model.safetensors", weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from made_studies import spec_of
 
@@ -15,7 +16,8 @@ SPACE = {"filters": 8, "layers": 1, "units1": 16, "units2": [16, 32]}
 
 
 def test_an_opening_while_the_search_goes_on_has_to_be_asked_for_at_its_end(tmp_path: Path) -> None:
-    url, asked, written = f"sqlite:///{tmp_path}/db.sqlite", [], []
+    url, asked = f"sqlite:///{tmp_path}/db.sqlite", []
+    written: list[Any] = []
     spec = spec_of("made", space=SPACE, trials=1, epochs=1)
 
     def another_opens(progress: Progress) -> None:

@@ -180,7 +180,7 @@ def test_sqlite_writes_ahead_so_that_readers_and_a_writer_do_not_wait(storage: S
 @on_sqlite
 def test_every_connection_to_sqlite_waits_for_a_writer_and_saves_syncs(storage: Storage) -> None:
     enter(storage)
-    for engine in (storage.ledger.engine, storage.optuna._backend.engine):  # type: ignore[attr-defined]
+    for engine in (storage.ledger.engine, storage.optuna._backend.engine):
         with engine.connect() as pooled:
             assert pooled.execute(text("PRAGMA busy_timeout")).scalar_one() == 60_000
             assert pooled.execute(text("PRAGMA synchronous")).scalar_one() == NORMAL

@@ -282,9 +282,9 @@ def test_what_an_older_hpsearch_wrote_is_read_after_the_upgrade(old_url: str, ve
         report = make_report(storage, "made")
         assert report.final is not None and report.final.outputs == list("0123456789")
         assert "scores" in str(sections(report)).lower() and as_json(report)
-        assert "filters: 16" in exported_yaml(
-            report.study, report.decision.trial, report.final, True
-        )
+        assert report.decision.trial is not None
+        exported = exported_yaml(report.study, report.decision.trial, report.final, True)
+        assert "filters: 16" in exported
         assert [trial.number for trial in report.study.trials] == [0, 1, 2]
         (opening,) = storage.openings.of(storage.row("made").fingerprint)
         assert (opening.study, opening.why) == ("made", "final choice")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 import pytest
 
-from hpsearch.study.axes import ByFamily, Choice, Fixed, FloatRange, IntRange, Kind
+from hpsearch.study.axes import ByFamily, Choice, Fixed, FloatRange, IntRange, Kind, PlainAxis
 
 COUNT = Kind(int, low=1, high=100)
 ODD = Kind(int, low=1, high=15, odd=True)
@@ -176,7 +178,7 @@ def test_points_cover_a_range_from_low_to_high() -> None:
         (Fixed(3), 9, 3),
     ],
 )
-def test_the_nearest_point_lies_in_the_axis(axis: object, wanted: object, nearest: object) -> None:
+def test_the_nearest_point_lies_in_the_axis(axis: PlainAxis, wanted: Any, nearest: Any) -> None:
     assert axis.nearest(wanted) == nearest
 
 
@@ -193,7 +195,7 @@ def test_the_nearest_point_lies_in_the_axis(axis: object, wanted: object, neares
     ],
     ids=str,
 )
-def test_a_live_trial_is_asked_and_a_stored_one_is_read(axis: object) -> None:
+def test_a_live_trial_is_asked_and_a_stored_one_is_read(axis: PlainAxis) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(20):
         trial = study.ask()

@@ -40,22 +40,25 @@ def expected(
 ) -> float:
     outputs, true, sample_weight = predictions.numpy(), targets.numpy(), weights.numpy()
     called = outputs.argmax(1) if task == "single-label" else (outputs >= 0)
+    found: float
     if metric == "accuracy":
-        return sklearn_metrics.accuracy_score(true, called, sample_weight=sample_weight)
-    if metric == "balanced-accuracy":
-        return sklearn_metrics.balanced_accuracy_score(true, called, sample_weight=sample_weight)
-    if metric == "macro-f1":
-        return sklearn_metrics.f1_score(
+        found = sklearn_metrics.accuracy_score(true, called, sample_weight=sample_weight)
+    elif metric == "balanced-accuracy":
+        found = sklearn_metrics.balanced_accuracy_score(true, called, sample_weight=sample_weight)
+    elif metric == "macro-f1":
+        found = sklearn_metrics.f1_score(
             true, called, average="macro", sample_weight=sample_weight, zero_division=np.nan
         )
-    if metric == "mean-average-precision":
-        return sklearn_metrics.average_precision_score(true, outputs, sample_weight=sample_weight)
-    of = {
-        "mse": sklearn_metrics.mean_squared_error,
-        "mae": sklearn_metrics.mean_absolute_error,
-        "r2": sklearn_metrics.r2_score,
-    }[metric]
-    return of(true.astype(float), outputs.astype(float), sample_weight=sample_weight)
+    elif metric == "mean-average-precision":
+        found = sklearn_metrics.average_precision_score(true, outputs, sample_weight=sample_weight)
+    else:
+        of = {
+            "mse": sklearn_metrics.mean_squared_error,
+            "mae": sklearn_metrics.mean_absolute_error,
+            "r2": sklearn_metrics.r2_score,
+        }[metric]
+        found = of(true.astype(float), outputs.astype(float), sample_weight=sample_weight)
+    return found
 
 
 EVERY = [(task, metric) for task, allowed in TASKS.items() for metric in allowed.metrics]

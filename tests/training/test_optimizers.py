@@ -33,7 +33,7 @@ PAIRS: dict[str, tuple[Make, Make]] = {
 def network() -> nn.Module:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(4 * 4 * 4, 3))
-    return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return layers.to(memory_format=torch.channels_last)
 
 
 def groups_of(model: nn.Module) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ METRICS = [(task, metric) for task, allowed in TASKS.items() for metric in allow
 
 @pytest.fixture(scope="module", params=TASKS)
 def task(request: pytest.FixtureRequest) -> Task:
-    return request.param
+    param: Task = request.param
+    return param
 
 
 def settings(task: Task, **changes: Any) -> TrialConfig:
@@ -71,7 +73,7 @@ def plain_curve(configuration: TrialConfig, data: SearchData) -> list[Scores]:
     model = model.to(memory_format=torch.channels_last)
     optimizer = optimizer_for(configuration, model)
     schedule = schedule_for(configuration, optimizer, len(taught) // configuration.batch_size)
-    found = []
+    found: list[tuple[float, ...]] = []
     for number in range(1, configuration.epochs + 1):
         seed = epoch_seed(configuration.seed, number)
         torch.manual_seed(seed)
@@ -208,10 +210,11 @@ def test_nll_on_log_softmax_is_cross_entropy_and_bce_on_sigmoid_is_bce_with_logi
     assert loss_of("multi-label", "bce") == pytest.approx(
         loss_of("multi-label", "bce-with-logits"), rel=1e-6
     )
-    for task, one, other in (
+    pairs: tuple[tuple[Task, Loss, Loss], ...] = (
         ("single-label", "nll", "cross-entropy"),
         ("multi-label", "bce", "bce-with-logits"),
-    ):
+    )
+    for task, one, other in pairs:
         weighted = loss_of(task, one, data=balanced("weights"))
         assert weighted == pytest.approx(loss_of(task, other, data=balanced("weights")), rel=1e-6)
         assert weighted != pytest.approx(loss_of(task, one), rel=1e-3)
@@ -221,11 +224,12 @@ def test_nll_on_log_softmax_is_cross_entropy_and_bce_on_sigmoid_is_bce_with_logi
 def test_numbers_are_standardised_as_train_is(loss: Loss) -> None:
     outputs, targets = sample("regression")
     standard = (targets - targets.mean(0)) / targets.std(0, correction=0)
-    expected = {
+    losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "mse": functional.mse_loss,
         "huber": functional.huber_loss,
         "mae": functional.l1_loss,
-    }[loss](outputs, standard)
+    }
+    expected = losses[loss](outputs, standard)
     assert loss_of("regression", loss) == pytest.approx(expected.item(), rel=1e-5)
 
 

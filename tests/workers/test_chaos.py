@@ -203,7 +203,7 @@ def test_eight_workers_and_a_polling_dashboard_share_one_sqlite_file(
             setup_testing_defaults(environ)
             environ["PATH_INFO"] = "/api/studies/1"
             environ["QUERY_STRING"] = "after=0"
-            list(app(environ, lambda status, headers, *rest: answers.append(status)))  # type: ignore[arg-type, return-value]
+            list(app(environ, lambda status, headers, *rest: answers.append(status)))
             time.sleep(0.05)
     finally:
         crew.stop()

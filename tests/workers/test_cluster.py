@@ -130,6 +130,7 @@ def test_a_study_on_two_nodes_is_complete_though_one_of_them_is_lost(
     (tmp_path / "study.yaml").write_text(LONG)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     lost = cluster.add_node(num_cpus=1)
+    assert cluster.head_node is not None
     nodes = [n.all_processes["raylet"][0].process.pid for n in (cluster.head_node, lost)]
     launched = subprocess.Popen(
         [sys.executable, "-m", "hpsearch", "launch", "study.yaml", "--on", "ray", "--address",

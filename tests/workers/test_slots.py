@@ -1,5 +1,7 @@
 """How many workers a machine holds."""
 
+from typing import Any
+
 import pytest
 from fixtures_storage import on_sqlite
 from made_studies import enter, run_trial, spec_of
@@ -58,7 +60,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(storage: Storage, gib: float, count: int = 1, device_gib: int = 24) -> None:
     """Run trials that took so much of a GPU."""
-    taken = {
+    taken: dict[str, Any] = {
         "peak_memory_bytes": int(gib * GIB),
         "device_memory_bytes": device_gib * GIB,
     }

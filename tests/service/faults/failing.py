@@ -13,7 +13,10 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")
 
@@ -111,9 +114,10 @@ def fail(faults: Faults) -> None:
     def connected(*arguments: Any, **named: Any) -> Any:
         return connect(*arguments, **named | {"factory": Connection})
 
-    def synced(file: int) -> None:
-        faults.file("fsync", os.readlink(f"/proc/self/fd/{file}"))
-        fsync(file)
+    def synced(fd: int | HasFileno) -> None:
+        number = fd if isinstance(fd, int) else fd.fileno()
+        faults.file("fsync", os.readlink(f"/proc/self/fd/{number}"))
+        fsync(fd)
 
     sqlite3.connect = sqlite3.dbapi2.connect = connected
     os.fsync = synced

@@ -14,8 +14,10 @@ def main() -> None:
     from hpsearch.storage.checkpoints import Checkpoints
     from hpsearch.workers.local import LocalWorkers
 
-    launch.Checkpoints = partial(Checkpoints, every_s=0.0)  # type: ignore[assignment,misc]
-    launch.LocalWorkers = partial(LocalWorkers, checkpoint_every_s=0.0)  # type: ignore[assignment,misc]
+    vars(launch).update(
+        Checkpoints=partial(Checkpoints, every_s=0.0),
+        LocalWorkers=partial(LocalWorkers, checkpoint_every_s=0.0),
+    )
     command.main()
 
 
