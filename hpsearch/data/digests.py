@@ -16,7 +16,7 @@ from typing import Any
 from hpsearch.errors import DataError
 from hpsearch.writing import write_bytes_whole
 
-FORMAT = 6  # of the files of prepared data; another number leaves older caches alone
+FORMAT = 7  # of the files of prepared data; another number leaves older caches alone
 META, MARK = "meta.json", "damaged.txt"
 IMAGES = "images.npy"
 ARRAYS = (".npy", ".npz")  # what the digests are of
