@@ -122,9 +122,10 @@ def test_parts_of_an_npz_as_medmnist_and_keras_have_them(tmp_path: Path, names: 
 def test_each_part_of_an_npz_has_as_many_targets_as_images(tmp_path: Path) -> None:
     """Joined there are as many, and those from the first difference on belong to others."""
     images, labels = noise(60, 8, 8), np.arange(60) % 3
-    arrays = {"train_images": images[:40], "test_images": images[40:]}
-    arrays |= {"train_labels": labels[:39], "test_labels": labels[39:]}
-    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(
+        tmp_path / "x.npz", train_images=images[:40], test_images=images[40:],
+        train_labels=labels[:39], test_labels=labels[39:],
+    )  # fmt: skip
     says = r"array 'train_labels' has the shape \(39,\), and there are 40 images in its part"
     with pytest.raises(DataError, match=says):
         prepare(Data(source="arrays", root=str(tmp_path / "x.npz")))

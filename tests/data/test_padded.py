@@ -149,8 +149,8 @@ def test_a_photo_that_is_decoded_at_a_fraction_has_the_same_content(tmp_path: Pa
     for kind in ("cat", "dog"):
         (root / kind).mkdir(parents=True)
         Image.fromarray(scenes(1, 301, 407, 3)[0]).save(root / kind / "one.jpg")
-    contents = [
+    one, other = [
         decoded(study(root, pictures={"decode": how}), tmp_path / how).content
         for how in ("fast", "full")
     ]
-    assert contents[0] is not None and np.array_equal(*contents)
+    assert one is not None and other is not None and np.array_equal(one, other)

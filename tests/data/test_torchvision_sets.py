@@ -30,7 +30,7 @@ from hpsearch.data.sealed import open_sealed
 from hpsearch.data.sources.torchvision_sets import PUBLISHED, read_idx
 from hpsearch.data.split import assign
 from hpsearch.errors import DataError
-from hpsearch.study.data import Data
+from hpsearch.study.data import Data, SourceName
 from hpsearch.study.splits import Split
 
 OFFICIAL = {"train": 0.8, "test": 0.2, "validation": "official"}
@@ -148,7 +148,7 @@ def test_other_labels_on_the_same_images_change_the_fingerprint(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("source", ["mnist", "fashion-mnist", "kmnist"])
-def test_class_names_are_those_that_torchvision_gives(source: str) -> None:
+def test_class_names_are_those_that_torchvision_gives(source: SourceName) -> None:
     published = PUBLISHED[source]
     names = getattr(torchvision.datasets, published.torchvision_name).classes
     if source == "mnist":  # "0 - zero" there
