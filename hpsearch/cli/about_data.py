@@ -40,8 +40,8 @@ def say_warnings(spec: StudySpec) -> None:
 
 def say_audit(prepared: Prepared) -> None:
     """Say what is odd in the data, a line each; 'check' shows it."""
-    told = [finding for finding in read_audit(prepared.folder).findings if finding.images]
-    for finding in told:
+    stated = [finding for finding in read_audit(prepared.folder).findings if finding.images]
+    for finding in stated:
         err.print(f"data: {safe(finding.says)}", style="yellow")
-    if told:
+    if stated:
         err.print("data: 'hpsearch check' shows which images, and what to do", style="dim")

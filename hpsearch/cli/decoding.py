@@ -43,7 +43,7 @@ class Pace:
         return bar(self.label(done, of), done, of, self.left(done, of))
 
     def left(self, done: int, of: int) -> str:
-        """Return how much longer decoding takes, in words; nothing before that can be told."""
+        """Return how much longer decoding takes, in words; nothing before that is known."""
         now = self._clock()
         self._began = self._began or (now, done)
         seconds, count = now - self._began[0], done - self._began[1]

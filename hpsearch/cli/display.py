@@ -246,8 +246,8 @@ def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
     score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
     star = "  [b]best so far[/b]" if is_best else ""
-    told = state not in ("complete", "pruned")
-    reason = safe(f": {record.reason or ''}") if told else ""
+    stated = state not in ("complete", "pruned")
+    reason = safe(f": {record.reason or ''}") if stated else ""
     took = hours(record.duration_s or 0.0)
     return (
         f"trial {trial.number:>3} [{colour}]{state:<10}[/{colour}]{score} after "

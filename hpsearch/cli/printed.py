@@ -236,12 +236,12 @@ def _print_locality(found: Locality, metric: Metric) -> None:
 
 
 def _data_tables(prepared: Prepared) -> list[Table]:
-    """Return how many images each split has of what is to be told, and how numbers spread."""
+    """Return how many images each split has of what is to be predicted, and how numbers spread."""
     totals = ("all", *(str(n) for n in prepared.totals))
     if prepared.task == "regression":
         parts = Table(("images", *SPLITS), [totals])
-        told = zip(prepared.outputs, prepared.target_mean, prepared.target_std, strict=True)
-        spread = [(name, f"{mean:.4g}", f"{std:.4g}") for name, mean, std in told]
+        stated = zip(prepared.outputs, prepared.target_mean, prepared.target_std, strict=True)
+        spread = [(name, f"{mean:.4g}", f"{std:.4g}") for name, mean, std in stated]
         return [parts, Table(("number", "mean in train", "standard deviation"), spread)]
     rows = [
         (name, *(str(n) for n in counts))

@@ -67,7 +67,7 @@ def launch(
         if detach:
             opened = queue(
                 spec, storage, data_root=data, final=final, open_again=open_again,
-                priority=priority, decoding=display.decoding, told=display.prepared,
+                priority=priority, decoding=display.decoding, on_prepared=display.prepared,
                 opened_before=display.opened_before,
             )  # fmt: skip
             display.queued(storage, opened)

@@ -3,7 +3,7 @@
 It runs while data is prepared, the only time at which all three splits may be looked at together;
 later its findings are read back. Test and validation images that have a copy in another split are
 moved into train, because a score on pictures that a network was taught says nothing; so what the
-audit shows of them is train by then. Those of parts that were published so stay, and are told.
+audit shows of them is train by then. Those of parts that were published so stay, and are named.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Prepared data on this machine: its folder, and all that may be told of it without opening it.
+    """Prepared data on this machine: its folder, and all that is known of it unopened.
 
     `counts` gives, for each output in order, its images in train, test and validation: those of a
     class, those that have a label, all of them for a number. `totals` counts all images of the

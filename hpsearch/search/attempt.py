@@ -63,7 +63,7 @@ class Attempt:
     Checkpoints lie in `checkpoints` under `study`, `training` and the configuration. `further()` is
     called when a training has come an epoch further than ever, `hear` for every epoch, those that
     an earlier attempt trained included; `known` is how many were heard of before, kept or not.
-    `after_epoch` decides what follows on each but the last. `cut` is told of a configuration with
+    `after_epoch` decides what follows on each but the last. `cut` hears of a configuration with
     a batch in parts, by whoever comes back with that one. With `keeps_last` the whole training is
     kept, too, for whoever has to do something with it before it is safe.
     """

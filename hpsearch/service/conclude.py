@@ -38,7 +38,7 @@ from hpsearch.storage.studies import DONE
 
 logger = logging.getLogger(__name__)
 
-Finishing = Callable[[int, dict[str, Any]], None]  # told the trial's number and every epoch
+Finishing = Callable[[int, dict[str, Any]], None]  # given the trial's number and every epoch
 
 
 def conclude(
@@ -97,7 +97,7 @@ def conclude(
 
 
 class _Series:
-    """Attempts at one final, one after the other: what they told, and how many died in a row."""
+    """Attempts at one final, one after the other: what they said, and how many died in a row."""
 
     def __init__(self, finishing: Finishing) -> None:
         self._finishing = finishing

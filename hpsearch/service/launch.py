@@ -46,8 +46,8 @@ WATCH_EVERY_S = 1.0  # at the storage, for the person who watches
 class Watcher:
     """What a launch tells while it runs; the command line draws it, a script may ignore it.
 
-    `opened_before` is told before the search where others have opened this validation, and answers
-    whether to open it once more at the end.
+    `opened_before` is called before the search where others have opened this validation, and
+    answers whether to open it once more at the end.
     """
 
     decoding: DecodingProgress = no_progress

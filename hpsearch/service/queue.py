@@ -24,7 +24,7 @@ def queue(
     open_again: bool = False,
     priority: int | None = None,
     decoding: Progress = no_progress,
-    told: Callable[[Prepared], None] = lambda prepared: None,
+    on_prepared: Callable[[Prepared], None] = lambda prepared: None,
     opened_before: OpenedBefore = as_asked,
 ) -> bool:
     """Enter a study for the workers of a storage to serve; False where it was finished before.
@@ -34,7 +34,7 @@ def queue(
     for here; `opened_before` is asked where others have opened it.
     """
     prepared = prepare(spec.data, data_root, decoding)
-    told(prepared)
+    on_prepared(prepared)
     with opened_storage(storage_url, create=True) as storage:
         enter_study(storage, spec, prepared)
         seal = seal_of(storage, spec.name)

@@ -149,7 +149,7 @@ class DataPlace(Record):
 
 
 class ConfigRecord(Record):
-    """A configuration as a version wrote it: what is told of it later. The rest is kept, too."""
+    """A configuration as a version wrote it: what is said of it later. The rest is kept, too."""
 
     task: Task = "single-label"
     metric: Metric = "accuracy"

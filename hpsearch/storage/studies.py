@@ -93,7 +93,7 @@ class Ledger:
 
     @retried
     def made_at(self) -> dict[str, float]:
-        """Return when each study was entered, so that a later one of its name can be told."""
+        """Return when each study was entered, to tell a later one of its name apart."""
         with reading(self.engine) as connection:
             rows = connection.execute(select(studies.c.name, studies.c.created_at))
             return {row.name: row.created_at for row in rows}

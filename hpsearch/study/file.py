@@ -15,7 +15,7 @@ from hpsearch.study.written import MOST_BYTES, Mapping, NotYaml, read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
-MOST_LINES = 20  # mistakes told of one file
+MOST_LINES = 20  # mistakes shown of one file
 MOST_SHOWN = 100  # characters of a value that is wrong
 LONGEST_MESSAGE = 400  # characters of one mistake
 _BRANCHES = {"literal['official']", "float"}  # what pydantic calls the parts of a union

@@ -123,7 +123,7 @@ class Search(Section):
     study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
     study, the final training included. A trial that trains for longer than `trial_timeout` is
     stopped, and so is one that hangs for `stall_timeout`. A network of more than `max_parameters`
-    is not trained, and the sampler is told so.
+    is not trained, and the sampler learns so.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()

@@ -56,7 +56,7 @@ TIMEOUT_GRACE_S = 30.0  # a trial past its time ends by itself, unless it hangs
 
 @dataclass(frozen=True)
 class WorkerOrder:
-    """What a worker process is told when it starts. URLs travel by pipe, not by `ps`."""
+    """What a worker process is given when it starts. URLs travel by pipe, not by `ps`."""
 
     storage_url: str
     worker: str
@@ -92,7 +92,7 @@ def _run_worker(order: WorkerOrder, progress: Any) -> None:
 
 
 def _may_wait(order: WorkerOrder) -> bool:
-    """Whether torch can be loaded late: not to be told whether a device is there at all."""
+    """Whether torch can be loaded late: not to be asked whether a device is there at all."""
     return order.waits and order.only is None and order.device in ("auto", "cpu")
 
 

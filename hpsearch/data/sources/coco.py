@@ -31,11 +31,11 @@ def annotation_files(root: Path) -> list[tuple[Path, str, str]]:
 def columns_of(path: Path, above: str) -> Columns:
     """Return a row for each picture: its path, and 1 or 0 for each category of the file."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(c["id"]): str(c["name"]) for c in told["categories"]}
-        rows = {int(image["id"]): i for i, image in enumerate(told["images"])}
-        files = [str(image["file_name"]) for image in told["images"]]
-        shown = [(rows[int(a["image_id"])], int(a["category_id"])) for a in told["annotations"]]
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(c["id"]): str(c["name"]) for c in stated["categories"]}
+        rows = {int(image["id"]): i for i, image in enumerate(stated["images"])}
+        files = [str(image["file_name"]) for image in stated["images"]]
+        shown = [(rows[int(a["image_id"])], int(a["category_id"])) for a in stated["annotations"]]
         flags = {number: np.full(len(files), "0", object) for number in names}
         for row, category in shown:
             flags[category][row] = "1"

@@ -118,8 +118,8 @@ def counted(found: Listed) -> str:
     sizes = Counter(found.parts)
     if found.unlisted:
         del sizes[UNLISTED]  # it is left out
-    told = ", ".join(f"{name} {count:,}" for name, count in sizes.most_common())
-    says = f"parts are those of {' and '.join(found.lists)}: {told}"
+    stated = ", ".join(f"{name} {count:,}" for name, count in sizes.most_common())
+    says = f"parts are those of {' and '.join(found.lists)}: {stated}"
     if found.unknown:
         says += f"; {len(found.unknown):,} lines name no file that is there: {found.unknown[0]}"
         says += ", ..." if len(found.unknown) > 1 else ""

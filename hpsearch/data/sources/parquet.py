@@ -52,8 +52,8 @@ def columns_of(files: Sequence[Path]) -> Columns:
 
 def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
     """Return the names of the classes of each column that has some."""
-    told = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-    features = told.get("info", {}).get("features", {})
+    stated = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    features = stated.get("info", {}).get("features", {})
     return {name: kind["names"] for name, kind in features.items() if "names" in kind}
 
 

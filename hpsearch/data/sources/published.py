@@ -148,11 +148,11 @@ def _listed(counted: Counter[str]) -> str:
 
 def _mapping(counted: Counter[str], of_part: dict[str, int], where: str) -> str:
     """Return in words which of their parts is which of ours."""
-    told = []
+    stated = []
     for code, ours in enumerate(OURS):
         theirs = [name for name, its in of_part.items() if its == code]
         images = sum(counted[name] for name in theirs)
         whose = " and ".join(f"'{name}'" for name in theirs)
         cut = "cut from train, for its authors held out one part only"
-        told.append(f"{ours} = their {whose} ({images:,})" if theirs else f"{ours}: {cut}")
-    return f"split as published{where}: {'; '.join(told)}"
+        stated.append(f"{ours} = their {whose} ({images:,})" if theirs else f"{ours}: {cut}")
+    return f"split as published{where}: {'; '.join(stated)}"

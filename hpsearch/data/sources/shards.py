@@ -58,8 +58,8 @@ def _note(
     elif ending in TEXTS:
         example["text"] = content.decode("utf-8", "replace")
     elif ending == "json":
-        told = json.loads(content)
-        every = told.items() if isinstance(told, dict) else ()
+        stated = json.loads(content)
+        every = stated.items() if isinstance(stated, dict) else ()
         example |= {k: str(v) for k, v in every if isinstance(v, str | int | float)}
     else:
         example["path"] = content

@@ -91,8 +91,8 @@ def decode(data: Data, root: Path | None, scratch: Path, progress: Progress) -> 
         published=codes,
         account=account,
     )
-    told = decoded.deciding(*labels_decided(columns, data))
-    return without_broken(told, broken, data, "text")
+    stated = decoded.deciding(*labels_decided(columns, data))
+    return without_broken(stated, broken, data, "text")
 
 
 def _columns(data: Data, root: Path) -> Columns:

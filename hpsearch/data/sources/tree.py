@@ -172,7 +172,7 @@ def _levels(node: _Folder, above: Rel, root: Path, noun: str, example: str) -> _
             same = [name for name in classes if _shared(classes[name], classes[teach[0]])]
             if len(same) > 1:  # the audit tells where their classes are only nearly the same
                 return _two_levels({name: opened[name] for name in same}, above, place)
-            # pictures whose class nobody has told
+            # pictures whose class nobody has named
             return _told(_Levels({opened[teach[0]][0]: None}))
         raise _either(place, above, [teach[0], *others], classes[teach[0]])
     if all(roles.values()):
