@@ -147,7 +147,7 @@ def main() -> int:
             failed |= bool(found)
             epochs = sum(len(values) for values in here["epochs"])
             counts = f"{len(here['states'])} trials, {epochs} epochs, {len(here['confirmations'])}"
-            validation = {k: v for k, v in here["final"]["validation"].items() if k != "images"}
+            validation = {k: v for k, v in here["final"]["validation"].items() if k not in ("images", "groups")}
             score = next(f"{k} {v}" for k, v in validation.items() if k != "loss")
             print(f"{study}: {counts} confirmations, validation {score}: {len(found)} differences")
             for line in found[:20]:
