@@ -26,6 +26,7 @@ from ruamel.yaml import YAML
 HERE = Path(__file__).resolve().parents[2]
 TRIALS = {"digits": 12, "families": 5, "spoken-digits": 4, "digit-pairs": 6}
 INCIDENTAL = {"duration_s", "started_at", "weights", "weights_sha256", "root", "epoch_s"}
+SCORES = ("accuracy", "macro_f1", "mean_average_precision", "mse", "mae", "r2")  # one is printed
 RENAMED = {"told": "predicted", "hits": "correct"}  # keys of records, by what they were called
 
 
@@ -147,8 +148,8 @@ def main() -> int:
             failed |= bool(found)
             epochs = sum(len(values) for values in here["epochs"])
             counts = f"{len(here['states'])} trials, {epochs} epochs, {len(here['confirmations'])}"
-            validation = {k: v for k, v in here["final"]["validation"].items() if k not in ("images", "groups")}
-            score = next(f"{k} {v}" for k, v in validation.items() if k != "loss")
+            validation = here["final"]["validation"]
+            score = next(f"{k} {validation[k]}" for k in SCORES if k in validation)
             print(f"{study}: {counts} confirmations, validation {score}: {len(found)} differences")
             for line in found[:20]:
                 print(f"  {line}")
