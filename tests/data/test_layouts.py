@@ -23,6 +23,7 @@ from hpsearch.data.sealed import open_sealed
 from hpsearch.data.sources import memory
 from hpsearch.errors import DataError
 from hpsearch.study.data import Data
+from hpsearch.study.splits import Split
 
 
 def everything(prepared: Prepared) -> dict[bytes, Any]:
@@ -276,21 +277,65 @@ def test_the_attributes_of_celeba_and_its_partition(tmp_path: Path) -> None:
     prepared = prepare(data)
     assert prepared.totals == (36, 12, 12) and prepared.outputs == ("Smiling", "Young")
     assert everything(prepared) == by_pixels(np.stack(list(images.values())), LABELS.tolist())
+    (tmp_path / "list_eval_partition.txt").write_text("\n".join(parts[:-1]) + "\n")
+    with pytest.raises(DataError, match=r"names no part of 1 of the 60 pictures .*000060.png"):
+        prepare(data)
+    pooled = data.model_copy(update={"split": Split(parts="pooled")})
+    assert sum(prepare(pooled).totals) == 60 and prepare(pooled).totals != (36, 12, 12)
+
+
+def write_shard(path: Path, members: dict[str, bytes]) -> None:
+    """Write a tar file of these members, those of one example together."""
+    with tarfile.open(path, "w") as tar:
+        for name in sorted(members):
+            member = tarfile.TarInfo(name)
+            member.size = len(members[name])
+            tar.addfile(member, io.BytesIO(members[name]))
 
 
 def test_shards_of_webdataset(tmp_path: Path) -> None:
     images, labels = noise(60, 8, 8), np.arange(60) % 2
     shards = {"train-0000": range(24), "train-0001": range(24, 48), "test-0000": range(48, 60)}
     for shard, rows in shards.items():
-        with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
-            for i in rows:
-                for ending, content in (("png", png(images[i])), ("cls", str(labels[i]).encode())):
-                    member = tarfile.TarInfo(f"{i:06}.{ending}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
+        members = {f"{i:06}.png": png(images[i]) for i in rows}
+        members |= {f"{i:06}.cls": str(labels[i]).encode() for i in rows}
+        write_shard(tmp_path / f"{shard}.tar", members)
     prepared = prepare(table_of(tmp_path))
     assert prepared.totals[2] == 12 and sum(prepared.totals) == 60
     assert everything(prepared) == by_pixels(images, labels)
+
+
+def test_of_several_files_in_an_example_the_study_says_which_is_shown(tmp_path: Path) -> None:
+    images, masks = noise(60, 8, 8), noise(60, 8, 8, seed=1)
+    members = {f"{i}.png": png(images[i]) for i in range(60)}
+    members |= {f"{i}.seg.png": png(masks[i]) for i in range(60)}
+    members |= {f"{i}.cls": str(i % 2).encode() for i in range(60)}
+    write_shard(tmp_path / "all.tar", members)
+    with pytest.raises(DataError, match=r"no column 'path'; it has .*'png', 'seg.png'"):
+        prepare(table_of(tmp_path / "all.tar"))
+    labels = (np.arange(60) % 2).tolist()
+    for ending, shown in (("png", images), ("seg.png", masks)):
+        prepared = prepare(table_of(tmp_path / "all.tar", input=ending))
+        assert everything(prepared) == by_pixels(shown, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("1.json", b"{"), ("1.cls", b"\xff"), ("1.txt", b"\xe9")]
+)
+def test_text_of_a_shard_that_cannot_be_read_is_named(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    write_shard(tmp_path / "all.tar", {"1.png": png(noise(1, 8, 8)[0]), name: content})
+    with pytest.raises(DataError, match=f"all.tar: {name} cannot be read"):
+        prepare(table_of(tmp_path / "all.tar"))
+
+
+def test_a_file_of_parquet_that_is_no_part_beside_parts_is_not_split_unsaid(tmp_path: Path) -> None:
+    for part in ("train", "test", "unsupervised"):
+        columns = {"text": [f"{part} {i}" for i in range(30)], "label": [i % 2 for i in range(30)]}
+        pq.write_table(pa.table(columns), tmp_path / f"{part}-0.parquet")
+    with pytest.raises(DataError, match=r"'unsupervised' \(30\).*do not say which"):
+        prepare(Data(source="text", root=str(tmp_path)))
 
 
 def test_an_image_folder_may_have_json_lines(tmp_path: Path) -> None:

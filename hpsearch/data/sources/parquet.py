@@ -37,13 +37,16 @@ def columns_of(files: Sequence[Path]) -> Columns:
         if values and set(values) != set(table.column_names):
             other = sorted(set(values) ^ set(table.column_names))[0]
             raise DataError(f"{path}: column '{other}' is not in all of {len(files)} files")
-        names = _class_names(table.schema.metadata)
+        try:
+            names = _class_names(table.schema.metadata)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise DataError(f"{path}: its Hugging Face metadata cannot be read: {error}") from None
         for name in table.column_names:
             read = [_value(value, names.get(name)) for value in table[name].to_pylist()]
             values.setdefault(name, []).extend(read)
         parts += [path.stem.split("-")[0]] * table.num_rows
     columns = {name: _array(read) for name, read in values.items()}
-    if COLUMN not in columns and all(role_of(part) for part in set(parts)):
+    if COLUMN not in columns and any(role_of(part) for part in set(parts)):
         columns[COLUMN] = np.array(parts, object)
     rows = [f"row {number}" for number in range(1, len(parts) + 1)]
     place = str(files[0] if len(files) == 1 else files[0].parent)
@@ -54,7 +57,7 @@ def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
     """Return the names of the classes of each column that has some."""
     stated = json.loads((metadata or {}).get(b"huggingface", b"{}"))
     features = stated.get("info", {}).get("features", {})
-    return {name: kind["names"] for name, kind in features.items() if "names" in kind}
+    return {name: list(kind["names"]) for name, kind in features.items() if "names" in kind}
 
 
 def _value(value: Any, names: list[str] | None) -> Any:

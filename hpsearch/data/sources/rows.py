@@ -70,7 +70,7 @@ def read_rows(path: Path, columns: tuple[str, ...] = (), quotes: bool | None = N
     first, rest = quoted.rows[0], quoted.rows[1:]
     if columns and first != list(columns):
         first, rest = list(columns), quoted.rows
-    return Rows(_told_apart([name.strip() for name in first]), rest, decided)
+    return Rows(_distinct([name.strip() for name in first]), rest, decided)
 
 
 def _decided(
@@ -180,7 +180,7 @@ def _separator(path: Path, columns: int) -> str:
     return max(MARKS, key=fields)
 
 
-def _told_apart(header: list[str]) -> list[str]:
+def _distinct(header: list[str]) -> list[str]:
     """Return a header of which every name is another: `a`, `a.1`, and `Unnamed: 0` for none."""
     return list(_names(header))
 

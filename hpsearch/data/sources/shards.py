@@ -23,7 +23,10 @@ TEXTS = ("txt", "text", "caption")
 
 
 def columns_of(shards: Sequence[Path]) -> Columns:
-    """Return the columns of tar files: bytes in `path`, `label`, the keys of JSON, and the part."""
+    """Return the columns of tar files: bytes in `path`, `label`, the keys of JSON, and the part.
+
+    Raises DataError where a file is damaged, or text in it is no UTF-8.
+    """
     found: dict[str, dict[str, Any]] = {}
     for shard in shards:
         try:
@@ -33,6 +36,9 @@ def columns_of(shards: Sequence[Path]) -> Columns:
                         _note(found, shard, member, tar)
         except (tarfile.TarError, OSError, EOFError) as error:
             raise DataError(f"{shard}: is not a whole tar file: {error}") from None
+        except (ValueError, RecursionError) as error:  # of text that is no UTF-8, too
+            raise DataError(f"{shard}: {member.name} cannot be read: {error}") from None
+    _one_input(found)
     names = sorted({name for example in found.values() for name in example})
     values = {}
     for name in names:
@@ -54,12 +60,26 @@ def _note(
         example[COLUMN] = shard.stem.rstrip("0123456789-_.")
     content, ending = file.read(), ending.lower()
     if ending in LABELS:
-        example["label"] = content.decode("utf-8", "replace").strip()
+        example["label"] = content.decode().strip()
     elif ending in TEXTS:
-        example["text"] = content.decode("utf-8", "replace")
+        example["text"] = content.decode()
     elif ending == "json":
         stated = json.loads(content)
         every = stated.items() if isinstance(stated, dict) else ()
         example |= {k: str(v) for k, v in every if isinstance(v, str | int | float)}
     else:
-        example["path"] = content
+        example[ending] = content
+
+
+def _one_input(found: dict[str, dict[str, Any]]) -> None:
+    """Name the one file that is no label or text of each example `path`.
+
+    Where an example has several, as a picture and a mask, they keep the names of their endings, and
+    the study says which is its input.
+    """
+    files = {key: [n for n in of if isinstance(of[n], bytes)] for key, of in found.items()}
+    if any(len(names) > 1 for names in files.values()):
+        return
+    for key, names in files.items():
+        if names:
+            found[key]["path"] = found[key].pop(names[0])

@@ -226,8 +226,15 @@ def _with_partition(columns: Columns, root: Path, data: Data) -> Tables:
     pairs = [line.split() for line in lines if line.strip()]
     part_of = {pair[0]: PARTS[int(pair[1])] for pair in pairs if pair[1:2] in (["0"], ["1"], ["2"])}
     parts = np.array([part_of.get(str(file), "") for file in columns.values[name]], object)
-    if (parts == "").any():
+    nowhere = np.flatnonzero(parts == "")
+    if len(nowhere) == len(parts) or data.split.parts == "pooled":  # of other pictures, or unasked
         return Tables(columns, root.parent, (root,))
+    if len(nowhere):
+        raise DataError(
+            f"{beside}: names no part of {len(nowhere):,} of the {len(parts):,} pictures in "
+            f"{root.name}, such as {columns.values[name][nowhere[0]]}; mend it, or say "
+            "data.split: {parts: pooled} to split all of them by shares"
+        )
     return Tables(
         replace(columns, values=columns.values | {COLUMN: parts}), root.parent, (root, beside)
     )

@@ -158,7 +158,7 @@ def _levels(node: _Folder, above: Rel, root: Path, noun: str, example: str) -> _
     if len(node.below) == 1 and not node.direct:
         (name,) = node.below
         if len(node.below[name].below) > 1 and not node.below[name].direct:
-            return _told(_levels(node.below[name], (*above, name), root, noun, example))
+            return _deciding(_levels(node.below[name], (*above, name), root, noun, example))
     opened = {name: _unwrapped(child, (*above, name)) for name, child in node.below.items()}
     classes = {n: f.below.keys() for n, (_, f) in opened.items() if f.below and not f.direct}
     parts = _alike(classes)
@@ -173,7 +173,7 @@ def _levels(node: _Folder, above: Rel, root: Path, noun: str, example: str) -> _
             if len(same) > 1:  # the audit tells where their classes are only nearly the same
                 return _two_levels({name: opened[name] for name in same}, above, place)
             # pictures whose class nobody has named
-            return _told(_Levels({opened[teach[0]][0]: None}))
+            return _deciding(_Levels({opened[teach[0]][0]: None}))
         raise _either(place, above, [teach[0], *others], classes[teach[0]])
     if all(roles.values()):
         raise DataError(
@@ -184,7 +184,7 @@ def _levels(node: _Folder, above: Rel, root: Path, noun: str, example: str) -> _
     return _Levels({above: None})
 
 
-def _told(levels: _Levels) -> _Levels:
+def _deciding(levels: _Levels) -> _Levels:
     if levels.decided or any(levels.above.values()):
         return levels
     (above,) = levels.above
