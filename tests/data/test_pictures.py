@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,11 @@ def tiff(path: Path, values: Array, **options: Any) -> None:
     tifffile.imwrite(path, values, **options)
 
 
-def png_16(path: Path, values: Array, key: tuple[int, ...] | None = None) -> None:
-    """Write `(height, width, channels)` of 16 bits, which Pillow cannot write for colours."""
+def png_16(path: Path, values: Array, key: tuple[int, ...] | None = None, beyond: int = 0) -> None:
+    """Write `(height, width, channels)` of 16 bits, which Pillow cannot write for colours.
+
+    So many bytes stand `beyond` the lines that the head tells of.
+    """
     kinds = {1: 0, 2: 4, 3: 2, 4: 6}
 
     def chunk(name: bytes, content: bytes) -> bytes:
@@ -82,7 +86,7 @@ def png_16(path: Path, values: Array, key: tuple[int, ...] | None = None) -> Non
     parts = [chunk(b"IHDR", head)]
     if key is not None:
         parts.append(chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)))
-    parts += [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    parts += [chunk(b"IDAT", zlib.compress(rows + bytes(beyond))), chunk(b"IEND", b"")]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
@@ -219,6 +223,18 @@ def test_colours_of_16_bits_keep_all_of_them(root: Path) -> None:
     found = images_of(root)
     assert np.array_equal(found["colour"], scaled(values, 0, 4095))
     assert np.array_equal(found["grey"], scaled(values[..., :1].repeat(3, axis=2), 0, 4095))
+
+
+def test_of_a_png_no_more_is_unpacked_than_its_head_tells(tmp_path: Path) -> None:
+    values = np.stack([values_between(0, 4095, seed) for seed in range(3)], axis=2)
+    png_16(tmp_path / "long.png", values, beyond=2**25)
+    content = (tmp_path / "long.png").read_bytes()
+    tracemalloc.start()
+    try:
+        assert np.array_equal(colours_of_16_bits(content), values)
+        assert tracemalloc.get_traced_memory()[1] < 2**22, "of 2 ** 25 bytes"
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("bands", [2, 3, 4])

@@ -37,11 +37,12 @@ def colours_of_16_bits(content: bytes) -> NDArray[Any]:
         if name == b"IDAT":
             packed += content[start + 8 : start + 8 + length]
         start += 12 + length
-    try:
-        lines = np.frombuffer(zlib.decompressobj().decompress(packed), np.uint8)
+    line_bytes = 1 + width * each
+    try:  # no more than its head says, whatever it unpacks to
+        unpacked = zlib.decompressobj().decompress(packed, height * line_bytes)
     except zlib.error as error:
         raise ValueError(f"is broken: {error}") from None
-    line_bytes = 1 + width * each
+    lines = np.frombuffer(unpacked, np.uint8)
     if len(lines) < height * line_bytes:
         raise ValueError(f"is cut off: {len(lines) // line_bytes:,} of {height:,} lines are there")
     lines = lines[: height * line_bytes].reshape(height, line_bytes)
