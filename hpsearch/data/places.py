@@ -66,7 +66,7 @@ def _lost(data: Data, places: list[Path]) -> Path:
     """Return the last place of data that may be fetched to it; DataError for any other."""
     if data.source not in ROOTS:
         return places[-1]
-    tried = ", ".join(str(place.absolute()) for place in dict.fromkeys(places))
+    tried = ", ".join(dict.fromkeys(str(place.absolute()) for place in places))
     raise DataError(
         f"data.root: {data.root} does not exist; looked for it at {tried}. {ROOTS[data.source]}; "
         "say where it lies with --data or HPSEARCH_DATA"

@@ -323,6 +323,9 @@ def test_a_root_is_looked_for_beside_the_study_file_too(
         data_root(data, None)
     says = f"looked for it at {tmp_path}/studies/photos, {tmp_path}/here/photos. a folder of images"
     assert says in str(caught.value)
+    monkeypatch.chdir(tmp_path / "studies")  # one place, and it is named once
+    with pytest.raises(DataError, match=rf"it at {tmp_path}/studies/photos\. a folder of images"):
+        data_root(data, None)
 
 
 def test_an_override_is_the_folder_that_the_root_is_relative_to(tmp_path: Path) -> None:
