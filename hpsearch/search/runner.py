@@ -70,7 +70,8 @@ class TrialRunner:
     @cached_property
     def scheduling(self) -> Scheduling:
         """The study's scheduler."""
-        return Scheduling(self.storage, self.spec, scheduler_for(self.spec.search))
+        scheduler = scheduler_for(self.spec.search)
+        return Scheduling(self.storage, self.spec, scheduler, self.device.type)
 
     def run(self, lease: Lease) -> TrialState:
         """Run the trial of a lease until it ends or waits, or give the lease back.

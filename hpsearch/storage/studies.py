@@ -63,6 +63,7 @@ class StudyRow:
     spent_s: float
     time_left_s: float | None  # None without a timeout
     final_s: float
+    confirm_s: float  # kept of it besides, to train finalists again
     confirm_due: bool
     searched_examples: str | None  # digests, by `examples`; None in those of before version 4
     sealed_examples: str | None
@@ -149,6 +150,7 @@ class Ledger:
             spent_s=row.spent_s,
             time_left_s=row.left,
             final_s=row.final_s,
+            confirm_s=row.confirm_s,
             confirm_due=row.confirm_due,
             searched_examples=row.searched_examples,
             sealed_examples=row.sealed_examples,
