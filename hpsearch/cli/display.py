@@ -21,6 +21,7 @@ from hpsearch.cli.decoding import Pace, bar, decoding_display
 from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
+from hpsearch.reports.pausing import newly_paused, paused_lines
 from hpsearch.reports.report import hours
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress, epochs_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from hpsearch.service.launch import Outcome, Watcher
     from hpsearch.storage.records import TrialRecord
 
+PAUSED_SHOWN = 3  # trials, in the picture
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 
 
@@ -51,6 +53,7 @@ class Display:
         self._started = time.monotonic()
         self._live = Live(console=err, refresh_per_second=4, transient=True)
         self._seen: set[int] | None = None
+        self._paused: dict[int, int] = {}  # the epochs after which trials were, by their numbers
         self._state = OPEN
         self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
@@ -140,6 +143,9 @@ class Display:
                 is_best = trial.number in best
                 err.print(_ended_line(self._spec.metric, trial, record, is_best))
         self._seen |= ended
+        for trial in newly_paused(progress.paused, self._paused):
+            record = progress.study.record(trial)
+            err.print(_ended_line(self._spec.metric, trial, record, is_best=False))
         if progress.state != self._state:
             self._state = progress.state
             if progress.state == PAUSED:
@@ -152,7 +158,9 @@ class Display:
             err.print(summary(progress))
 
     def _picture(self, progress: Progress) -> RenderableType:
-        rows: list[RenderableType] = [bar("trials", progress.finished, progress.budget)]
+        rows: list[RenderableType] = [
+            bar("trials", progress.finished + len(progress.paused), progress.budget)
+        ]
         confirm = progress.confirm
         if confirm is not None and confirm.has_begun:
             rows.append(bar("confirm: trainings", confirm.ended, confirm.of))
@@ -169,6 +177,7 @@ class Display:
                     style="dim",
                 )
             )
+        rows += [Text(f"  {line}", style="dim") for line in paused_lines(progress, PAUSED_SHOWN)]
         return Group(*rows)
 
     def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
@@ -244,9 +253,10 @@ def _storage_flag(storage: str) -> str:
 def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
     state = kind_of(trial)
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
-    score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
+    value = trial.intermediate_values.get(epochs_of(trial)) if state == "paused" else trial.value
+    score = "" if value is None else f" test {shown(metric, value)}"
     star = "  [b]best so far[/b]" if is_best else ""
-    stated = state not in ("complete", "pruned")
+    stated = state not in ("complete", "pruned", "paused")
     reason = safe(f": {record.reason or ''}") if stated else ""
     took = hours(record.duration_s or 0.0)
     return (

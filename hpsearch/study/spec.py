@@ -26,6 +26,7 @@ from hpsearch.study.limits import (
     TRIALS,
     at_most,
 )
+from hpsearch.study.pruner import Pruner, PrunerByEitherName
 from hpsearch.study.seldom import seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
@@ -56,37 +57,6 @@ class Sampler(Section):
 
     name: Literal["tpe", "random", "grid", "gp"] = "tpe"
     startup_trials: Trials = Field(10, ge=1)
-
-
-class Pruner(Section):
-    """How weak trials are stopped or paused, by their test metric so far.
-
-    The median and percentile pruners begin once `startup_trials` trials are complete, never judge
-    the first `warmup_epochs` epochs, and need `min_trials` values at an epoch to compare with.
-    `promote` pauses trials and resumes the best of them, one of `reduction_factor` at each of its
-    rungs, of which the first is `warmup_epochs`. With `resume`, trials that the median pruner would
-    stop are paused, and the most promising of them go on in the end.
-    """
-
-    name: Literal["median", "percentile", "successive-halving", "hyperband", "promote", "none"] = (
-        "median"
-    )
-    startup_trials: Trials = Field(5, ge=1)
-    warmup_epochs: Epochs = Field(1, ge=0)
-    interval_epochs: Epochs = Field(1, ge=1)
-    min_trials: Trials = Field(3, ge=1)
-    percentile: float = Field(50.0, gt=0, lt=100)
-    reduction_factor: Epochs = Field(3, ge=2)
-    resume: bool = False
-
-    @model_validator(mode="after")
-    def _resumes_what_it_pauses(self) -> Pruner:
-        if self.resume and self.name != "median":
-            raise ValueError(
-                f"resume: {self.name} has no such option; write it of median, or use promote, "
-                "which always resumes"
-            )
-        return self
 
 
 class EarlyStopping(Section):
@@ -131,7 +101,7 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(Section):
+class Search(PrunerByEitherName):
     """How the space is searched, and for how long.
 
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
@@ -153,16 +123,6 @@ class Search(Section):
     max_parameters: Annotated[int | None, at_most(PARAMETERS)] = Field(None, ge=1)
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _pruner_by_either_name(cls, written: Any) -> Any:
-        """Take `scheduler` for `pruner`, which does not only prune."""
-        if not isinstance(written, dict) or "scheduler" not in written:
-            return written
-        if "pruner" in written:
-            raise ValueError("scheduler and pruner are two names of one key; write one of them")
-        return {"pruner" if key == "scheduler" else key: v for key, v in written.items()}
 
 
 class Final(Section):
