@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from hpsearch.study.axes import Fixed, Value
+from hpsearch.study.budget import PLENTY, PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
@@ -135,7 +136,7 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(Section):
+class Search(PlannedBudget):
     """How the space is searched, and for how long.
 
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
@@ -283,6 +284,11 @@ class StudySpec(Section):
         return self
 
     @property
+    def counts_trials(self) -> bool:
+        """Whether its budget is a number of trials, and not its time alone."""
+        return not (self.search.is_planned and self.trial_budget() == PLENTY)
+
+    @property
     def metric(self) -> Metric:
         """The metric that selects."""
         return self.search.metric or default_metric(self.data.task)
@@ -295,7 +301,8 @@ class StudySpec(Section):
         """Return what can be meant, but seldom is."""
         search, early = self.search, self.search.early_stopping
         patience = None if early is None else early.patience
-        found = seldom_meant(self.space, search.sampler.name, search.epochs, patience)
+        epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
+        found = seldom_meant(self.space, search.sampler.name, epochs, patience)
         return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:
@@ -312,6 +319,8 @@ class StudySpec(Section):
             ("data", "download"),
             ("search", "trials"),
             ("search", "timeout"),
+            ("search", "minutes"),
+            ("search", "core_hours"),
             ("search", "trial_timeout"),
             ("search", "stall_timeout"),
             ("search", "max_parameters"),
