@@ -11,7 +11,7 @@ from hpsearch.study.limits import CORE_HOURS, MINUTES, at_most
 from hpsearch.study.splits import Section
 
 PLENTY = 100_000  # trials of a planned study that does not say how many: as many as fit
-PLANNED_PRUNER = "median"
+PLANNED_PRUNER = "promote"
 TIMES = ("minutes", "core_hours", "timeout")  # of which a study has one
 
 
