@@ -89,17 +89,16 @@ class Scheduling:
 
     def _curve(self, trial: FrozenTrial, is_paused: bool) -> Curve:
         """Return a trial as policies see it; one that has not changed is not looked at again."""
+        kind: Kind = "paused" if is_paused else "running"
         if trial.state.is_finished():
-            kept = self._curves.get(id_of(trial))
-            if kept is not None and kept[0] is trial:
-                return kept[1]
             kind = kind_of(trial)
-        else:
-            kind = "paused" if is_paused else "running"
-        curve = curve_of(trial, self.spec.metric, kind)
-        if trial.state.is_finished():
-            self._curves[id_of(trial)] = trial, curve
-        return curve
+        if kind == "running":
+            return curve_of(trial, self.spec.metric, kind)
+        kept = self._curves.get(id_of(trial))
+        if kept is None or kept[0] is not trial or kept[1].kind != kind:
+            kept = trial, curve_of(trial, self.spec.metric, kind)
+            self._curves[id_of(trial)] = kept
+        return kept[1]
 
     def _time_left_s(self, row: StudyRow, curves: Sequence[Curve], at_work: int) -> float | None:
         """Return what is left for the search; None where it has no end.
@@ -186,7 +185,9 @@ def seen_by_samplers(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     A running trial counts as a poor one to a sampler that proposes for several workers, which a
     paused one need not be, and a paused one may stand there for long.
     """
-    return [_as_pruned(trial) if kind_of(trial) == "paused" else trial for trial in trials]
+    return [
+        _as_pruned(t) if not t.state.is_finished() and kind_of(t) == "paused" else t for t in trials
+    ]
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:

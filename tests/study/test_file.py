@@ -96,6 +96,13 @@ def test_sampler_and_pruner_may_be_a_name_alone(write: Write) -> None:
     assert (search.sampler.name, search.pruner.name) == ("random", "none")
 
 
+def test_scheduler_is_another_name_of_pruner(write: Write) -> None:
+    search = read_study(write(HEAD + "search: {scheduler: promote}\n")).search
+    assert search.pruner.name == "promote"
+    search = read_study(write(HEAD + "search: {scheduler: {name: median, resume: true}}\n")).search
+    assert (search.pruner.name, search.pruner.resume) == ("median", True)
+
+
 def test_a_file_that_begins_with_a_byte_order_mark_is_read(write: Write) -> None:
     assert read_study(write("\ufeff" + HEAD)).name == "trial-1"
 
@@ -161,6 +168,8 @@ def test_every_mistake_of_a_file_is_told_at_once(complaint: Complaint) -> None:
         ("search: {sampler: tpee}", "search.sampler.name: unknown value 'tpee'; did you mean"),
         ("search: {sampler: [tpe]}", "search.sampler: ['tpe']: input should be a valid dict"),
         ("search: {pruner: {name: percentile, percentile: 100}}", "input should be less than 100"),
+        ("search: {pruner: median, scheduler: promote}", "two names of one key; write one of them"),
+        ("search: {pruner: {name: promote, resume: true}}", "promote has no such option"),
         ("search: [1]", "search: [1]: input should be a valid dictionary"),
         ("search: {timeout: soon}", "search.timeout: 'soon' is not a duration; write 90s, 30m"),
         ("search: {timeout: -5}", "search.timeout: -5 is not a duration above 0"),
