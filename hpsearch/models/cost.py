@@ -60,8 +60,10 @@ def cost(config: TrialConfig, shape: ImageShape, outputs: int) -> Cost:
     bf16 = config.precision == "bf16"
     number_bytes = BF16_BYTES if bf16 else FP32_BYTES
     images = -(-config.batch_size // config.micro_batches)
+    means = learning if config.averaging == "ema" else 0
     memory_bytes = (
-        parameters * (FP32_BYTES + (BF16_BYTES if bf16 else 0))
+        (parameters + means) * FP32_BYTES
+        + (parameters * BF16_BYTES if bf16 else 0)
         + learning * FP32_BYTES * (1 + OPTIMIZER_STATES[config.optimizer])
         + images * (walk.kept + IN_FLIGHT * walk.largest) * number_bytes
         + images * walk.indices * INDEX_BYTES

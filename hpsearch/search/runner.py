@@ -67,7 +67,8 @@ class TrialRunner:
     @cached_property
     def scheduling(self) -> Scheduling:
         """The study's scheduler."""
-        return Scheduling(self.storage, self.spec, scheduler_for(self.spec.search))
+        scheduler = scheduler_for(self.spec.search)
+        return Scheduling(self.storage, self.spec, scheduler, self.device.type)
 
     @cached_property
     def affordable(self) -> Affordable:

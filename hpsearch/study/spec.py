@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from hpsearch.study.budget import PLENTY, PlannedBudget
+from hpsearch.study.budget import PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
@@ -60,19 +60,34 @@ class Sampler(Section):
 
 
 class Pruner(Section):
-    """How weak trials are stopped, by their test metric so far.
+    """How weak trials are stopped or paused, by their test metric so far.
 
     The median and percentile pruners begin once `startup_trials` trials are complete, never judge
     the first `warmup_epochs` epochs, and need `min_trials` values at an epoch to compare with.
+    `promote` pauses trials and resumes the best of them, one of `reduction_factor` at each of its
+    rungs, of which the first is `warmup_epochs`. With `resume`, trials that the median pruner would
+    stop are paused, and the most promising of them go on in the end.
     """
 
-    name: Literal["median", "percentile", "successive-halving", "hyperband", "none"] = "median"
+    name: Literal["median", "percentile", "successive-halving", "hyperband", "promote", "none"] = (
+        "median"
+    )
     startup_trials: Trials = Field(5, ge=1)
     warmup_epochs: Epochs = Field(1, ge=0)
     interval_epochs: Epochs = Field(1, ge=1)
     min_trials: Trials = Field(3, ge=1)
     percentile: float = Field(50.0, gt=0, lt=100)
     reduction_factor: Epochs = Field(3, ge=2)
+    resume: bool = False
+
+    @model_validator(mode="after")
+    def _resumes_what_it_pauses(self) -> Pruner:
+        if self.resume and self.name != "median":
+            raise ValueError(
+                f"resume: {self.name} has no such option; write it of median, or use promote, "
+                "which always resumes"
+            )
+        return self
 
 
 class EarlyStopping(Section):
@@ -244,11 +259,6 @@ class StudySpec(Section):
                     "write train_on: train, or leave the other out"
                 )
         return self
-
-    @property
-    def counts_trials(self) -> bool:
-        """Whether its budget is a number of trials, and not its time alone."""
-        return not (self.search.is_planned and self.trial_budget() == PLENTY)
 
     @property
     def metric(self) -> Metric:
