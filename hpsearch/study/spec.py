@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from hpsearch.study.axes import Fixed, Value
 from hpsearch.study.budget import PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
@@ -27,7 +28,7 @@ from hpsearch.study.limits import (
     TRIALS,
     at_most,
 )
-from hpsearch.study.seldom import seldom_meant
+from hpsearch.study.seldom import hidden_early, seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
 from hpsearch.study.tasks import (
@@ -115,6 +116,9 @@ class Confirm(Section):
     prefer: Literal["smaller", "faster", "score"] = "smaller"
 
 
+# What a space holds under `promote` that says nothing of it; see tests/benchmarks/early_scores.py.
+EARLY: dict[str, Value] = {"schedule": "warmup-constant", "averaging": "ema"}
+
 CONFIRMED = 3  # candidates, unless the study says otherwise
 CONFIRMED_FROM = 20  # trials on
 
@@ -192,6 +196,15 @@ class StudySpec(Section):
     confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
     final: Final = Final()
     continues: Annotated[str, Field(pattern=NAME)] | None = None
+
+    @model_validator(mode="after")
+    def _scores_early(self) -> StudySpec:
+        """Where trials are compared after a few epochs, scores say early how a training will end,
+        unless the space says otherwise."""
+        if self.search.pruner.name == "promote":
+            unsaid = {n: Fixed(v) for n, v in EARLY.items() if n not in self.space.model_fields_set}
+            object.__setattr__(self, "space", self.space.model_copy(update=unsaid))
+        return self
 
     @model_validator(mode="after")
     def _continues_another(self) -> StudySpec:
@@ -274,7 +287,8 @@ class StudySpec(Section):
         search, early = self.search, self.search.early_stopping
         patience = None if early is None else early.patience
         epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
-        return seldom_meant(self.space, search.sampler.name, epochs, patience)
+        found = seldom_meant(self.space, search.sampler.name, epochs, patience)
+        return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.
