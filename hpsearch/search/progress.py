@@ -14,6 +14,7 @@ from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.plan_record import PlanRecord, plan_of
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED, StudyRow
+from hpsearch.study.budget import PLENTY
 
 SUPERVISOR = "supervisor"  # stands in the list of workers in place of a device
 
@@ -64,7 +65,8 @@ class Progress:
     @property
     def counts_trials(self) -> bool:
         """Whether the budget is a number of trials, not as many as fit into a time."""
-        return self.study.spec.counts_trials
+        spec = self.study.spec
+        return not (spec.search.is_planned and spec.trial_budget() == PLENTY)
 
     @property
     def final_is_due(self) -> bool:

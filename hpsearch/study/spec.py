@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from hpsearch.study.axes import Fixed, Value
-from hpsearch.study.budget import PLENTY, PlannedBudget
+from hpsearch.study.budget import PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
@@ -159,16 +159,6 @@ class Search(PlannedBudget):
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _pruner_by_either_name(cls, written: Any) -> Any:
-        """Take `scheduler` for `pruner`, which does not only prune."""
-        if not isinstance(written, dict) or "scheduler" not in written:
-            return written
-        if "pruner" in written:
-            raise ValueError("scheduler and pruner are two names of one key; write one of them")
-        return {"pruner" if key == "scheduler" else key: v for key, v in written.items()}
-
 
 class Final(Section):
     """How the choice is trained for validation to judge, and what is measured beside it.
@@ -282,11 +272,6 @@ class StudySpec(Section):
                     "write train_on: train, or leave the other out"
                 )
         return self
-
-    @property
-    def counts_trials(self) -> bool:
-        """Whether its budget is a number of trials, and not its time alone."""
-        return not (self.search.is_planned and self.trial_budget() == PLENTY)
 
     @property
     def metric(self) -> Metric:
