@@ -29,6 +29,7 @@ from hpsearch.search.baseline import (
 )
 from hpsearch.search.finalists import CONFIRM_SHARE
 from hpsearch.search.kinds import PAUSED
+from hpsearch.search.latencies import slow
 from hpsearch.search.objective import Objective, too_weak
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import Pause, Stop, scheduler_for
@@ -161,7 +162,9 @@ class TrialRunner:
         """Return why a trial is known not to fit, None where it is to be trained."""
         network_cost = self._note_cost(trial, config)
         memory = device_memory_bytes(self.device, config.threads)
-        return infeasible(network_cost, config, self.spec.search.max_parameters, memory)
+        search = self.spec.search
+        found = infeasible(network_cost, config, search, memory)
+        return found or slow(trial, search, config, self.data, self.device)
 
     def _in_parts(self, trial: Trial, config: TrialConfig) -> TrialConfig:
         """Return a configuration with a batch in parts, for one that is too large as a whole."""

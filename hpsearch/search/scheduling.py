@@ -13,6 +13,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hpsearch.search import outcomes as endings
+from hpsearch.search.front import no_larger
 from hpsearch.search.kinds import Kind, kind_of
 from hpsearch.search.scheduler import (
     Budget,
@@ -27,7 +28,7 @@ from hpsearch.search.scheduler import (
     Wait,
 )
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.optuna_private import id_of, seen_as
 from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import Metric, rank
@@ -53,7 +54,11 @@ class Scheduling:
         stored = trial.storage.get_trial(id_of(trial))
 
         def stopped_by(pruner: BasePruner) -> bool:
-            return pruner.prune(trial.study, stored)
+            also = self.spec.search.also
+            study = trial.study
+            if also is not None:
+                study = seen_as(study, no_larger(stored, also))
+            return pruner.prune(study, stored)
 
         curve = curve_of(stored, self.spec.metric, "running")
         epochs = self.spec.search.epochs

@@ -96,6 +96,8 @@ class TrialRecord(Record):
     torch_later: str | None = None  # ... and where it went on, if another
     parameters: int | None = None
     forward_flops: float | None = None
+    latency_ms: float | None = None  # of one image, where a study asks for it, ...
+    latency_on: str | None = None  # ... and what it was measured on, with how many threads
     micro_batches: int = 1
     epochs_written: list[dict[str, Any]] = Field([], alias="curve")
     duration_s: float | None = None
@@ -146,6 +148,8 @@ class TrialNotes(TypedDict, total=False):
     torch_later: str
     parameters: int
     forward_flops: float
+    latency_ms: float
+    latency_on: str
     micro_batches: int
     curve: list[dict[str, Any]]
     duration_s: float
