@@ -27,10 +27,11 @@ from hpsearch.search.decisions import (
     TrialSoFar,
     Wait,
 )
+from hpsearch.search.front import no_larger
 from hpsearch.search.kinds import RESUMED, Kind, kind_of
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.optuna_private import id_of, seen_as
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import StudyRow
 from hpsearch.study.spec import StudySpec
@@ -61,7 +62,11 @@ class Scheduling:
         stored = trial.storage.get_trial(id_of(trial))
 
         def stopped_by(pruner: BasePruner) -> bool:
-            return pruner.prune(trial.study, stored)
+            also = self.spec.search.also
+            study = trial.study
+            if also is not None:
+                study = seen_as(study, no_larger(stored, also))
+            return pruner.prune(study, stored)
 
         curve = curve_of(stored, self.spec.metric, "running")
         epochs = self.spec.search.epochs

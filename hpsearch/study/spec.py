@@ -19,10 +19,10 @@ from hpsearch.study.budget import PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
+from hpsearch.study.goals import Goals
 from hpsearch.study.limits import (
     EPOCHS,
     GRID_POINTS,
-    PARAMETERS,
     SEED,
     STORED,
     TRIALS,
@@ -136,14 +136,13 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(PlannedBudget):
+class Search(PlannedBudget, Goals):
     """How the space is searched, and for how long.
 
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
     study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
     study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`. A network of more than `max_parameters`
-    is not trained, and the sampler learns so.
+    stopped, and so is one that hangs for `stall_timeout`.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
@@ -155,7 +154,6 @@ class Search(PlannedBudget):
     timeout: Duration | None = None
     trial_timeout: Duration | None = None
     stall_timeout: Duration = 600.0
-    max_parameters: Annotated[int | None, at_most(PARAMETERS)] = Field(None, ge=1)
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
@@ -294,8 +292,9 @@ class StudySpec(Section):
         """Return what makes scores of this study comparable, flat: dotted key -> value.
 
         Budgets and the place of the data are left out: they may change between launches. So is
-        `max_parameters`, which decides what is trained, but not what a training comes to, and
-        `confirm` and `final`, which come after all of them, and what it `continues`.
+        what decides which networks are trained, but not what a training comes to: `constraints`,
+        `max_parameters` and `also`; and `confirm` and `final`, which come after all of them, and
+        what it `continues`.
         """
         written = self.model_dump(mode="json", exclude={"confirm", "final", "continues"})
         for section, key in (
@@ -309,6 +308,8 @@ class StudySpec(Section):
             ("search", "trial_timeout"),
             ("search", "stall_timeout"),
             ("search", "max_parameters"),
+            ("search", "constraints"),
+            ("search", "also"),
             ("pretrained", "download"),
         ):
             written[section].pop(key)
