@@ -84,7 +84,7 @@ class Display:
 
         return Watcher(
             self.decoding, self.prepared, say_estimate, self.opened_before, self._searching,
-            self._finishing,
+            self._finishing, self.starting,
         )  # fmt: skip
 
     def decoding(self, done: int, of: int) -> None:
@@ -103,6 +103,11 @@ class Display:
         say_account(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
+
+    def starting(self, lines: list[str]) -> None:
+        """Say what a study takes over, and what it tries before its sampler is asked."""
+        for line in lines:
+            err.print(safe(line))
 
     def opened_before(self, seal: Seal, asked: bool) -> bool:
         """Say before the search who has opened validation; return whether to open it once more.

@@ -68,7 +68,7 @@ def launch(
             opened = queue(
                 spec, storage, data_root=data, final=final, open_again=open_again,
                 priority=priority, decoding=display.decoding, on_prepared=display.prepared,
-                opened_before=display.opened_before,
+                opened_before=display.opened_before, starting=display.starting,
             )  # fmt: skip
             display.queued(storage, opened)
             return

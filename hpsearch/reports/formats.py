@@ -69,6 +69,7 @@ def counts(p: Progress) -> dict[str, int]:
         "infeasible": p.infeasible,
         "diverged": p.diverged,
         "timed_out": p.timed_out,
+        "known": p.known,
         "failed": p.failed,
     }
 

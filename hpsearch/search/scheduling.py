@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hpsearch.search import outcomes as endings
-from hpsearch.search.kinds import Kind, kind_of
+from hpsearch.search.kinds import ENDED, KNOWN, Kind, kind_of
 from hpsearch.search.scheduler import (
     Budget,
     Curve,
@@ -136,10 +136,15 @@ def _score(metric: Metric, value: float) -> float:
 def seen_by_samplers(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return trials as samplers are to see them: paused ones as pruned, with what they reported.
 
-    A running trial counts as a poor one to a sampler that proposes for several workers, which a
-    paused one need not be, and a paused one may stand there for long.
+    Known ones are left out, for they would teach the same a second time. A running trial counts as
+    a poor one to a sampler that proposes for several workers, which a paused one need not be, and a
+    paused one may stand there for long.
     """
-    return [_as_pruned(trial) if kind_of(trial) == "paused" else trial for trial in trials]
+    return [
+        _as_pruned(trial) if kind_of(trial) == "paused" else trial
+        for trial in trials
+        if trial.user_attrs.get(ENDED) != KNOWN
+    ]
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:

@@ -25,9 +25,9 @@ from hpsearch.machine.children import check_device_name, check_guarded, interrup
 from hpsearch.models.weights import check_weights
 from hpsearch.preflight.estimate import Estimate, estimate, is_worth_it
 from hpsearch.reports.report import Report, make_report
+from hpsearch.search.entering import enter, start_lines
 from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import Progress, progress_of
-from hpsearch.search.stored_study import enter_study
 from hpsearch.service.conclude import Finishing, conclude, write_results
 from hpsearch.service.queue import is_finished, open_study
 from hpsearch.storage.checkpoints import Checkpoints
@@ -47,7 +47,8 @@ class Watcher:
     """What a launch tells while it runs; the command line draws it, a script may ignore it.
 
     `opened_before` is called before the search where others have opened this validation, and
-    answers whether to open it once more at the end.
+    answers whether to open it once more at the end. `starting` is called before the first trial of
+    a study, with what it tries first and takes over.
     """
 
     decoding: DecodingProgress = no_progress
@@ -56,6 +57,7 @@ class Watcher:
     opened_before: OpenedBefore = as_asked
     searching: Callable[[Progress], None] = lambda progress: None
     finishing: Finishing = lambda trial, epoch: None
+    starting: Callable[[list[str]], None] = lambda lines: None
 
 
 @dataclass(frozen=True)
@@ -118,16 +120,18 @@ def launch(
         interrupts_noted() as interrupted,
         opened_storage(storage_url, create=True, gives_up=interrupted) as storage,
     ):
-        enter_study(storage, spec, prepared)
+        enter(storage, spec, prepared)
         seal = seal_of(storage, spec.name)
         if final and seal.needs_asking:
             open_again = watcher.opened_before(seal, open_again)
         storage.ledger.set_open_again(spec.name, open_again)
         row = storage.ledger.study(spec.name)
         assert row is not None
-        searched = is_finished(row, spec)
+        searched = is_finished(storage, row, spec)
         if not searched:
             open_study(storage, spec, final, priority)
+            if not row.claimed:
+                watcher.starting(start_lines(storage, spec.name))
             if not row.claimed and not callable(workers) and is_worth_it(spec, prepared):
                 watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
             started = _workers_of(storage, spec, workers, device, place)

@@ -9,7 +9,8 @@ from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
-from hpsearch.search.stored_study import enter_study
+from hpsearch.search.entering import enter, start_lines
+from hpsearch.search.stored_study import is_exhausted
 from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.studies import DONE, StudyRow
 from hpsearch.study.spec import StudySpec
@@ -26,6 +27,7 @@ def queue(
     decoding: Progress = no_progress,
     on_prepared: Callable[[Prepared], None] = lambda prepared: None,
     opened_before: OpenedBefore = as_asked,
+    starting: Callable[[list[str]], None] = lambda lines: None,
 ) -> bool:
     """Enter a study for the workers of a storage to serve; False where it was finished before.
 
@@ -36,21 +38,23 @@ def queue(
     prepared = prepare(spec.data, data_root, decoding)
     on_prepared(prepared)
     with opened_storage(storage_url, create=True) as storage:
-        enter_study(storage, spec, prepared)
+        enter(storage, spec, prepared)
         seal = seal_of(storage, spec.name)
         if final and seal.needs_asking:
             open_again = opened_before(seal, open_again)
         storage.ledger.set_open_again(spec.name, open_again)
         row = storage.ledger.study(spec.name)
-        if row is not None and is_finished(row, spec):
+        if row is not None and is_finished(storage, row, spec):
             return False
+        if row is not None and not row.claimed:
+            starting(start_lines(storage, spec.name))
         open_study(storage, spec, final, priority)
         return True
 
 
-def is_finished(row: StudyRow, spec: StudySpec) -> bool:
+def is_finished(storage: Storage, row: StudyRow, spec: StudySpec) -> bool:
     """Whether a study is done, and neither the budget nor `confirm` asks for anything more."""
-    if row.state != DONE or spec.trial_budget() > row.trials:
+    if row.state != DONE or (spec.trial_budget() > row.trials and not is_exhausted(storage, spec)):
         return False
     before = row.spec
     more = spec.candidates() > before.candidates() or spec.confirm.seeds > before.confirm.seeds

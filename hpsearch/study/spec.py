@@ -17,6 +17,8 @@ from pydantic import (
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
+from hpsearch.study.first import MOST as MOST_FIRST
+from hpsearch.study.first import Candidate
 from hpsearch.study.limits import (
     EPOCHS,
     GRID_POINTS,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 # the others are devices to Windows, whatever follows.
 RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
 Epochs = Annotated[int, at_most(EPOCHS)]
 Trials = Annotated[int, at_most(TRIALS)]
 
@@ -123,7 +126,8 @@ class Search(Section):
     study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
     study, the final training included. A trial that trains for longer than `trial_timeout` is
     stopped, and so is one that hangs for `stall_timeout`. A network of more than `max_parameters`
-    is not trained, and the sampler learns so.
+    is not trained, and the sampler learns so. The configurations of `first` are tried before it is
+    asked, and what an earlier study learned and found best is taken from `warm_start`.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
@@ -138,6 +142,8 @@ class Search(Section):
     max_parameters: Annotated[int | None, at_most(PARAMETERS)] = Field(None, ge=1)
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    first: tuple[Candidate, ...] = Field((), max_length=MOST_FIRST)
+    warm_start: Annotated[str, Field(pattern=NAME)] | None = None
 
 
 class Final(Section):
@@ -151,9 +157,6 @@ class Final(Section):
     train_on: Literal["train", "train+test"] = "train"
     baseline: bool = True
     temperature: bool = False
-
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
 
 
 def is_name(text: str) -> bool:
@@ -183,6 +186,11 @@ class StudySpec(Section):
             raise ValueError(
                 "continues: a study does not continue itself; launching it again goes on with it"
             )
+        if self.search.warm_start == self.name:
+            raise ValueError("search.warm_start: a study learns nothing from itself; leave it out")
+        for key in ("first", "warm_start"):
+            if self.search.sampler.name == "grid" and getattr(self.search, key):
+                raise ValueError(f"search.{key}: a grid tries all there is; leave it out")
         return self
 
     @field_validator("name")
