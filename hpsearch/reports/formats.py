@@ -57,10 +57,10 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def counts(p: Progress) -> dict[str, int]:
-    """Return the trials of a study by state."""
+def counts(p: Progress) -> dict[str, int | None]:
+    """Return the trials of a study by state; `budget` is None where time alone is the budget."""
     return {
-        "budget": p.budget,
+        "budget": p.budget if p.counts_trials else None,
         "running": len(p.running),
         "interrupted": p.interrupted,
         "paused": p.paused,

@@ -245,7 +245,7 @@ def _search(report: Report) -> Section:
     spec = p.study.spec.search
     duration_s = sum(record.duration_s or 0.0 for record in p.study.records.values())
     lines = [
-        f"{p.finished} of {p.budget} trials ended: {counted(p.ended)}"
+        f"{p.ended_words}: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
         + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else "")
         + (f"; {p.paused} paused by the scheduler" if p.paused else ""),

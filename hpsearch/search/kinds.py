@@ -39,6 +39,7 @@ INSTEAD = {  # of what there was too little
     "parameters": ", or raise search.max_parameters",
     "memory": ", or run fewer workers on a machine with more memory",
     "maps": ", or give it larger images",
+    "time": ", or raise search.minutes",
 }
 
 

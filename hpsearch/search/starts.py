@@ -22,7 +22,8 @@ from hpsearch.study.names import shortened
 from hpsearch.study.spec import StudySpec
 
 STARTS = "hpsearch:starts"  # the system attribute of Optuna's study
-SHARE = 4  # at most one of so many trials is given to what is known to be good
+SHARE = 4  # at most one of so many trials is given to what is known to be good, ...
+MOST_GOOD = 6  # ... where trials are as many as fit, too
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def starts_of(spec: StudySpec, prepared: Prepared, best: Sequence[Wanted] = ()) 
 
     The default of its first family, its own candidates, the `best` of the study that it starts
     from, the defaults of the other families, and what is known to be good on such data, of which
-    there are no more than a quarter of the trials. A grid has none.
+    there are no more than six, and than a quarter of the trials. A grid has none.
     """
     if spec.search.sampler.name == "grid":
         return []
@@ -64,7 +65,7 @@ def starts_of(spec: StudySpec, prepared: Prepared, best: Sequence[Wanted] = ()) 
     found = _distinct(spec, prepared, wanted)
     good = known_good(spec, prepared.image_shape, prepared.totals[0])
     rows = [Wanted(f"known to be good: {row.found}", row.values, told=False) for row in good]
-    most = len(found) + spec.trial_budget() // SHARE
+    most = len(found) + min(spec.trial_budget() // SHARE, MOST_GOOD)
     return _distinct(spec, prepared, [*wanted, *rows])[:most]
 
 

@@ -29,6 +29,7 @@ from hpsearch.search.entering import enter, start_lines
 from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import Progress, progress_of
 from hpsearch.service.conclude import Finishing, conclude, write_results
+from hpsearch.service.planned import Planning
 from hpsearch.service.queue import is_finished, open_study
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
@@ -54,6 +55,7 @@ class Watcher:
     decoding: DecodingProgress = no_progress
     prepared: Callable[[Prepared], None] = lambda prepared: None
     estimated: Callable[[Estimate], None] = lambda estimate: None
+    planned: Callable[[StudySpec, str], None] = lambda spec, words: None
     opened_before: OpenedBefore = as_asked
     searching: Callable[[Progress], None] = lambda progress: None
     finishing: Finishing = lambda trial, epoch: None
@@ -120,7 +122,13 @@ def launch(
         interrupts_noted() as interrupted,
         opened_storage(storage_url, create=True, gives_up=interrupted) as storage,
     ):
+        count = None if callable(workers) else workers
+        planning = Planning(storage, spec, prepared, count, device, interrupted)
+        spec = planning.spec
+        if planning.said:
+            watcher.planned(spec, planning.said)
         enter(storage, spec, prepared)
+        planning.keep()
         seal = seal_of(storage, spec.name)
         if final and seal.needs_asking:
             open_again = watcher.opened_before(seal, open_again)
@@ -132,8 +140,9 @@ def launch(
             open_study(storage, spec, final, priority)
             if not row.claimed:
                 watcher.starting(start_lines(storage, spec.name))
-            if not row.claimed and not callable(workers) and is_worth_it(spec, prepared):
-                watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
+            asks = not row.claimed and not callable(workers) and not planning.said
+            if asks and is_worth_it(spec, prepared):
+                watcher.estimated(estimate(spec, prepared, count, device, interrupted))
             started = _workers_of(storage, spec, workers, device, place)
             _search(storage, spec.name, started, watcher, interrupted)
         measured, unopened = False, None
@@ -203,8 +212,8 @@ def _search(
     if workers.gave_up and progress.finished < progress.budget:
         why = f"'hpsearch status {name}' shows why trials failed"
         raise WorkerError(
-            f"no worker of study '{name}' could go on after {progress.finished} of "
-            f"{progress.budget} trials{_none_completes(progress)}; "
+            f"no worker of study '{name}' could go on after {progress.ended_words}"
+            f"{_none_completes(progress)}; "
             f"{why if progress.failed else 'what they said is above'}"
         )
     confirm = progress.confirm

@@ -96,6 +96,7 @@ class TrialRecord(Record):
     torch_later: str | None = None  # ... and where it went on, if another
     parameters: int | None = None
     forward_flops: float | None = None
+    predicted_s: float | None = None  # an epoch, by the study's plan and without other trials
     micro_batches: int = 1
     epochs_written: list[dict[str, Any]] = Field([], alias="curve")
     duration_s: float | None = None
@@ -149,6 +150,7 @@ class TrialNotes(TypedDict, total=False):
     torch_later: str
     parameters: int
     forward_flops: float
+    predicted_s: float
     micro_batches: int
     curve: list[dict[str, Any]]
     duration_s: float

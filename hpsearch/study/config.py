@@ -32,7 +32,8 @@ Family = Literal["alexnet", "vgg", "googlenet", "resnet", "senet", "pretrained"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu"]
 Pooling = Literal["max", "average"]
-Schedule = Literal["one-cycle", "cosine", "plateau", "step", "constant"]
+Schedule = Literal["one-cycle", "cosine", "plateau", "step", "constant", "warmup-constant"]
+Averaging = Literal["none", "ema"]
 Precision = Literal["fp32", "bf16"]
 Block = Literal["basic", "bottleneck"]
 SqueezeWhere = Literal["all", "last"]
@@ -82,8 +83,8 @@ IDLE: dict[str, tuple[str, frozenset[object]]] = {
     "factor": ("schedule", _SCHEDULES - {"plateau", "step"}),
 }
 
-# Own values that came later than their families, and what it means where they are not named.
-FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1}
+# Values that came later than their families, and what it means where they are not named.
+FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1, "averaging": "none"}
 
 
 def has(family: object, name: str) -> bool:
@@ -129,8 +130,9 @@ class TrialConfig(BaseModel):
     batch normalisation then sees the parts. `early_stopping` is how many epochs the test loss may
     stay above its lowest while the train loss falls; then, or at the end, the weights of the epoch
     with the best test metric count. Without it all epochs are trained, and the last one counts.
-    batch normalisation then sees the parts. A value that its family does not have (`OWN_VALUES`)
-    is None, and is left out where a configuration is written down.
+    With `averaging` the weights are the mean of those of many steps, in every score and in the end.
+    A value that its family does not have (`OWN_VALUES`) is None, and is left out where a
+    configuration is written down.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -163,6 +165,7 @@ class TrialConfig(BaseModel):
     weight_decay: Annotated[float, at_most_of("weight_decay")] = Field(ge=0)
     batch_size: Annotated[int, at_most_of("batch_size")] = Field(ge=1)
     schedule: Schedule
+    averaging: Averaging = "none"
     patience: Annotated[int, at_most_of("patience")] = Field(ge=0)
     factor: float = Field(0.3, gt=0, lt=1)
     label_smoothing: float = Field(ge=0, lt=1)

@@ -17,6 +17,7 @@ EPOCHS = 100_000
 TRIALS = 1_000_000
 SEED = 2**32 - 1  # NumPy's global one has 32 bits; the seeds of epochs are multiples of it
 DURATION_S = 366 * 86400.0  # a year; Python's locks wait for 292 at most
+MINUTES, CORE_HOURS = DURATION_S / 60, 1e9
 PARAMETERS = 10**12
 WORKER_THREADS = 4096
 GRID_POINTS = 100_000  # on one axis

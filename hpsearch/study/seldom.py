@@ -17,6 +17,20 @@ def seldom_meant(space: Space, sampler: str, epochs: int, early_patience: int | 
     return [*_idle_patience(space, epochs, early_patience), *_drawn_at_random(space, sampler)]
 
 
+def hidden_early(space: Space) -> list[str]:
+    """Return a warning where schedules hide until the last epoch what is good at it."""
+    falling = sorted(
+        str(s) for s in space.values("schedule") if s not in ("constant", "warmup-constant")
+    )
+    if not falling:
+        return []
+    return [
+        f"space.schedule: under {' and '.join(falling)} a score in the middle of a training says "
+        "little of the last one, and promote compares them there; leave schedule out, or write "
+        "warmup-constant with averaging: ema"
+    ]
+
+
 def _idle_patience(space: Space, epochs: int, early_patience: int | None) -> list[str]:
     found = []
     waits = sorted(int(p) for p in space.values("patience"))

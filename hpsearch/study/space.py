@@ -66,6 +66,7 @@ class Space(BaseModel):
     weight_decay: Annotated[Axis, Kind(float, low=0, high=HIGHEST["weight_decay"])] = Fixed(1e-2)
     batch_size: Annotated[Axis, Kind(int, low=1, high=HIGHEST["batch_size"])] = Fixed(128)
     schedule: Annotated[Axis, Kind(str, allowed=get_args(config.Schedule))] = Fixed("one-cycle")
+    averaging: Annotated[Axis, Kind(str, allowed=get_args(config.Averaging))] = Fixed("none")
     patience: Annotated[Axis, Kind(int, low=0, high=HIGHEST["patience"])] = Fixed(2)
     factor: Annotated[Axis, Kind(float, low=1e-4, high=0.99)] = Fixed(0.3)
     label_smoothing: Annotated[Axis, Kind(float, low=0, high=0.9)] = Fixed(0.0)

@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from hpsearch.study.axes import Fixed, Value
+from hpsearch.study.budget import PLENTY, PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
@@ -28,7 +30,7 @@ from hpsearch.study.limits import (
     TRIALS,
     at_most,
 )
-from hpsearch.study.seldom import seldom_meant
+from hpsearch.study.seldom import hidden_early, seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
 from hpsearch.study.tasks import (
@@ -62,19 +64,34 @@ class Sampler(Section):
 
 
 class Pruner(Section):
-    """How weak trials are stopped, by their test metric so far.
+    """How weak trials are stopped or paused, by their test metric so far.
 
     The median and percentile pruners begin once `startup_trials` trials are complete, never judge
     the first `warmup_epochs` epochs, and need `min_trials` values at an epoch to compare with.
+    `promote` pauses trials and resumes the best of them, one of `reduction_factor` at each of its
+    rungs, of which the first is `warmup_epochs`. With `resume`, trials that the median pruner would
+    stop are paused, and the most promising of them go on in the end.
     """
 
-    name: Literal["median", "percentile", "successive-halving", "hyperband", "none"] = "median"
+    name: Literal["median", "percentile", "successive-halving", "hyperband", "promote", "none"] = (
+        "median"
+    )
     startup_trials: Trials = Field(5, ge=1)
     warmup_epochs: Epochs = Field(1, ge=0)
     interval_epochs: Epochs = Field(1, ge=1)
     min_trials: Trials = Field(3, ge=1)
     percentile: float = Field(50.0, gt=0, lt=100)
     reduction_factor: Epochs = Field(3, ge=2)
+    resume: bool = False
+
+    @model_validator(mode="after")
+    def _resumes_what_it_pauses(self) -> Pruner:
+        if self.resume and self.name != "median":
+            raise ValueError(
+                f"resume: {self.name} has no such option; write it of median, or use promote, "
+                "which always resumes"
+            )
+        return self
 
 
 class EarlyStopping(Section):
@@ -102,6 +119,9 @@ class Confirm(Section):
     prefer: Literal["smaller", "faster", "score"] = "smaller"
 
 
+# What a space holds under `promote` that says nothing of it; see tests/benchmarks/early_scores.py.
+EARLY: dict[str, Value] = {"schedule": "warmup-constant", "averaging": "ema"}
+
 CONFIRMED = 3  # candidates, unless the study says otherwise
 CONFIRMED_FROM = 20  # trials on
 
@@ -119,7 +139,7 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(Section):
+class Search(PlannedBudget):
     """How the space is searched, and for how long.
 
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
@@ -144,6 +164,16 @@ class Search(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     first: tuple[Candidate, ...] = Field((), max_length=MOST_FIRST)
     warm_start: Annotated[str, Field(pattern=NAME)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pruner_by_either_name(cls, written: Any) -> Any:
+        """Take `scheduler` for `pruner`, which does not only prune."""
+        if not isinstance(written, dict) or "scheduler" not in written:
+            return written
+        if "pruner" in written:
+            raise ValueError("scheduler and pruner are two names of one key; write one of them")
+        return {"pruner" if key == "scheduler" else key: v for key, v in written.items()}
 
 
 class Final(Section):
@@ -179,6 +209,15 @@ class StudySpec(Section):
     confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
     final: Final = Final()
     continues: Annotated[str, Field(pattern=NAME)] | None = None
+
+    @model_validator(mode="after")
+    def _scores_early(self) -> StudySpec:
+        """Where trials are compared after a few epochs, scores say early how a training will end,
+        unless the space says otherwise."""
+        if self.search.pruner.name == "promote":
+            unsaid = {n: Fixed(v) for n, v in EARLY.items() if n not in self.space.model_fields_set}
+            object.__setattr__(self, "space", self.space.model_copy(update=unsaid))
+        return self
 
     @model_validator(mode="after")
     def _continues_another(self) -> StudySpec:
@@ -253,6 +292,11 @@ class StudySpec(Section):
         return self
 
     @property
+    def counts_trials(self) -> bool:
+        """Whether its budget is a number of trials, and not its time alone."""
+        return not (self.search.is_planned and self.trial_budget() == PLENTY)
+
+    @property
     def metric(self) -> Metric:
         """The metric that selects."""
         return self.search.metric or default_metric(self.data.task)
@@ -265,7 +309,9 @@ class StudySpec(Section):
         """Return what can be meant, but seldom is."""
         search, early = self.search, self.search.early_stopping
         patience = None if early is None else early.patience
-        return seldom_meant(self.space, search.sampler.name, search.epochs, patience)
+        epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
+        found = seldom_meant(self.space, search.sampler.name, epochs, patience)
+        return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.
@@ -281,6 +327,8 @@ class StudySpec(Section):
             ("data", "download"),
             ("search", "trials"),
             ("search", "timeout"),
+            ("search", "minutes"),
+            ("search", "core_hours"),
             ("search", "trial_timeout"),
             ("search", "stall_timeout"),
             ("search", "max_parameters"),

@@ -38,6 +38,7 @@ def check_fits(state: State, config: TrialConfig, data: SearchData, device: torc
         over = len(state["epochs"]) * batches + state["batches"]
         if state["schedule"]["last_epoch"] != over:
             raise _Misfit("schedule.last_epoch", state["schedule"]["last_epoch"])
+    _check_like(state["averaged"], expected["averaged"], "averaged")
     if config.early_stopping is not None and state["epochs"]:
         _check_like(state["best"], expected["model"], "best")
     elif state["best"] is not None:

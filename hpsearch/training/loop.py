@@ -75,7 +75,7 @@ def train(
             if interrupted():
                 raise Interrupted(training.put_away(time.perf_counter() - started))
             step(training, config, images, targets)
-        outputs = predict(training.model, test_split, config, interrupted)
+        outputs = predict(training.scored, test_split, config, interrupted)
         if outputs is None:
             raise Interrupted(training.put_away(time.perf_counter() - started))
         test_loss, test_metric = training.task.scores(outputs, test_split.targets)
@@ -100,9 +100,7 @@ def step(training: Training, config: TrialConfig, images: Tensor, targets: Tenso
         (loss if parts == 1 else loss * (len(answers) / len(targets))).backward()
         training.note(loss.detach(), outputs.detach(), answers)
     training.optimizer.step()
-    training.schedule.after_batch()
-    training.seen += len(targets)
-    training.batches += 1
+    training.after_step(len(targets))
 
 
 def epoch_seed(seed: int, number: int) -> int:

@@ -17,6 +17,7 @@ from hpsearch.training.optimizers import Adam, Sgd
 # Warm-up share of the one-cycle and cosine schedules; 0.3 is the one-cycle paper's and torch's.
 ONE_CYCLE_WARMUP = 0.3
 COSINE_WARMUP = 0.1
+CONSTANT_WARMUP = 0.3  # of the first epoch, however many follow: a training can be prolonged
 STEPS_AT = (0.5, 0.75)  # of the training: those of ResNet on CIFAR (He et al., 2016)
 SGD_MOMENTUM = 0.9
 
@@ -92,6 +93,11 @@ def schedule_for(
     total = max(config.epochs * batches, 2)
     if config.schedule == "constant":
         return RateSchedule()
+    if config.schedule == "warmup-constant":
+        rising = max(1, round(CONSTANT_WARMUP * batches))
+        return RateSchedule(
+            lr_scheduler.LinearLR(optimizer, start_factor=1 / (rising + 1), total_iters=rising)
+        )
     if config.schedule == "plateau":
         return RateSchedule(
             by_epoch=lr_scheduler.ReduceLROnPlateau(

@@ -16,6 +16,7 @@ from hpsearch.models.families import initial_model
 from hpsearch.models.randomness import draw_from
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.tasks import rank
+from hpsearch.training.averaging import Averaged
 from hpsearch.training.overfitting import turning_point
 from hpsearch.training.schedules import RateSchedule, optimizer_for, schedule_for
 from hpsearch.training.tasks import LearningTask, check_outputs, task_for
@@ -53,7 +54,8 @@ class Training:
     is the training's own: nobody else draws from it, and it draws from nobody else's.
 
     Under early stopping (`config.early_stopping`) `best` holds the weights of the epoch with the
-    best test metric, of equals the one with the lowest test loss, then the first.
+    best test metric, of equals the one with the lowest test loss, then the first. Under `averaging`
+    scores are those of `averaged`, and so are the weights in the end.
     """
 
     config: TrialConfig
@@ -64,6 +66,7 @@ class Training:
     device: torch.device
     randomness: torch.Generator  # of whatever draws while the network learns
     images: int  # that it is taught
+    batches_in_epoch: int
     sums: Tensor  # (2,): loss and metric of the epoch at hand, each summed over images
     predicted: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # of metrics not summed
     epochs: list[Epoch] = field(default_factory=list)  # those that are over
@@ -72,6 +75,7 @@ class Training:
     elapsed_s: float = 0.0  # spent on the epoch at hand before it was interrupted
     generator: Tensor | None = None  # state of `randomness`, where an epoch was interrupted
     best: dict[str, Tensor] | None = None
+    averaged: Averaged | None = None
 
     def note(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch to what the epoch at hand comes to; nothing waits for the device."""
@@ -94,10 +98,23 @@ class Training:
         """Note an epoch that is over, and begin the next."""
         self.epochs.append(epoch)
         if self.config.early_stopping is not None and self.result is epoch:
-            self.best = {n: tensor.clone() for n, tensor in self.model.state_dict().items()}
+            self.best = {n: tensor.clone() for n, tensor in self.scored.state_dict().items()}
         self.sums.zero_()
         self.predicted.clear()
         self.batches, self.seen, self.elapsed_s, self.generator = 0, 0, 0.0, None
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network whose scores count: the mean of the weights, where they are averaged."""
+        return self.model if self.averaged is None else self.averaged.model
+
+    def after_step(self, images: int) -> None:
+        """Note a batch that is over, and take its weights into the mean."""
+        self.schedule.after_batch()
+        self.seen += images
+        self.batches += 1
+        if self.averaged is not None:
+            self.averaged.update(len(self.epochs) * self.batches_in_epoch + self.batches)
 
     @property
     def result(self) -> Epoch:
@@ -119,6 +136,8 @@ class Training:
         """Give the model the weights of the epoch that counts."""
         if self.best is not None:
             self.model.load_state_dict(self.best)
+        elif self.averaged is not None:
+            self.model.load_state_dict(self.averaged.model.state_dict())
 
     def set_generator(self, seed: int) -> None:
         """Set dropout's generator for the epoch at hand: to its seed, or to where it stopped."""
@@ -147,6 +166,7 @@ class Training:
             "sums": self.sums,
             PREDICTED: self._all_predicted() if self.predicted else None,
             "best": self.best,
+            "averaged": None if self.averaged is None else self.averaged.model.state_dict(),
             "elapsed_s": self.elapsed_s,
             "generator": self.generator,
         }
@@ -161,6 +181,8 @@ class Training:
         self.sums.copy_(state["sums"])
         self.predicted = [] if state[PREDICTED] is None else [state[PREDICTED]]
         self.best = state["best"]
+        if self.averaged is not None:
+            self.averaged.model.load_state_dict(state["averaged"])
         self.elapsed_s = state["elapsed_s"]
         self.generator = state["generator"]
 
@@ -180,8 +202,9 @@ def begin(
     precise = torch.float32 if device.type == "mps" else torch.float64  # which Apple's lack
     sums = torch.zeros(2, device=device, dtype=precise)
     return Training(
-        config, task, model, optimizer, schedule, device, randomness, len(data.train), sums
-    )
+        config, task, model, optimizer, schedule, device, randomness, len(data.train),
+        batches_in_epoch, sums, averaged=Averaged(model) if config.averaging == "ema" else None,
+    )  # fmt: skip
 
 
 def to_bytes(state: State) -> bytes:
@@ -204,7 +227,7 @@ def from_bytes(content: bytes, device: torch.device) -> State:
         raise ValueError(f"cannot be read: {type(error).__name__}: {said}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError("was written by another version")
-    return state
+    return {"averaged": None} | state  # which earlier versions did not have
 
 
 def _check_sums(content: bytes) -> None:

@@ -24,6 +24,7 @@ SETTINGS = {
     "adamw, one-cycle": config(),
     "sgd, cosine": config(optimizer="sgd", schedule="cosine"),
     "plateau, early stopping": config(schedule="plateau", early_stopping=2),
+    "averaged weights": config(schedule="warmup-constant", averaging="ema"),
     "step, a metric of all images": config(schedule="step", metric="balanced-accuracy"),
 }
 EACH = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)

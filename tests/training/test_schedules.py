@@ -71,6 +71,11 @@ def test_one_cycle_rises_for_three_tenths_and_falls() -> None:
     assert found[-1] < found[0] < 0.1
 
 
+def test_a_constant_rate_after_a_warm_up_does_not_depend_on_how_many_epochs_follow() -> None:
+    found = rates(10, schedule="warmup-constant")
+    assert found[:3] == pytest.approx([0.25, 0.5, 0.75]) and set(found[3:]) == {1.0}
+
+
 def test_the_earliest_plateau_is_where_the_study_file_says_that_it_is() -> None:
     rising = (1.0, *[2.0] * 9)
     found = by_epoch(rates(10, rising, schedule="plateau", patience=3, factor=0.5))

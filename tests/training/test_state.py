@@ -79,6 +79,14 @@ def test_a_training_interrupted_again_and_again_ends_as_if_undisturbed(
     assert_same(disturbed(settings, stripes, ALL_STOPS), undisturbed(settings, stripes))
 
 
+@pytest.mark.parametrize("early_stopping", [None, 1])
+def test_a_training_of_averaged_weights_goes_on_as_exactly(
+    early_stopping: int | None, stripes: SearchData
+) -> None:
+    settings = config(averaging="ema", early_stopping=early_stopping)
+    assert_same(disturbed(settings, stripes, ALL_STOPS), undisturbed(settings, stripes))
+
+
 @pytest.mark.parametrize("where", STOPS)
 def test_it_does_not_matter_where_a_training_is_interrupted(
     where: str, stripes: SearchData
