@@ -84,7 +84,7 @@ class Display:
 
         return Watcher(
             self.decoding, self.prepared, say_estimate, self.planned, self.opened_before,
-            self._searching, self._finishing,
+            self._searching, self._finishing, self.starting,
         )  # fmt: skip
 
     def decoding(self, done: int, of: int) -> None:
@@ -111,6 +111,11 @@ class Display:
         if self._spec.search.plans_epochs:
             say_warnings(spec)
         self._spec = spec
+
+    def starting(self, lines: list[str]) -> None:
+        """Say what a study takes over, and what it tries before its sampler is asked."""
+        for line in lines:
+            err.print(safe(line))
 
     def opened_before(self, seal: Seal, asked: bool) -> bool:
         """Say before the search who has opened validation; return whether to open it once more.

@@ -20,6 +20,7 @@ from hpsearch.evaluation.seal import Seal, opened_words
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
 from hpsearch.reports.seal import config_words, result_words, seal_lines
 from hpsearch.reports.sections import Table
+from hpsearch.reports.tried import tried_lines
 from hpsearch.reports.trust import bounds_text
 from hpsearch.search.kinds import counted, why_none_completes
 from hpsearch.search.plan import words as plan_words
@@ -130,6 +131,14 @@ def print_status(stand: Stand) -> None:
         out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
     if stand.checkpoint_bytes:
         out.print(f"Checkpoints: {stand.checkpoint_bytes / 1e6:,.1f} MB")
+    _print_saved(p)
+    _print_failures(p)
+    for line in seal_lines(stand.report.seal):
+        out.print(safe(line))
+
+
+def _print_saved(p: Progress) -> None:
+    """Print what needed no training, by the pruner or for another reason."""
     if p.pruner_waits_for:
         out.print(
             f"The {p.study.spec.search.pruner.name} pruner begins after {p.pruner_waits_for} more "
@@ -137,8 +146,7 @@ def print_status(stand: Stand) -> None:
         )
     else:
         out.print(saved_line(p))
-    _print_failures(p)
-    for line in seal_lines(stand.report.seal):
+    for line in tried_lines(p):
         out.print(safe(line))
 
 

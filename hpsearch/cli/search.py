@@ -72,6 +72,7 @@ def launch(
                 spec, storage, data_root=data, final=final, open_again=open_again,
                 priority=priority, decoding=display.decoding, on_prepared=display.prepared,
                 opened_before=display.opened_before, planned=display.planned,
+                starting=display.starting,
             )  # fmt: skip
             display.queued(storage, opened)
             return

@@ -20,6 +20,7 @@ from hpsearch.preflight.estimate import Estimate, estimate, reckoned
 from hpsearch.preflight.locality import Locality, locality
 from hpsearch.preflight.planning import costs_of, plan, workers_of
 from hpsearch.preflight.probing import sampled
+from hpsearch.search.entering import find_warm_start
 from hpsearch.search.lineage import check_continues
 from hpsearch.storage.plan_record import PlanRecord
 from hpsearch.storage.storage import opened_storage
@@ -97,8 +98,12 @@ def _seal(spec: StudySpec, prepared: Prepared, storage_url: str) -> Seal | None:
     try:
         with opened_storage(storage_url) as storage:
             check_continues(storage, spec, prepared)
+            find_warm_start(storage, spec, prepared)
             return seal_before(storage, spec, prepared)
     except NoStorageError as error:
+        if spec.search.warm_start is not None:
+            earlier = spec.search.warm_start
+            raise StudyNotFoundError(f"search.warm_start: no study '{earlier}': {error}") from None
         if spec.continues is not None:
             raise StudyNotFoundError(f"continues: no study '{spec.continues}': {error}") from None
         return None

@@ -71,6 +71,7 @@ def counts(p: Progress) -> dict[str, int | None]:
         "infeasible": p.infeasible,
         "diverged": p.diverged,
         "timed_out": p.timed_out,
+        "known": p.known,
         "failed": p.failed,
     }
 

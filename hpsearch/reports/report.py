@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpsearch.data.account import account_from
 from hpsearch.evaluation.decision import Decision, decided, default_line, instead_words
@@ -16,6 +16,7 @@ from hpsearch.reports.finalists import confirm_section
 from hpsearch.reports.front import front_section
 from hpsearch.reports.seal import seal_lines
 from hpsearch.reports.sections import Section, Table
+from hpsearch.reports.tried import early_lines, tried_lines
 from hpsearch.reports.trust import bounds_text, cost_lines, worth
 from hpsearch.search.baseline import baseline_of
 from hpsearch.search.kinds import counted, kind_of, why_none_completes
@@ -250,10 +251,7 @@ def _search(report: Report) -> Section:
         f"{hours(duration_s)} of training",
         saved_line(p),
     ]
-    if spec.early_stopping is not None:
-        ended = p.study.in_state(TrialState.COMPLETE)
-        early = sum(epochs_of(trial) < spec.epochs for trial in ended)
-        lines.append(f"Early stopping ended {early} of {len(ended)} complete trial(s)")
+    lines += [*tried_lines(p), *early_lines(p)]
     gain = _gain_line(report)
     return Section("Search", lines if gain is None else [*lines, gain])
 

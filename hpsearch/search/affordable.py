@@ -104,7 +104,8 @@ class Affordable:
         whole_s = epoch_s * plan.epochs
         # Those that are given are worth more than a share, as long as a final can follow.
         slot, is_grid = trial.user_attrs["slot"], self.spec.search.sampler.name == "grid"
-        given = not is_grid and bool(given_params(self.spec, slot))
+        given = "start" in trial.user_attrs or bool(given_params(self.spec, slot))
+        given = given and not is_grid
         if whole_s + final_time_s(whole_s, None, True) > plan.budget_s - START_S:
             return Infeasible(
                 TIME,

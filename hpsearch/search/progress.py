@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.finalists import plan
-from hpsearch.search.kinds import kind_of, why_none_completes
+from hpsearch.search.kinds import EXHAUSTED, kind_of, why_none_completes
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.plan_record import PlanRecord, plan_of
@@ -52,6 +52,7 @@ class Progress:
     infeasible: int
     diverged: int
     timed_out: int
+    known: int  # not trained: equal to another one
     epochs_run: int
     epochs_saved: int
     best: FrozenTrial | None
@@ -75,6 +76,12 @@ class Progress:
         searched = not left and not self.running
         confirmed = self.confirm is None or not (self.confirm.is_due or self.confirm.running)
         return self.wants_final and self.state != DONE and searched and confirmed
+
+    @property
+    def exhausted(self) -> int | None:
+        """How many configurations the space has, where that is why no trial begins any more."""
+        found: int | None = self.study.attrs.get(EXHAUSTED)
+        return found if self.finished >= self.budget < self.study.spec.trial_budget() else None
 
     @property
     def ended_words(self) -> str:
@@ -102,6 +109,7 @@ class Progress:
             "infeasible": self.infeasible,
             "diverged": self.diverged,
             "timed out": self.timed_out,
+            "known": self.known,
             "failed": self.failed,
         }
 
@@ -135,6 +143,7 @@ def progress_of(storage: Storage, name: str) -> Progress:
         infeasible=kinds["infeasible"],
         diverged=kinds["diverged"],
         timed_out=kinds["timed out"],
+        known=kinds["known"],
         epochs_run=sum(epochs_of(t) for t in study.trials),
         epochs_saved=sum(epochs - epochs_of(t) for t in study.trials if kind_of(t) == "pruned"),
         best=study.best(),

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import optuna
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.models.cost import Cost, cost
@@ -27,13 +27,17 @@ from hpsearch.search.baseline import (
     trained_at_once,
     whole_training_s,
 )
+from hpsearch.search.keys import key_of
 from hpsearch.search.kinds import PAUSED
+from hpsearch.search.known import Known, end_if_exhausted
 from hpsearch.search.latencies import slow
 from hpsearch.search.objective import Objective, too_weak
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import Pause, Stop, scheduler_for
 from hpsearch.search.scheduling import Scheduling, seen_by_samplers
+from hpsearch.search.starts import Start, starts_in
+from hpsearch.search.warm_start import TaughtSampler, imported
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease, LeaseLostError
@@ -77,6 +81,30 @@ class TrialRunner:
         pauses = self.scheduling.pauses
         return Affordable.of(self.storage, self.spec, self.data, self.device, pauses)
 
+    @cached_property
+    def starts(self) -> list[Start] | None:
+        """What the study tries first; None where an earlier version entered it."""
+        return starts_in(self.storage, self.spec.name)
+
+    @cached_property
+    def taught(self) -> list[FrozenTrial]:
+        """An earlier study's trials that teach the sampler."""
+        return imported(self.storage, self.spec)
+
+    @cached_property
+    def known(self) -> Known:
+        """What the study's trials have tried."""
+        return Known(self.spec, self.data.fingerprint)
+
+    def claim(self, edition: float) -> Lease | None:
+        """Return a lease on what is to be done; None where that is nothing for now.
+
+        Where all configurations of the space are tried or at work, none begins any more.
+        """
+        if self.known.ends:
+            end_if_exhausted(self.storage, self.known)
+        return self.scheduling.claim(self.worker, edition)
+
     def run(self, lease: Lease) -> TrialState:
         """Run the trial of a lease until it ends or waits, or give the lease back.
 
@@ -84,9 +112,10 @@ class TrialRunner:
         """
         pruner = self.scheduling.scheduler.pruner
         sampler = sampler_for(self.spec.search, lease.slot)
+        if self.taught:
+            sampler = TaughtSampler(sampler, self.taught)
         study = self.storage.known(self.spec.name, sampler, pruner)
-        if self.scheduling.pauses:
-            study = seen_as(study, seen_by_samplers)
+        study = seen_as(study, seen_by_samplers)
         trial_id = self._trial_id(study, lease)
         with self.storage.optuna.held(trial_id, lease):
             return self._run(study, trial_id, lease)
@@ -117,6 +146,9 @@ class TrialRunner:
     def _train(self, trial: Trial, held: HeldLease) -> TrialState:
         attempt: Attempt | None = None
         try:
+            trial, equal = self.known.asked(trial)
+            if equal is not None:
+                return endings.known(self.storage, trial, held.lease, equal)
             config = config_from(self.spec, self.data.fingerprint, trial)
             found = self._misfit(trial, config)
             if found is not None and found.in_parts:
@@ -233,7 +265,9 @@ class TrialRunner:
         note(
             trial,
             TrialNotes(
-                parameters=network_cost.parameters, forward_flops=network_cost.forward_flops
+                parameters=network_cost.parameters,
+                forward_flops=network_cost.forward_flops,
+                key=key_of(config),
             ),
         )
         return network_cost
@@ -292,8 +326,14 @@ class TrialRunner:
             threads=self.threads,
             **self._about_worker(),
         )
+        given = given_params(self.spec, lease.slot)
+        if self.starts is not None and self.spec.search.sampler.name != "grid":
+            start = next(iter(self.starts[lease.slot : lease.slot + 1]), None)
+            given = {} if start is None else start.params
+            if start is not None:
+                notes["start"] = start.origin
         return create_trial(
             state=TrialState.RUNNING,
             user_attrs=dict(notes),
-            system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
+            system_attrs={"fixed_params": given},
         )

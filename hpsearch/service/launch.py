@@ -25,9 +25,9 @@ from hpsearch.machine.children import check_device_name, check_guarded, interrup
 from hpsearch.models.weights import check_weights
 from hpsearch.preflight.estimate import Estimate, estimate, is_worth_it
 from hpsearch.reports.report import Report, make_report
+from hpsearch.search.entering import enter, start_lines
 from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import Progress, progress_of
-from hpsearch.search.stored_study import enter_study
 from hpsearch.service.conclude import Finishing, conclude, write_results
 from hpsearch.service.planned import Planning
 from hpsearch.service.queue import is_finished, open_study
@@ -48,7 +48,8 @@ class Watcher:
     """What a launch tells while it runs; the command line draws it, a script may ignore it.
 
     `opened_before` is called before the search where others have opened this validation, and
-    answers whether to open it once more at the end.
+    answers whether to open it once more at the end. `starting` is called before the first trial of
+    a study, with what it tries first and takes over.
     """
 
     decoding: DecodingProgress = no_progress
@@ -58,6 +59,7 @@ class Watcher:
     opened_before: OpenedBefore = as_asked
     searching: Callable[[Progress], None] = lambda progress: None
     finishing: Finishing = lambda trial, epoch: None
+    starting: Callable[[list[str]], None] = lambda lines: None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def launch(
         spec = planning.spec
         if planning.said:
             watcher.planned(spec, planning.said)
-        enter_study(storage, spec, prepared)
+        enter(storage, spec, prepared)
         planning.keep()
         seal = seal_of(storage, spec.name)
         if final and seal.needs_asking:
@@ -133,9 +135,11 @@ def launch(
         storage.ledger.set_open_again(spec.name, open_again)
         row = storage.ledger.study(spec.name)
         assert row is not None
-        searched = is_finished(row, spec)
+        searched = is_finished(storage, row, spec)
         if not searched:
             open_study(storage, spec, final, priority)
+            if not row.claimed:
+                watcher.starting(start_lines(storage, spec.name))
             asks = not row.claimed and not callable(workers) and not planning.said
             if asks and is_worth_it(spec, prepared):
                 watcher.estimated(estimate(spec, prepared, count, device, interrupted))

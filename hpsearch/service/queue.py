@@ -9,7 +9,8 @@ from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
-from hpsearch.search.stored_study import enter_study
+from hpsearch.search.entering import enter, start_lines
+from hpsearch.search.stored_study import is_exhausted
 from hpsearch.service.planned import Planning
 from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.studies import DONE, StudyRow
@@ -28,6 +29,7 @@ def queue(
     on_prepared: Callable[[Prepared], None] = lambda prepared: None,
     opened_before: OpenedBefore = as_asked,
     planned: Callable[[StudySpec, str], None] = lambda spec, words: None,
+    starting: Callable[[list[str]], None] = lambda lines: None,
 ) -> bool:
     """Enter a study for the workers of a storage to serve; False where it was finished before.
 
@@ -43,20 +45,22 @@ def queue(
         spec = planning.spec
         if planning.said:
             planned(spec, planning.said)
-        enter_study(storage, spec, prepared)
+        enter(storage, spec, prepared)
         planning.keep()
         seal = seal_of(storage, spec.name)
         if final and seal.needs_asking:
             open_again = opened_before(seal, open_again)
         storage.ledger.set_open_again(spec.name, open_again)
         row = storage.ledger.study(spec.name)
-        if row is not None and is_finished(row, spec):
+        if row is not None and is_finished(storage, row, spec):
             return False
+        if row is not None and not row.claimed:
+            starting(start_lines(storage, spec.name))
         open_study(storage, spec, final, priority)
         return True
 
 
-def is_finished(row: StudyRow, spec: StudySpec) -> bool:
+def is_finished(storage: Storage, row: StudyRow, spec: StudySpec) -> bool:
     """Whether a study is done, and neither the budget nor `confirm` asks for anything more."""
     if row.state != DONE:
         return False
@@ -67,7 +71,9 @@ def is_finished(row: StudyRow, spec: StudySpec) -> bool:
     in_time = was_s is not None and now_s is not None and now_s <= was_s
     if spec.search.is_planned:  # whose search ends where no other trial would end in time
         return in_time and spec.trial_budget() <= before.trial_budget()
-    return spec.trial_budget() <= row.trials and (row.claimed >= row.trials or in_time)
+    if spec.trial_budget() > row.trials:
+        return is_exhausted(storage, spec)
+    return row.claimed >= row.trials or in_time
 
 
 def open_study(storage: Storage, spec: StudySpec, final: bool, priority: int | None) -> None:

@@ -106,6 +106,9 @@ class TrialRecord(Record):
     reason: str | None = None
     traceback: str | None = None
     ended: str | None = None
+    key: str | None = None  # of its configuration: equal ones have the same (`search.known`)
+    equals: int | None = None  # the trial whose configuration it has, where it is known
+    start: str | None = None  # where its configuration is from, where no sampler proposed it
     paused: int | None = None  # the epoch after which it waits for the scheduler, ...
     until: str | None = None  # ... what for, in words, ...
     resumed: int | None = None  # ... and after which epoch it went on last
@@ -159,6 +162,9 @@ class TrialNotes(TypedDict, total=False):
     reason: str
     traceback: str
     ended: str
+    key: str
+    equals: int
+    start: str
     paused: int | None
     until: str
     resumed: int | None

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hpsearch.errors import StudyFileError
+from hpsearch.study.first import Export
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.written import MOST_BYTES, Mapping, NotYaml, read_text
 
@@ -28,6 +29,7 @@ def read_study(path: str | Path, budget: dict[str, Any] | None = None) -> StudyS
     takes a key away.
     """
     written = read_yaml(path)
+    _read_candidates(written, Path(path))
     spec = validated(StudySpec, written, str(path))
     if budget:
         search = dict(written.get("search") or {}) | budget
@@ -35,6 +37,26 @@ def read_study(path: str | Path, budget: dict[str, Any] | None = None) -> StudyS
         spec = validated(StudySpec, {**written, "search": search}, "the command line")
     spec.data.found_beside(str(Path(path).absolute().parent))
     return spec
+
+
+def _read_candidates(written: dict[str, Any], path: Path) -> None:
+    """Put the values of files that `search.first` names in their place."""
+    search = written.get("search")
+    first = search.get("first") if isinstance(search, dict) else None
+    if not isinstance(first, list):
+        return  # whatever is wrong with it is said where the whole file is validated
+    for i, named in enumerate(first):
+        if not isinstance(named, str):
+            continue
+        try:
+            found = path.absolute().parent / named
+            export = validated(Export, read_yaml(found), str(found))
+        except StudyFileError as error:
+            row = _row(written, ["search", "first"])
+            raise StudyFileError(
+                f"{path}:{row}: search.first: {error}; name a file that 'hpsearch export' wrote"
+            ) from None
+        first[i] = {"file": named, "values": export.values()}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from hpsearch.study.budget import PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
+from hpsearch.study.first import MOST as MOST_FIRST
+from hpsearch.study.first import Candidate
 from hpsearch.study.goals import Goals
 from hpsearch.study.limits import (
     EPOCHS,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 # the others are devices to Windows, whatever follows.
 RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
 Epochs = Annotated[int, at_most(EPOCHS)]
 Trials = Annotated[int, at_most(TRIALS)]
 
@@ -142,7 +145,9 @@ class Search(PlannedBudget, Goals):
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
     study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
     study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`.
+    stopped, and so is one that hangs for `stall_timeout`. The configurations of `first` are tried
+    before the sampler is asked, and what an earlier study learned and found best is taken from
+    `warm_start`.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
@@ -156,6 +161,8 @@ class Search(PlannedBudget, Goals):
     stall_timeout: Duration = 600.0
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    first: tuple[Candidate, ...] = Field((), max_length=MOST_FIRST)
+    warm_start: Annotated[str, Field(pattern=NAME)] | None = None
 
 
 class Final(Section):
@@ -169,9 +176,6 @@ class Final(Section):
     train_on: Literal["train", "train+test"] = "train"
     baseline: bool = True
     temperature: bool = False
-
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
 
 
 def is_name(text: str) -> bool:
@@ -210,6 +214,11 @@ class StudySpec(Section):
             raise ValueError(
                 "continues: a study does not continue itself; launching it again goes on with it"
             )
+        if self.search.warm_start == self.name:
+            raise ValueError("search.warm_start: a study learns nothing from itself; leave it out")
+        for key in ("first", "warm_start"):
+            if self.search.sampler.name == "grid" and getattr(self.search, key):
+                raise ValueError(f"search.{key}: a grid tries all there is; leave it out")
         return self
 
     @field_validator("name")
