@@ -86,8 +86,8 @@ class Display:
         from hpsearch.service.launch import Watcher
 
         return Watcher(
-            self.decoding, self.prepared, say_estimate, self.opened_before, self._searching,
-            self._finishing,
+            self.decoding, self.prepared, say_estimate, self.planned, self.opened_before,
+            self._searching, self._finishing, self.starting,
         )  # fmt: skip
 
     def decoding(self, done: int, of: int) -> None:
@@ -106,6 +106,19 @@ class Display:
         say_account(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
+
+    def planned(self, spec: StudySpec, words: str) -> None:
+        """Say what a budget of time comes to; epochs are those of the plan from now on."""
+        for line in words.splitlines():
+            err.print(safe(line))
+        if self._spec.search.plans_epochs:
+            say_warnings(spec)
+        self._spec = spec
+
+    def starting(self, lines: list[str]) -> None:
+        """Say what a study takes over, and what it tries before its sampler is asked."""
+        for line in lines:
+            err.print(safe(line))
 
     def opened_before(self, seal: Seal, asked: bool) -> bool:
         """Say before the search who has opened validation; return whether to open it once more.
@@ -134,7 +147,8 @@ class Display:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
         if self._seen is None:  # the first look comes before any worker starts
             if ended:
-                err.print(f"going on after {len(ended)} of {progress.budget} trials")
+                of = f" of {progress.budget}" if progress.counts_trials else ""
+                err.print(f"going on after {len(ended)}{of} trials")
             self._seen = set(ended)
         best = progress.study.best_in_turn()
         for trial in sorted(progress.study.trials, key=ended_at):
@@ -158,9 +172,7 @@ class Display:
             err.print(summary(progress))
 
     def _picture(self, progress: Progress) -> RenderableType:
-        rows: list[RenderableType] = [
-            bar("trials", progress.finished + len(progress.paused), progress.budget)
-        ]
+        rows: list[RenderableType] = [_how_far(progress)]
         confirm = progress.confirm
         if confirm is not None and confirm.has_begun:
             rows.append(bar("confirm: trainings", confirm.ended, confirm.of))
@@ -211,7 +223,7 @@ class Display:
         if outcome.already_done:
             err.print(
                 f"\nStudy {self._spec.name} was finished before: nothing was trained or opened. "
-                f"To go on, give it more: --trials {outcome.report.progress.budget * 2}"
+                f"To go on, give it more: {_more(outcome.report.progress)}"
             )
         else:
             err.print(f"\nDone in {took}.")
@@ -223,17 +235,34 @@ class Display:
         names = ", ".join(sorted(p.name for p in folder.iterdir()))
         err.print(safe(f"Files in {folder}/: {names}"))
         at = _storage_flag(storage)
-        more = outcome.report.progress.budget * 2
+        more = _more(outcome.report.progress)
         steps = [
             (f"hpsearch dashboard{at}", "look at every trial"),
             (command("hpsearch", "train", folder / "best.yaml"), "train the choice again"),
-            (f"{command('hpsearch', 'launch', study_file)}{at} --trials {more}", "search on"),
+            (f"{command('hpsearch', 'launch', study_file)}{at} {more}", "search on"),
             (f"hpsearch report {name}{at}", "this report again"),
         ]
         if outcome.unopened is not None:
             again = f"{command('hpsearch', 'launch', study_file)}{at} --open-again"
             steps.insert(0, (again, "open validation once more, for this choice"))
         _print_steps(steps)
+
+
+def _how_far(p: Progress) -> RenderableType:
+    """Return a bar of the trials that have ended or, where time is the budget, of the time.
+
+    A paused trial is done with, for all that is known.
+    """
+    if p.counts_trials or p.time_left_s is None or p.timeout_s is None:
+        return bar("trials", p.finished + len(p.paused), p.budget)
+    return bar("seconds", round(p.timeout_s - p.time_left_s), round(p.timeout_s))
+
+
+def _more(p: Progress) -> str:
+    """Return the option that gives a study twice its budget."""
+    if p.study.spec.search.is_planned and p.timeout_s is not None:
+        return f"--minutes {p.timeout_s / 30:g}"
+    return f"--trials {p.budget * 2}"
 
 
 def _print_steps(steps: list[tuple[str, str]]) -> None:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.finalists import plan
-from hpsearch.search.kinds import kind_of, why_none_completes
+from hpsearch.search.kinds import EXHAUSTED, kind_of, why_none_completes
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.plan_record import PlanRecord, plan_of
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED, StudyRow
+from hpsearch.study.budget import PLENTY
 from hpsearch.study.tasks import rank
 
 SUPERVISOR = "supervisor"  # stands in the list of workers in place of a device
@@ -53,19 +55,48 @@ class Progress:
     infeasible: int
     diverged: int
     timed_out: int
+    known: int  # not trained: equal to another one
     epochs_run: int
     epochs_saved: int
     best: FrozenTrial | None
     pruner_waits_for: int  # complete trials until the pruner begins
     time_left_s: float | None
+    search_left_s: float | None  # of it for trials; None without a time
     confirm: Confirming | None = None  # None where finalists are not trained again
+    timeout_s: float | None = None  # of the whole study, None without one
+    plan: PlanRecord | None = None  # of a budget that is planned
+
+    @property
+    def counts_trials(self) -> bool:
+        """Whether the budget is a number of trials, not as many as fit into a time."""
+        spec = self.study.spec
+        return not (spec.search.is_planned and spec.trial_budget() == PLENTY)
 
     @property
     def final_is_due(self) -> bool:
         """Whether nothing but the final is still to come."""
-        searched = self.finished >= self.budget and not self.running
+        left = self.finished < self.budget and not self._time_is_up
+        searched = not left and not self.running
         confirmed = self.confirm is None or not (self.confirm.is_due or self.confirm.running)
         return self.wants_final and self.state != DONE and searched and confirmed
+
+    @property
+    def exhausted(self) -> int | None:
+        """How many configurations the space has, where that is why no trial begins any more."""
+        found: int | None = self.study.attrs.get(EXHAUSTED)
+        return found if self.finished >= self.budget < self.study.spec.trial_budget() else None
+
+    @property
+    def ended_words(self) -> str:
+        """How many trials have ended, of how many where that is the budget."""
+        of = f" of {self.budget}" if self.counts_trials else ""
+        return f"{self.finished}{of} trials ended"
+
+    @property
+    def _time_is_up(self) -> bool:
+        """Whether a planned search has come to its end without its budget's last trial."""
+        left_s = None if self.counts_trials else self.search_left_s
+        return left_s is not None and left_s <= 0
 
     @property
     def finished(self) -> int:
@@ -81,6 +112,7 @@ class Progress:
             "infeasible": self.infeasible,
             "diverged": self.diverged,
             "timed out": self.timed_out,
+            "known": self.known,
             "failed": self.failed,
         }
 
@@ -122,11 +154,17 @@ def progress_of(storage: Storage, name: str) -> Progress:
         infeasible=kinds["infeasible"],
         diverged=kinds["diverged"],
         timed_out=kinds["timed out"],
+        known=kinds["known"],
         epochs_run=sum(epochs_of(t) for t in study.trials),
         epochs_saved=sum(epochs - epochs_of(t) for t in study.trials if kind_of(t) == "pruned"),
         best=study.best(),
         pruner_waits_for=_pruner_waits_for(study, len(complete)),
         time_left_s=None if row.state == DONE else left_s,
+        search_left_s=(
+            None if row.time_left_s is None else row.time_left_s - row.final_s - row.confirm_s
+        ),
+        timeout_s=row.timeout_s,
+        plan=plan_of(storage, name) if study.spec.search.is_planned else None,
         confirm=confirm,
     )
 

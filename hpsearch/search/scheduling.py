@@ -27,10 +27,11 @@ from hpsearch.search.decisions import (
     TrialSoFar,
     Wait,
 )
-from hpsearch.search.kinds import RESUMED, Kind, kind_of
+from hpsearch.search.front import no_larger
+from hpsearch.search.kinds import ENDED, KNOWN, RESUMED, Kind, kind_of
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.optuna_private import id_of, seen_as
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import StudyRow
 from hpsearch.study.spec import StudySpec
@@ -61,7 +62,11 @@ class Scheduling:
         stored = trial.storage.get_trial(id_of(trial))
 
         def stopped_by(pruner: BasePruner) -> bool:
-            return pruner.prune(trial.study, stored)
+            also = self.spec.search.also
+            study = trial.study
+            if also is not None:
+                study = seen_as(study, no_larger(stored, also))
+            return pruner.prune(study, stored)
 
         curve = curve_of(stored, self.spec.metric, "running")
         epochs = self.spec.search.epochs
@@ -182,11 +187,14 @@ def _score(metric: Metric, value: float) -> float:
 def seen_by_samplers(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return trials as samplers are to see them: paused ones as pruned, with what they reported.
 
-    A running trial counts as a poor one to a sampler that proposes for several workers, which a
-    paused one need not be, and a paused one may stand there for long.
+    Known ones are left out, for they would teach the same a second time. A running trial counts as
+    a poor one to a sampler that proposes for several workers, which a paused one need not be, and a
+    paused one may stand there for long.
     """
     return [
-        _as_pruned(t) if not t.state.is_finished() and kind_of(t) == "paused" else t for t in trials
+        _as_pruned(t) if not t.state.is_finished() and kind_of(t) == "paused" else t
+        for t in trials
+        if t.user_attrs.get(ENDED) != KNOWN
     ]
 
 

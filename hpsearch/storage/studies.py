@@ -96,8 +96,8 @@ class Ledger:
     def made_at(self) -> dict[str, float]:
         """Return when each study was entered, to tell a later one of its name apart."""
         with reading(self.engine) as connection:
-            rows = connection.execute(select(studies.c.name, studies.c.created_at))
-            return {row.name: row.created_at for row in rows}
+            made = select(studies.c.name, studies.c.created_at)
+            return {row.name: row.created_at for row in connection.execute(made)}
 
     @retried
     def enter(self, row: Mapping[str, Any]) -> bool:
@@ -287,12 +287,15 @@ class Ledger:
         self._update_study(name, trials=studies.c.claimed)
 
     @retried
-    def set_final_s(self, name: str, seconds: float, confirm_s: float = 0.0) -> None:
+    def set_final_s(
+        self, name: str, seconds: float, confirm_s: float = 0.0, spent_s: float = 0.0
+    ) -> None:
         """Say how long the final training is expected to take; that time is kept for it.
 
-        `confirm_s` is kept from the search besides, to train finalists again.
+        `confirm_s` is kept from the search besides, to train finalists again; `spent_s` are over.
         """
-        self._update_study(name, final_s=seconds, confirm_s=confirm_s)
+        spent: Any = studies.c.spent_s + spent_s
+        self._update_study(name, final_s=seconds, confirm_s=confirm_s, spent_s=spent)
 
     @retried
     def decide_precision(self, name: str, precision: str) -> str:

@@ -14,20 +14,24 @@ from pydantic import (
     model_validator,
 )
 
+from hpsearch.study.axes import Fixed, Value
+from hpsearch.study.budget import PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.durations import Duration
+from hpsearch.study.first import MOST as MOST_FIRST
+from hpsearch.study.first import Candidate
+from hpsearch.study.goals import Goals
 from hpsearch.study.limits import (
     EPOCHS,
     GRID_POINTS,
-    PARAMETERS,
     SEED,
     STORED,
     TRIALS,
     at_most,
 )
-from hpsearch.study.pruner import Pruner, PrunerByEitherName
-from hpsearch.study.seldom import seldom_meant
+from hpsearch.study.pruner import Pruner
+from hpsearch.study.seldom import hidden_early, seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
 from hpsearch.study.tasks import (
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 # the others are devices to Windows, whatever follows.
 RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
 Epochs = Annotated[int, at_most(EPOCHS)]
 Trials = Annotated[int, at_most(TRIALS)]
 
@@ -84,6 +89,9 @@ class Confirm(Section):
     prefer: Literal["smaller", "faster", "score"] = "smaller"
 
 
+# What a space holds under `promote` that says nothing of it; see tests/benchmarks/early_scores.py.
+EARLY: dict[str, Value] = {"schedule": "warmup-constant", "averaging": "ema"}
+
 CONFIRMED = 3  # candidates, unless the study says otherwise
 CONFIRMED_FROM = 20  # trials on
 
@@ -101,14 +109,15 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(PrunerByEitherName):
+class Search(PlannedBudget, Goals):
     """How the space is searched, and for how long.
 
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
     study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
     study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`. A network of more than `max_parameters`
-    is not trained, and the sampler learns so.
+    stopped, and so is one that hangs for `stall_timeout`. The configurations of `first` are tried
+    before the sampler is asked, and what an earlier study learned and found best is taken from
+    `warm_start`.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
@@ -120,9 +129,10 @@ class Search(PrunerByEitherName):
     timeout: Duration | None = None
     trial_timeout: Duration | None = None
     stall_timeout: Duration = 600.0
-    max_parameters: Annotated[int | None, at_most(PARAMETERS)] = Field(None, ge=1)
     seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    first: tuple[Candidate, ...] = Field((), max_length=MOST_FIRST)
+    warm_start: Annotated[str, Field(pattern=NAME)] | None = None
 
 
 class Final(Section):
@@ -136,9 +146,6 @@ class Final(Section):
     train_on: Literal["train", "train+test"] = "train"
     baseline: bool = True
     temperature: bool = False
-
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
 
 
 def is_name(text: str) -> bool:
@@ -163,11 +170,25 @@ class StudySpec(Section):
     continues: Annotated[str, Field(pattern=NAME)] | None = None
 
     @model_validator(mode="after")
+    def _scores_early(self) -> StudySpec:
+        """Where trials are compared after a few epochs, scores say early how a training will end,
+        unless the space says otherwise."""
+        if self.search.pruner.name == "promote":
+            unsaid = {n: Fixed(v) for n, v in EARLY.items() if n not in self.space.model_fields_set}
+            object.__setattr__(self, "space", self.space.model_copy(update=unsaid))
+        return self
+
+    @model_validator(mode="after")
     def _continues_another(self) -> StudySpec:
         if self.continues == self.name:
             raise ValueError(
                 "continues: a study does not continue itself; launching it again goes on with it"
             )
+        if self.search.warm_start == self.name:
+            raise ValueError("search.warm_start: a study learns nothing from itself; leave it out")
+        for key in ("first", "warm_start"):
+            if self.search.sampler.name == "grid" and getattr(self.search, key):
+                raise ValueError(f"search.{key}: a grid tries all there is; leave it out")
         return self
 
     @field_validator("name")
@@ -242,14 +263,17 @@ class StudySpec(Section):
         """Return what can be meant, but seldom is."""
         search, early = self.search, self.search.early_stopping
         patience = None if early is None else early.patience
-        return seldom_meant(self.space, search.sampler.name, search.epochs, patience)
+        epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
+        found = seldom_meant(self.space, search.sampler.name, epochs, patience)
+        return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.
 
         Budgets and the place of the data are left out: they may change between launches. So is
-        `max_parameters`, which decides what is trained, but not what a training comes to, and
-        `confirm` and `final`, which come after all of them, and what it `continues`.
+        what decides which networks are trained, but not what a training comes to: `constraints`,
+        `max_parameters` and `also`; and `confirm` and `final`, which come after all of them, and
+        what it `continues`.
         """
         written = self.model_dump(mode="json", exclude={"confirm", "final", "continues"})
         for section, key in (
@@ -258,9 +282,13 @@ class StudySpec(Section):
             ("data", "download"),
             ("search", "trials"),
             ("search", "timeout"),
+            ("search", "minutes"),
+            ("search", "core_hours"),
             ("search", "trial_timeout"),
             ("search", "stall_timeout"),
             ("search", "max_parameters"),
+            ("search", "constraints"),
+            ("search", "also"),
             ("pretrained", "download"),
         ):
             written[section].pop(key)
