@@ -12,7 +12,8 @@ from optuna.samplers import BaseSampler
 from hpsearch.search.gaussian import TaughtGPSampler
 from hpsearch.search.scalarised import WeighingSampler, weight_of
 from hpsearch.study.axes import Value
-from hpsearch.study.spec import Search, StudySpec
+from hpsearch.study.searching import Search
+from hpsearch.study.spec import StudySpec
 
 LEARNING = ("tpe", "gp")  # the others propose the same whatever trials come to
 

@@ -1,0 +1,103 @@
+"""The section `search` of a study file: how its space is searched, and for how long."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from hpsearch.study.budget import PlannedBudget
+from hpsearch.study.durations import Duration
+from hpsearch.study.first import MOST as MOST_FIRST
+from hpsearch.study.first import Candidate
+from hpsearch.study.goals import Goals
+from hpsearch.study.limits import EPOCHS, SEED, TRIALS, at_most
+from hpsearch.study.names import STUDY_NAME
+from hpsearch.study.splits import Section
+from hpsearch.study.tasks import Metric
+
+Epochs = Annotated[int, at_most(EPOCHS)]
+Trials = Annotated[int, at_most(TRIALS)]
+
+
+class Sampler(Section):
+    """How hyperparameters are proposed. `startup_trials` are random before TPE or GP models."""
+
+    name: Literal["tpe", "random", "grid", "gp"] = "tpe"
+    startup_trials: Trials = Field(10, ge=1)
+
+
+class Pruner(Section):
+    """How weak trials are stopped or paused, by their test metric so far.
+
+    The median and percentile pruners begin once `startup_trials` trials are complete, never judge
+    the first `warmup_epochs` epochs, and need `min_trials` values at an epoch to compare with.
+    `promote` pauses trials and resumes the best of them, one of `reduction_factor` at each of its
+    rungs, of which the first is `warmup_epochs`. With `resume`, trials that the median pruner would
+    stop are paused, and the most promising of them go on in the end.
+    """
+
+    name: Literal["median", "percentile", "successive-halving", "hyperband", "promote", "none"] = (
+        "median"
+    )
+    startup_trials: Trials = Field(5, ge=1)
+    warmup_epochs: Epochs = Field(1, ge=0)
+    interval_epochs: Epochs = Field(1, ge=1)
+    min_trials: Trials = Field(3, ge=1)
+    percentile: float = Field(50.0, gt=0, lt=100)
+    reduction_factor: Epochs = Field(3, ge=2)
+    resume: bool = False
+
+    @model_validator(mode="after")
+    def _resumes_what_it_pauses(self) -> Pruner:
+        if self.resume and self.name != "median":
+            raise ValueError(
+                f"resume: {self.name} has no such option; write it of median, or use promote, "
+                "which always resumes"
+            )
+        return self
+
+
+class EarlyStopping(Section):
+    """When a trial that overfits ends: `patience` epochs after its lowest test loss.
+
+    The rule is that of `hpsearch.training.overfitting`. With it a trial is worth the test metric of
+    its best epoch, whose weights are kept, whether it was stopped or not.
+    """
+
+    patience: Epochs = Field(ge=1)
+
+
+def _patience(written: object) -> object:
+    number = isinstance(written, int) and not isinstance(written, bool)
+    return {"patience": written} if number else written
+
+
+def _named(written: object) -> object:
+    return {"name": written} if isinstance(written, str) else written
+
+
+class Search(PlannedBudget, Goals):
+    """How the space is searched, and for how long.
+
+    `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
+    study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
+    study, the final training included. A trial that trains for longer than `trial_timeout` is
+    stopped, and so is one that hangs for `stall_timeout`. The configurations of `first` are tried
+    before the sampler is asked, and what an earlier study learned and found best is taken from
+    `warm_start`.
+    """
+
+    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
+    pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
+    metric: Metric | None = None
+    epochs: Epochs = Field(10, ge=1)
+    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_patience)] = None
+    trials: Trials = Field(50, ge=1)
+    timeout: Duration | None = None
+    trial_timeout: Duration | None = None
+    stall_timeout: Duration = 600.0
+    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    first: tuple[Candidate, ...] = Field((), max_length=MOST_FIRST)
+    warm_start: Annotated[str, Field(pattern=STUDY_NAME)] | None = None
