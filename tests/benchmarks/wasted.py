@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from made_searches import SMALL, searched
+from made_small_spaces import SMALL, searched
 from made_studies import PREPARED, enter, spec_of, stored
 from optuna.trial import TrialState, create_trial
 

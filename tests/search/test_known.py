@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fixtures_storage import on_sqlite
-from made_searches import SMALL, begun, run, searched
+from made_small_spaces import SMALL, begun, run, searched
 from made_studies import PREPARED, begin_trial, claimed, enter, spec_of, stored
 from optuna.trial import FrozenTrial, Trial, TrialState
 
