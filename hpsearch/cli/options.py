@@ -68,8 +68,7 @@ def spec_of(
     """
     from hpsearch.study.budget import TIMES
     from hpsearch.study.durations import seconds
-    from hpsearch.study.file import read_study, validated
-    from hpsearch.study.spec import Search
+    from hpsearch.study.file import read_study
 
     spec = read_study(path)
     budget: dict[str, Any] = {}
@@ -78,7 +77,7 @@ def spec_of(
     if minutes is not None:
         if timeout is not None:
             raise StudyFileError("--minutes and --timeout are budgets of one time; give one")
-        budget["minutes"] = minutes
+        budget |= dict.fromkeys(TIMES) | {"minutes": minutes}
     elif timeout is not None:
         if spec.search.is_planned:
             raise StudyFileError("--timeout: the file plans its time; give it another: --minutes")
@@ -86,13 +85,7 @@ def spec_of(
             budget["timeout"] = seconds(timeout)
         except ValueError as error:
             raise StudyFileError(f"--timeout: {error}") from None
-    if budget:
-        written = spec.search.model_dump(mode="json", exclude_unset=True)
-        if minutes is not None:
-            written = {k: v for k, v in written.items() if k not in TIMES}
-        written |= budget
-        spec = spec.model_copy(update={"search": validated(Search, written, "the command line")})
-    return spec
+    return read_study(path, budget) if budget else spec
 
 
 def worker_count(written: str) -> int | None:

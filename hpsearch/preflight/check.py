@@ -73,7 +73,7 @@ def check(
     samples = [(config, cost(config, shape, outputs)) for config in configs]
     refused = []
     for i, (config, needs) in enumerate(samples):
-        found = infeasible(needs, config, spec.search.max_parameters, machine_memory_bytes())
+        found = infeasible(needs, config, spec.search, machine_memory_bytes())
         if found is not None:
             refused.append(f"configuration {i} would not be trained: {found.reason}")
     audit = read_audit(prepared.folder)

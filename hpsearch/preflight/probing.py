@@ -49,7 +49,7 @@ def feasible(
     memory = device_memory_bytes(device, threads=1)
     costs = [cost(config, shape, outputs) for config in configs]
     refused = [
-        infeasible(cost, config, spec.search.max_parameters, memory)
+        infeasible(cost, config, spec.search, memory)
         for cost, config in zip(costs, configs, strict=True)
     ]
     if None not in refused:

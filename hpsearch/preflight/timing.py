@@ -15,6 +15,7 @@ from hpsearch.models.work import work_of
 from hpsearch.preflight.probing import SAMPLED, feasible, sampled
 from hpsearch.search.attempt import device_name as name_of
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.goals import Goals
 from hpsearch.study.limits import STORED
 from hpsearch.study.spec import StudySpec
 from hpsearch.training.precision import faster_precision
@@ -64,7 +65,7 @@ def measure(
         config = kept[(2 * i + 1) * len(kept) // (2 * PROBED)]
         smaller = {"batch_size": min(config.batch_size, LARGEST_BATCH)}
         config = config.model_copy(update=smaller)
-        if infeasible(cost(config, shape, outputs), config, None, memory) is not None:
+        if infeasible(cost(config, shape, outputs), config, Goals(), memory) is not None:
             continue  # a smaller batch may leave one image for a part
         found.append((asked(config), epoch_s(config, data, device, EFFORT)))
         if time.monotonic() - began > WITHIN_S and len(found) * of >= LEAST:

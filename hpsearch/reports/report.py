@@ -13,6 +13,7 @@ from hpsearch.evaluation.seal import Seal, seal_of
 from hpsearch.reports.best_yaml import cost_line
 from hpsearch.reports.details import calibrated, learning, mistaken, per_output
 from hpsearch.reports.finalists import confirm_section
+from hpsearch.reports.front import front_section
 from hpsearch.reports.seal import seal_lines
 from hpsearch.reports.sections import Section, Table
 from hpsearch.reports.tried import early_lines, tried_lines
@@ -66,9 +67,9 @@ def sections(report: Report) -> list[Section]:
     """Return the report in the order in which a reader asks: how good, what, why, what else."""
     final, metric = report.final, report.study.spec.metric
     parts = [_data(report), _scores(report), confirm_section(report.study)]
-    if final is not None:
-        parts.append(_worth(report, final))
-    parts += [_choice(report), _learning(report), _search(report), _top(report), _failures(report)]
+    parts.append(None if final is None else _worth(report, final))
+    parts += [_choice(report), front_section(report.study, chosen(report)), _learning(report)]
+    parts += [_search(report), _top(report), _failures(report)]
     if final is not None:
         parts += [calibrated(final), *per_output(final), mistaken(metric, final)]
     return [part for part in parts if part is not None]
@@ -175,11 +176,8 @@ def _scores(report: Report) -> Section | None:
         rows.append(_row(metric, final.test, "test", "selected it"))
     judged = "judged it, once" if once else "judged it"
     rows.append(_row(metric, final.validation, "validation", judged))
-    lines = [
-        _against_search(report.study, trial, final),
-        *seal_lines(report.seal),
-        *_better_since(report),
-    ]
+    lines = [_against_search(report.study, trial, final), *seal_lines(report.seal)]
+    lines += _better_since(report)
     header = ("split", WORDS[metric], "95 % interval", "loss", "images", "role")
     return Section("Scores of the final choice, trained again", lines, Table(header, rows))
 
@@ -248,7 +246,7 @@ def _search(report: Report) -> Section:
         f"{p.ended_words}: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
         + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else "")
-        + (f"; {p.paused} paused by the scheduler" if p.paused else ""),
+        + (f"; {p.pausing}" if p.pausing else ""),
         f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
         f"{hours(duration_s)} of training",
         saved_line(p),

@@ -36,7 +36,9 @@ CHANGES = {
     "failed": "see why in 'hpsearch status'",
 }
 INSTEAD = {  # of what there was too little
-    "parameters": ", or raise search.max_parameters",
+    "parameters": ", or raise search.constraints.parameters (or max_parameters)",
+    "flops": ", or raise search.constraints.flops",
+    "latency": ", or raise search.constraints.latency_ms",
     "memory": ", or run fewer workers on a machine with more memory",
     "maps": ", or give it larger images",
     "time": ", or raise search.minutes",

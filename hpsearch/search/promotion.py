@@ -28,7 +28,7 @@ from hpsearch.search.decisions import (
     Wait,
 )
 from hpsearch.search.kinds import Kind
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 
 COUNTED: tuple[Kind, ...] = ("running", "paused", "complete", "pruned")  # others had no chance
 MARGIN = 1.1  # times what it is expected to take: epochs differ, and workers share a machine
@@ -50,6 +50,16 @@ def rungs_of(search: Search) -> tuple[int, ...]:
         rungs.append(first)
         first *= eta
     return (*rungs, search.epochs)
+
+
+def share_of_epochs(search: Search, trials: int) -> float:
+    """Return the share of all epochs of so many trials that are trained at least."""
+    rungs, eta = rungs_of(search), search.pruner.reduction_factor
+    count, before, trained = trials, 0, 0
+    for rung in rungs:
+        trained += count * (rung - before)
+        count, before = -(-count // eta), rung
+    return trained / (trials * rungs[-1])
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from hpsearch.search.baseline import (
 from hpsearch.search.keys import key_of
 from hpsearch.search.kinds import PAUSED
 from hpsearch.search.known import Known, end_if_exhausted
+from hpsearch.search.latencies import slow
 from hpsearch.search.objective import Objective, too_weak
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
@@ -197,7 +198,9 @@ class TrialRunner:
         """Return why a trial is known not to fit, None where it is to be trained."""
         network_cost = self._note_cost(trial, config)
         memory = device_memory_bytes(self.device, config.threads)
-        found = infeasible(network_cost, config, self.spec.search.max_parameters, memory)
+        search = self.spec.search
+        found = infeasible(network_cost, config, search, memory)
+        found = found or slow(trial, search, config, self.data, self.device)
         return found or self.affordable.misfit(trial, config, network_cost)
 
     def _in_parts(self, trial: Trial, config: TrialConfig) -> TrialConfig:

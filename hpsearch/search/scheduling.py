@@ -27,10 +27,11 @@ from hpsearch.search.decisions import (
     TrialSoFar,
     Wait,
 )
+from hpsearch.search.front import no_larger
 from hpsearch.search.kinds import ENDED, KNOWN, RESUMED, Kind, kind_of
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.optuna_private import id_of, seen_as
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import StudyRow
 from hpsearch.study.spec import StudySpec
@@ -61,7 +62,11 @@ class Scheduling:
         stored = trial.storage.get_trial(id_of(trial))
 
         def stopped_by(pruner: BasePruner) -> bool:
-            return pruner.prune(trial.study, stored)
+            also = self.spec.search.also
+            study = trial.study
+            if also is not None:
+                study = seen_as(study, no_larger(stored, also))
+            return pruner.prune(study, stored)
 
         curve = curve_of(stored, self.spec.metric, "running")
         epochs = self.spec.search.epochs
@@ -89,17 +94,16 @@ class Scheduling:
 
     def _curve(self, trial: FrozenTrial, is_paused: bool) -> Curve:
         """Return a trial as policies see it; one that has not changed is not looked at again."""
+        kind: Kind = "paused" if is_paused else "running"
         if trial.state.is_finished():
-            kept = self._curves.get(id_of(trial))
-            if kept is not None and kept[0] is trial:
-                return kept[1]
             kind = kind_of(trial)
-        else:
-            kind = "paused" if is_paused else "running"
-        curve = curve_of(trial, self.spec.metric, kind)
-        if trial.state.is_finished():
-            self._curves[id_of(trial)] = trial, curve
-        return curve
+        if kind == "running":
+            return curve_of(trial, self.spec.metric, kind)
+        kept = self._curves.get(id_of(trial))
+        if kept is None or kept[0] is not trial or kept[1].kind != kind:
+            kept = trial, curve_of(trial, self.spec.metric, kind)
+            self._curves[id_of(trial)] = kept
+        return kept[1]
 
     def _time_left_s(self, row: StudyRow, curves: Sequence[Curve], at_work: int) -> float | None:
         """Return what is left for the search; None where it has no end.
@@ -188,9 +192,9 @@ def seen_by_samplers(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     paused one may stand there for long.
     """
     return [
-        _as_pruned(trial) if kind_of(trial) == "paused" else trial
-        for trial in trials
-        if trial.user_attrs.get(ENDED) != KNOWN
+        _as_pruned(t) if not t.state.is_finished() and kind_of(t) == "paused" else t
+        for t in trials
+        if t.user_attrs.get(ENDED) != KNOWN
     ]
 
 

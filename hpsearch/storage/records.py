@@ -97,6 +97,8 @@ class TrialRecord(Record):
     parameters: int | None = None
     forward_flops: float | None = None
     predicted_s: float | None = None  # an epoch, by the study's plan and without other trials
+    latency_ms: float | None = None  # of one image, where a study asks for it, ...
+    latency_on: str | None = None  # ... and what it was measured on, with how many threads
     micro_batches: int = 1
     epochs_written: list[dict[str, Any]] = Field([], alias="curve")
     duration_s: float | None = None
@@ -151,6 +153,8 @@ class TrialNotes(TypedDict, total=False):
     parameters: int
     forward_flops: float
     predicted_s: float
+    latency_ms: float
+    latency_on: str
     micro_batches: int
     curve: list[dict[str, Any]]
     duration_s: float

@@ -63,7 +63,7 @@ class StudyRow:
     spent_s: float
     time_left_s: float | None  # None without a timeout
     final_s: float
-    confirm_s: float  # kept besides to train finalists again
+    confirm_s: float  # kept of it besides, to train finalists again
     confirm_due: bool
     searched_examples: str | None  # digests, by `examples`; None in those of before version 4
     sealed_examples: str | None

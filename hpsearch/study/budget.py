@@ -27,9 +27,13 @@ class PlannedBudget(Section):
     @model_validator(mode="before")
     @classmethod
     def _planned(cls, written: Any, info: ValidationInfo) -> Any:
-        """Fill in what a planned budget means where the study does not say it."""
+        """Fill in what a planned budget means where the study does not say it.
+
+        `scheduler` is another name of `pruner`.
+        """
         if not isinstance(written, Mapping) or (info.context or {}).get("stored"):
             return written
+        written = _by_one_name(written)
         given = [key for key in TIMES if written.get(key) is not None]
         if given == ["minutes", "timeout"] and written["timeout"] == written["minutes"] * 60:
             return written  # as it was planned
@@ -40,7 +44,7 @@ class PlannedBudget(Section):
         if not given or given[0] == "timeout":
             return written
         meant: dict[str, Any] = {"trials": PLENTY}
-        if written.get("pruner", written.get("scheduler")) is None:
+        if written.get("pruner") is None:
             meant["pruner"] = PLANNED_PRUNER
         return {**meant, **written}
 
@@ -59,3 +63,12 @@ class PlannedBudget(Section):
     def plans_epochs(self) -> bool:
         """Whether the plan says how many epochs a trial has."""
         return self.is_planned and "epochs" not in self.model_fields_set
+
+
+def _by_one_name(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `search` with `scheduler` as `pruner`, which does not only prune."""
+    if "scheduler" not in written:
+        return written
+    if "pruner" in written:
+        raise ValueError("scheduler and pruner are two names of one key; write one of them")
+    return {"pruner" if key == "scheduler" else key: value for key, value in written.items()}

@@ -22,11 +22,19 @@ LONGEST_MESSAGE = 400  # characters of one mistake
 _BRANCHES = {"literal['official']", "float"}  # what pydantic calls the parts of a union
 
 
-def read_study(path: str | Path) -> StudySpec:
-    """Return the study that a YAML file describes; StudyFileError says where it is wrong."""
+def read_study(path: str | Path, budget: dict[str, Any] | None = None) -> StudySpec:
+    """Return the study that a YAML file describes; StudyFileError says where it is wrong.
+
+    A `budget` from the command line stands in the place of the same keys of `search`; one of None
+    takes a key away.
+    """
     written = read_yaml(path)
     _read_candidates(written, Path(path))
     spec = validated(StudySpec, written, str(path))
+    if budget:
+        search = dict(written.get("search") or {}) | budget
+        search = {key: value for key, value in search.items() if value is not None}
+        spec = validated(StudySpec, {**written, "search": search}, "the command line")
     spec.data.found_beside(str(Path(path).absolute().parent))
     return spec
 

@@ -15,21 +15,15 @@ from pydantic import (
 )
 
 from hpsearch.study.axes import Fixed, Value
-from hpsearch.study.budget import PLENTY, PlannedBudget
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
-from hpsearch.study.durations import Duration
-from hpsearch.study.first import MOST as MOST_FIRST
-from hpsearch.study.first import Candidate
 from hpsearch.study.limits import (
     EPOCHS,
     GRID_POINTS,
-    PARAMETERS,
-    SEED,
     STORED,
-    TRIALS,
-    at_most,
 )
+from hpsearch.study.names import STUDY_NAME
+from hpsearch.study.searching import Search
 from hpsearch.study.seldom import hidden_early, seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
@@ -51,57 +45,6 @@ if TYPE_CHECKING:
 # the others are devices to Windows, whatever follows.
 RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
-Epochs = Annotated[int, at_most(EPOCHS)]
-Trials = Annotated[int, at_most(TRIALS)]
-
-
-class Sampler(Section):
-    """How hyperparameters are proposed. `startup_trials` are random before TPE or GP models."""
-
-    name: Literal["tpe", "random", "grid", "gp"] = "tpe"
-    startup_trials: Trials = Field(10, ge=1)
-
-
-class Pruner(Section):
-    """How weak trials are stopped or paused, by their test metric so far.
-
-    The median and percentile pruners begin once `startup_trials` trials are complete, never judge
-    the first `warmup_epochs` epochs, and need `min_trials` values at an epoch to compare with.
-    `promote` pauses trials and resumes the best of them, one of `reduction_factor` at each of its
-    rungs, of which the first is `warmup_epochs`. With `resume`, trials that the median pruner would
-    stop are paused, and the most promising of them go on in the end.
-    """
-
-    name: Literal["median", "percentile", "successive-halving", "hyperband", "promote", "none"] = (
-        "median"
-    )
-    startup_trials: Trials = Field(5, ge=1)
-    warmup_epochs: Epochs = Field(1, ge=0)
-    interval_epochs: Epochs = Field(1, ge=1)
-    min_trials: Trials = Field(3, ge=1)
-    percentile: float = Field(50.0, gt=0, lt=100)
-    reduction_factor: Epochs = Field(3, ge=2)
-    resume: bool = False
-
-    @model_validator(mode="after")
-    def _resumes_what_it_pauses(self) -> Pruner:
-        if self.resume and self.name != "median":
-            raise ValueError(
-                f"resume: {self.name} has no such option; write it of median, or use promote, "
-                "which always resumes"
-            )
-        return self
-
-
-class EarlyStopping(Section):
-    """When a trial that overfits ends: `patience` epochs after its lowest test loss.
-
-    The rule is that of `hpsearch.training.overfitting`. With it a trial is worth the test metric of
-    its best epoch, whose weights are kept, whether it was stopped or not.
-    """
-
-    patience: Epochs = Field(ge=1)
 
 
 class Confirm(Section):
@@ -130,52 +73,6 @@ def _unconfirmed(written: object) -> object:
     return {"candidates": 0} if written == "none" else written
 
 
-def _patience(written: object) -> object:
-    number = isinstance(written, int) and not isinstance(written, bool)
-    return {"patience": written} if number else written
-
-
-def _named(written: object) -> object:
-    return {"name": written} if isinstance(written, str) else written
-
-
-class Search(PlannedBudget):
-    """How the space is searched, and for how long.
-
-    `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
-    study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
-    study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`. A network of more than `max_parameters`
-    is not trained, and the sampler learns so. The configurations of `first` are tried before it is
-    asked, and what an earlier study learned and found best is taken from `warm_start`.
-    """
-
-    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
-    pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
-    metric: Metric | None = None
-    epochs: Epochs = Field(10, ge=1)
-    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_patience)] = None
-    trials: Trials = Field(50, ge=1)
-    timeout: Duration | None = None
-    trial_timeout: Duration | None = None
-    stall_timeout: Duration = 600.0
-    max_parameters: Annotated[int | None, at_most(PARAMETERS)] = Field(None, ge=1)
-    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    first: tuple[Candidate, ...] = Field((), max_length=MOST_FIRST)
-    warm_start: Annotated[str, Field(pattern=NAME)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _pruner_by_either_name(cls, written: Any) -> Any:
-        """Take `scheduler` for `pruner`, which does not only prune."""
-        if not isinstance(written, dict) or "scheduler" not in written:
-            return written
-        if "pruner" in written:
-            raise ValueError("scheduler and pruner are two names of one key; write one of them")
-        return {"pruner" if key == "scheduler" else key: v for key, v in written.items()}
-
-
 class Final(Section):
     """How the choice is trained for validation to judge, and what is measured beside it.
 
@@ -191,7 +88,7 @@ class Final(Section):
 
 def is_name(text: str) -> bool:
     """Whether a study may have this name."""
-    return re.fullmatch(NAME.removeprefix("^").removesuffix("$"), text) is not None
+    return re.fullmatch(STUDY_NAME.removeprefix("^").removesuffix("$"), text) is not None
 
 
 class StudySpec(Section):
@@ -201,14 +98,14 @@ class StudySpec(Section):
     seal, and what the earlier one has opened is open.
     """
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=STUDY_NAME)]
     data: Data
     space: Annotated[Space, PlainSerializer(lambda space: space.notation())] = Space()
     search: Search = Search()
     pretrained: Pretrained = Pretrained()
     confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
     final: Final = Final()
-    continues: Annotated[str, Field(pattern=NAME)] | None = None
+    continues: Annotated[str, Field(pattern=STUDY_NAME)] | None = None
 
     @model_validator(mode="after")
     def _scores_early(self) -> StudySpec:
@@ -292,11 +189,6 @@ class StudySpec(Section):
         return self
 
     @property
-    def counts_trials(self) -> bool:
-        """Whether its budget is a number of trials, and not its time alone."""
-        return not (self.search.is_planned and self.trial_budget() == PLENTY)
-
-    @property
     def metric(self) -> Metric:
         """The metric that selects."""
         return self.search.metric or default_metric(self.data.task)
@@ -317,8 +209,9 @@ class StudySpec(Section):
         """Return what makes scores of this study comparable, flat: dotted key -> value.
 
         Budgets and the place of the data are left out: they may change between launches. So is
-        `max_parameters`, which decides what is trained, but not what a training comes to, and
-        `confirm` and `final`, which come after all of them, and what it `continues`.
+        what decides which networks are trained, but not what a training comes to: `constraints`,
+        `max_parameters` and `also`; and `confirm` and `final`, which come after all of them, and
+        what it `continues`.
         """
         written = self.model_dump(mode="json", exclude={"confirm", "final", "continues"})
         for section, key in (
@@ -332,6 +225,8 @@ class StudySpec(Section):
             ("search", "trial_timeout"),
             ("search", "stall_timeout"),
             ("search", "max_parameters"),
+            ("search", "constraints"),
+            ("search", "also"),
             ("pretrained", "download"),
         ):
             written[section].pop(key)
