@@ -21,6 +21,7 @@ from hpsearch.cli.decoding import Pace, bar, decoding_display
 from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
+from hpsearch.reports.pausing import newly_paused, paused_lines
 from hpsearch.reports.report import hours
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress, epochs_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from hpsearch.service.launch import Outcome, Watcher
     from hpsearch.storage.records import TrialRecord
 
+PAUSED_SHOWN = 3  # trials, in the picture
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 
 
@@ -51,6 +53,7 @@ class Display:
         self._started = time.monotonic()
         self._live = Live(console=err, refresh_per_second=4, transient=True)
         self._seen: set[int] | None = None
+        self._paused: dict[int, int] = {}  # the epochs after which trials were, by their numbers
         self._state = OPEN
         self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
@@ -154,6 +157,9 @@ class Display:
                 is_best = trial.number in best
                 err.print(_ended_line(self._spec.metric, trial, record, is_best))
         self._seen |= ended
+        for trial in newly_paused(progress.paused, self._paused):
+            record = progress.study.record(trial)
+            err.print(_ended_line(self._spec.metric, trial, record, is_best=False))
         if progress.state != self._state:
             self._state = progress.state
             if progress.state == PAUSED:
@@ -183,6 +189,7 @@ class Display:
                     style="dim",
                 )
             )
+        rows += [Text(f"  {line}", style="dim") for line in paused_lines(progress, PAUSED_SHOWN)]
         return Group(*rows)
 
     def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
@@ -244,7 +251,7 @@ class Display:
 def _how_far(p: Progress) -> RenderableType:
     """Return a bar of the trials that have ended or, where time is the budget, of the time."""
     if p.counts_trials or p.time_left_s is None or p.timeout_s is None:
-        return bar("trials", p.finished, p.budget)
+        return bar("trials", p.finished + len(p.paused), p.budget)
     return bar("seconds", round(p.timeout_s - p.time_left_s), round(p.timeout_s))
 
 
@@ -272,9 +279,10 @@ def _storage_flag(storage: str) -> str:
 def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
     state = kind_of(trial)
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
-    score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
+    value = trial.intermediate_values.get(epochs_of(trial)) if state == "paused" else trial.value
+    score = "" if value is None else f" test {shown(metric, value)}"
     star = "  [b]best so far[/b]" if is_best else ""
-    stated = state not in ("complete", "pruned")
+    stated = state not in ("complete", "pruned", "paused")
     reason = safe(f": {record.reason or ''}") if stated else ""
     took = hours(record.duration_s or 0.0)
     return (

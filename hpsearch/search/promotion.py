@@ -52,6 +52,16 @@ def rungs_of(search: Search) -> tuple[int, ...]:
     return (*rungs, search.epochs)
 
 
+def share_of_epochs(search: Search, trials: int) -> float:
+    """Return the share of all epochs of so many trials that are trained at least."""
+    rungs, eta = rungs_of(search), search.pruner.reduction_factor
+    count, before, trained = trials, 0, 0
+    for rung in rungs:
+        trained += count * (rung - before)
+        count, before = -(-count // eta), rung
+    return trained / (trials * rungs[-1])
+
+
 @dataclass(frozen=True)
 class Promote(Scheduler):
     """Pauses trials at rungs, and resumes the best of them; see the module."""

@@ -132,7 +132,7 @@ def test_paused_trials_are_resumed_by_the_scheduler_alone_and_the_rest_end(
     assert row_of(storage).claimed == 4
     assert storage.leases.claim("made", "worker") is None, "a paused trial is not taken over"
     p = progress_of(storage, "made")
-    assert (p.paused, p.interrupted, len(p.running), p.finished) == (4, 0, 0, 0)
+    assert (len(p.paused), p.interrupted, len(p.running), p.finished) == (4, 0, 0, 0)
     assert [kind_of(t) for t in stored(storage, spec).trials] == ["paused"] * 4
     (waiting,) = storage.ledger.waiting()
     assert waiting.has_work and not waiting.search_is_over
@@ -154,7 +154,7 @@ def test_paused_trials_are_resumed_by_the_scheduler_alone_and_the_rest_end(
 
     assert claim(paused_at_two) is None
     p = progress_of(storage, "made")
-    assert (p.paused, p.complete, p.pruned, p.finished) == (0, 2, 2, 4)
+    assert (len(p.paused), p.complete, p.pruned, p.finished) == (0, 2, 2, 4)
     (waiting,) = storage.ledger.waiting()
     assert waiting.search_is_over
     ended = stored(storage, spec).trials[0]
@@ -225,7 +225,7 @@ def test_a_trial_that_pauses_while_the_scheduler_decides_is_not_given_up(
 
     slow = Scheduling(storage, paused_at_two.spec, Slow())
     assert claim(slow) is None
-    assert progress_of(storage, "made").paused == 4
+    assert len(progress_of(storage, "made").paused) == 4
     resumed = claim(slow)
     assert resumed is not None and resumed.slot == 1
 
@@ -297,12 +297,12 @@ def test_a_scheduler_that_finishes_leaves_the_rest_of_the_time_to_what_follows(
     another = storage.leases.claim("made", "other")
     assert another is not None
     assert claim(scheduling) is None
-    assert progress_of(storage, "made").paused == 1, "one is at work"
+    assert len(progress_of(storage, "made").paused) == 1, "one is at work"
     trial = begin_trial(storage, scheduling.spec, another)
     endings.complete(storage, trial, another, 0.5)
     assert claim(scheduling) is None
     p = progress_of(storage, "made")
-    assert (p.paused, p.pruned, p.complete, p.finished) == (0, 1, 1, 2)
+    assert (len(p.paused), p.pruned, p.complete, p.finished) == (0, 1, 1, 2)
     (waiting,) = storage.ledger.waiting()
     assert waiting.time_is_up and waiting.search_is_over and not waiting.has_work
     assert row_of(storage).confirm_s == pytest.approx(600, abs=5)
