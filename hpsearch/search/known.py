@@ -24,6 +24,7 @@ from hpsearch.storage.optuna_private import id_of, study_id_of
 from hpsearch.storage.optuna_trials import TrialStore
 from hpsearch.storage.storage import Storage
 from hpsearch.study.axes import Value
+from hpsearch.study.goals import RECORDED_AS
 from hpsearch.study.spec import StudySpec, config_from
 
 logger = logging.getLogger(__name__)
@@ -157,9 +158,10 @@ class Known:
         if kind == "timed out":
             limit, said = search.trial_timeout, trial.user_attrs.get("reason")
             return limit is not None and said == took_too_long(limit)
-        if kind == "infeasible" and "parameters" in trial.constraints:
-            most = search.max_parameters
-            return most is not None and trial.user_attrs.get("parameters", 0) > most
+        for quantity, attribute in RECORDED_AS.items() if kind == "infeasible" else ():
+            if quantity in trial.constraints:
+                most = search.most(quantity)
+                return most is not None and trial.user_attrs.get(attribute, 0) > most
         return kind not in (KNOWN, "failed")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
 from optuna.storages._rdb import storage as rdb
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import (
     ColumnElement,
@@ -72,12 +72,20 @@ def study_id_of(study: Study) -> int:
     return study._study_id
 
 
-def seen_as(study: Study, shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]) -> Study:
-    """Return a study whose samplers see its trials as `shown` gives them; nothing is stored."""
+def seen_as(
+    study: Study,
+    shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]],
+    directions: list[StudyDirection] | None = None,
+) -> Study:
+    """Return a study whose samplers see its trials as `shown` gives them; nothing is stored.
+
+    With `directions` they see so many objectives.
+    """
     view = copy.copy(study)
     view.__class__ = _Seen
     assert isinstance(view, _Seen)
     view.seen, view.shown = study, shown
+    view._directions = study._directions if directions is None else directions
     return view
 
 
