@@ -10,6 +10,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 
 from hpsearch.search.gaussian import TaughtGPSampler
+from hpsearch.search.tpe import QuickTPESampler
 from hpsearch.study.axes import Value
 from hpsearch.study.spec import Search, StudySpec
 
@@ -32,7 +33,7 @@ def sampler_for(search: Search, slot: int) -> BaseSampler:
         if search.sampler.name == "tpe":
             # Grouped, or conditional axes would drop out of the joint model. The constant liar
             # keeps parallel workers from proposing the same point.
-            return optuna.samplers.TPESampler(
+            return QuickTPESampler(
                 n_startup_trials=startup,
                 multivariate=True,
                 group=True,
