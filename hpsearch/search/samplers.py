@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler
 
 from hpsearch.search.gaussian import TaughtGPSampler
 from hpsearch.search.scalarised import towards_both
+from hpsearch.search.tpe import QuickTPESampler
 from hpsearch.study.axes import Value
 from hpsearch.study.searching import Search
 from hpsearch.study.spec import StudySpec
@@ -44,7 +45,7 @@ def _sampler_for(search: Search, slot: int) -> BaseSampler:
         if search.sampler.name == "tpe":
             # Grouped, or conditional axes would drop out of the joint model. The constant liar
             # keeps parallel workers from proposing the same point.
-            return optuna.samplers.TPESampler(
+            return QuickTPESampler(
                 n_startup_trials=startup,
                 multivariate=True,
                 group=True,
