@@ -28,8 +28,9 @@ from hpsearch.study.config import Pretrained
 from hpsearch.study.data import Arrays, Data, Pictures, Sound, Text
 from hpsearch.study.file import validated
 from hpsearch.study.pruner import Pruner
+from hpsearch.study.searching import Search
 from hpsearch.study.space import Space
-from hpsearch.study.spec import Confirm, Final, Search, StudySpec
+from hpsearch.study.spec import Confirm, Final, StudySpec
 from hpsearch.study.splits import Split
 
 DOCS = ROOT / "docs"

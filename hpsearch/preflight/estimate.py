@@ -15,7 +15,8 @@ from hpsearch.machine.children import cores, in_child
 from hpsearch.search.finalists import CONFIRM_SHARE
 from hpsearch.search.promotion import share_of_epochs
 from hpsearch.search.scheduler import scheduler_for
-from hpsearch.study.spec import Search, StudySpec
+from hpsearch.study.searching import Search
+from hpsearch.study.spec import StudySpec
 
 PROBE = "hpsearch.preflight.probing:probe"  # imported by its processes alone, with torch
 OVERHEAD_S = 0.15  # of a trial: claim, sampling, reports, checkpoint

@@ -11,7 +11,7 @@ from hpsearch.models.limits import Infeasible, too_slow
 from hpsearch.storage.optuna_trials import note
 from hpsearch.storage.records import TrialNotes
 from hpsearch.study.config import TrialConfig
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 from hpsearch.training.latency import latency
 
 

@@ -28,7 +28,7 @@ from hpsearch.search.decisions import (
     Wait,
 )
 from hpsearch.search.kinds import Kind
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 
 COUNTED: tuple[Kind, ...] = ("running", "paused", "complete", "pruned")  # others had no chance
 MARGIN = 1.1  # times what it is expected to take: epochs differ, and workers share a machine

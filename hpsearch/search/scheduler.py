@@ -29,7 +29,7 @@ from hpsearch.search.decisions import (
 )
 from hpsearch.search.median_resume import MedianResume
 from hpsearch.search.promotion import Promote, rungs_of
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 
 __all__ = [
     "SCHEDULERS",

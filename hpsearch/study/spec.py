@@ -15,22 +15,15 @@ from pydantic import (
 )
 
 from hpsearch.study.axes import Fixed, Value
-from hpsearch.study.budget import PlannedBudget
-from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
+from hpsearch.study.config import FORMERLY, LATER, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
-from hpsearch.study.durations import Duration
-from hpsearch.study.first import MOST as MOST_FIRST
-from hpsearch.study.first import Candidate
-from hpsearch.study.goals import Goals
 from hpsearch.study.limits import (
     EPOCHS,
     GRID_POINTS,
-    SEED,
     STORED,
-    TRIALS,
-    at_most,
 )
-from hpsearch.study.pruner import Pruner
+from hpsearch.study.names import STUDY_NAME
+from hpsearch.study.searching import Search
 from hpsearch.study.seldom import hidden_early, seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
@@ -52,26 +45,6 @@ if TYPE_CHECKING:
 # the others are devices to Windows, whatever follows.
 RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
-Epochs = Annotated[int, at_most(EPOCHS)]
-Trials = Annotated[int, at_most(TRIALS)]
-
-
-class Sampler(Section):
-    """How hyperparameters are proposed. `startup_trials` are random before TPE or GP models."""
-
-    name: Literal["tpe", "random", "grid", "gp"] = "tpe"
-    startup_trials: Trials = Field(10, ge=1)
-
-
-class EarlyStopping(Section):
-    """When a trial that overfits ends: `patience` epochs after its lowest test loss.
-
-    The rule is that of `hpsearch.training.overfitting`. With it a trial is worth the test metric of
-    its best epoch, whose weights are kept, whether it was stopped or not.
-    """
-
-    patience: Epochs = Field(ge=1)
 
 
 class Confirm(Section):
@@ -100,41 +73,6 @@ def _unconfirmed(written: object) -> object:
     return {"candidates": 0} if written == "none" else written
 
 
-def _patience(written: object) -> object:
-    number = isinstance(written, int) and not isinstance(written, bool)
-    return {"patience": written} if number else written
-
-
-def _named(written: object) -> object:
-    return {"name": written} if isinstance(written, str) else written
-
-
-class Search(PlannedBudget, Goals):
-    """How the space is searched, and for how long.
-
-    `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
-    study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
-    study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`. The configurations of `first` are tried
-    before the sampler is asked, and what an earlier study learned and found best is taken from
-    `warm_start`.
-    """
-
-    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
-    pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
-    metric: Metric | None = None
-    epochs: Epochs = Field(10, ge=1)
-    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_patience)] = None
-    trials: Trials = Field(50, ge=1)
-    timeout: Duration | None = None
-    trial_timeout: Duration | None = None
-    stall_timeout: Duration = 600.0
-    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    first: tuple[Candidate, ...] = Field((), max_length=MOST_FIRST)
-    warm_start: Annotated[str, Field(pattern=NAME)] | None = None
-
-
 class Final(Section):
     """How the choice is trained for validation to judge, and what is measured beside it.
 
@@ -150,7 +88,7 @@ class Final(Section):
 
 def is_name(text: str) -> bool:
     """Whether a study may have this name."""
-    return re.fullmatch(NAME.removeprefix("^").removesuffix("$"), text) is not None
+    return re.fullmatch(STUDY_NAME.removeprefix("^").removesuffix("$"), text) is not None
 
 
 class StudySpec(Section):
@@ -160,14 +98,14 @@ class StudySpec(Section):
     seal, and what the earlier one has opened is open.
     """
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=STUDY_NAME)]
     data: Data
     space: Annotated[Space, PlainSerializer(lambda space: space.notation())] = Space()
     search: Search = Search()
     pretrained: Pretrained = Pretrained()
     confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
     final: Final = Final()
-    continues: Annotated[str, Field(pattern=NAME)] | None = None
+    continues: Annotated[str, Field(pattern=STUDY_NAME)] | None = None
 
     @model_validator(mode="after")
     def _scores_early(self) -> StudySpec:
@@ -295,6 +233,9 @@ class StudySpec(Section):
         for name, value in FORMERLY.items():  # as in studies of before there was that axis
             if written["space"].get(name) == value:
                 del written["space"][name]
+        for name in LATER:
+            if written["search"][name] is None:
+                del written["search"][name]
         return _flat(written)
 
     def candidates(self) -> int:
@@ -303,9 +244,9 @@ class StudySpec(Section):
             return self.confirm.candidates
         return CONFIRMED if self.trial_budget() >= CONFIRMED_FROM else 0
 
-    def trial_budget(self) -> int:
+    def trial_budget(self, with_idle: bool = False) -> int:
         """Return how many trials there can be: the wish, or the grid where that is smaller."""
-        size = self.space.grid_size() if self.search.sampler.name == "grid" else None
+        size = self.space.grid_size(with_idle) if self.search.sampler.name == "grid" else None
         return self.search.trials if size is None else min(self.search.trials, size)
 
 
@@ -335,6 +276,7 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
         "metric": spec.metric,
         "early_stopping": None if early is None else early.patience,
         "epochs": spec.search.epochs,
+        "epoch_images": spec.search.epoch_images,
         "seed": attrs["seed"],
         "micro_batches": attrs.get("micro_batches", 1),
         "precision": attrs["precision"],

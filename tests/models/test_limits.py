@@ -17,7 +17,7 @@ from hpsearch.models.limits import (
     machine_memory_bytes,
     too_slow,
 )
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 
 GIB = 2**30
 PRICE = Cost(parameters=1000, forward_flops=20, memory_bytes=2 * GIB)

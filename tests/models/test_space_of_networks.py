@@ -30,8 +30,8 @@ from hpsearch.study.config import (
     Unfreeze,
     has,
 )
+from hpsearch.study.searching import Search
 from hpsearch.study.space import Space
-from hpsearch.study.spec import Search
 from hpsearch.training.schedules import optimizer_for
 
 MIB = 2**20

@@ -26,7 +26,7 @@ from hpsearch.search.scheduler import (
     TrialSoFar,
     scheduler_for,
 )
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 
 
 class Proposer(Protocol):

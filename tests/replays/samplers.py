@@ -26,7 +26,7 @@ from replays.table import Axis, Config, Table
 
 from hpsearch.search.samplers import sampler_for, seed_of
 from hpsearch.storage.optuna_private import seen_as
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 
 View = Callable[[Sequence[FrozenTrial], dict[int, str]], list[FrozenTrial]]
 ENOUGH = 10  # trials at a rung, for a sampler that learns from one rung alone

@@ -18,8 +18,9 @@ from hpsearch.search.scheduler import scheduler_for
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.config import Optimizer
 from hpsearch.study.pruner import Pruner
+from hpsearch.study.searching import Sampler
 from hpsearch.study.space import Space
-from hpsearch.study.spec import Sampler, StudySpec
+from hpsearch.study.spec import StudySpec
 
 SAMPLERS = get_args(Sampler.model_fields["name"].annotation)
 OPTIMIZERS = get_args(Optimizer)

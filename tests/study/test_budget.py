@@ -12,7 +12,8 @@ from hpsearch.errors import StudyFileError
 from hpsearch.study.budget import PLANNED_PRUNER, PLENTY
 from hpsearch.study.file import read_study
 from hpsearch.study.limits import STORED
-from hpsearch.study.spec import Search, StudySpec
+from hpsearch.study.searching import Search
+from hpsearch.study.spec import StudySpec
 
 
 def written(tmp_path: Path, search: str) -> Path:
