@@ -327,7 +327,7 @@ class TrialRunner:
             threads=self.threads,
             **self._about_worker(),
         )
-        given = given_params(self.spec, lease.slot)
+        given = given_params(self.spec, lease.slot, with_idle=self.starts is None)
         if self.starts is not None and self.spec.search.sampler.name != "grid":
             start = next(iter(self.starts[lease.slot : lease.slot + 1]), None)
             given = {} if start is None else start.params
