@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from hpsearch.storage.optuna_private import id_of, study_id_of
 from hpsearch.storage.optuna_trials import TrialStore
 from hpsearch.storage.storage import Storage
 from hpsearch.study.axes import Value
+from hpsearch.study.goals import RECORDED_AS
 from hpsearch.study.spec import StudySpec, config_from
 
 logger = logging.getLogger(__name__)
@@ -157,9 +159,10 @@ class Known:
         if kind == "timed out":
             limit, said = search.trial_timeout, trial.user_attrs.get("reason")
             return limit is not None and said == took_too_long(limit)
-        if kind == "infeasible" and "parameters" in trial.constraints:
-            most = search.max_parameters
-            return most is not None and trial.user_attrs.get("parameters", 0) > most
+        over = [q for q in RECORDED_AS if trial.constraints.get(q, 0.0) > 0]
+        if kind == "infeasible" and over:
+            taken = {q: trial.user_attrs.get(RECORDED_AS[q], 0.0) for q in over}
+            return any(taken[q] > (search.most(q) or math.inf) for q in over)
         return kind not in (KNOWN, "failed")
 
 
