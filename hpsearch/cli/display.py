@@ -251,7 +251,10 @@ class Display:
 
 
 def _how_far(p: Progress) -> RenderableType:
-    """Return a bar of the trials that have ended or, where time is the budget, of the time."""
+    """Return a bar of the trials that have ended or, where time is the budget, of the time.
+
+    A paused trial is done with, for all that is known.
+    """
     if p.counts_trials or p.time_left_s is None or p.timeout_s is None:
         return bar("trials", p.finished + len(p.paused), p.budget)
     return bar("seconds", round(p.timeout_s - p.time_left_s), round(p.timeout_s))

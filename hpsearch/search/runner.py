@@ -292,7 +292,8 @@ class TrialRunner:
             held, _ = self.storage.leases.unfinished(spec.name)
             trainings = spec.candidates() * spec.confirm.seeds
             at_work = 1 + len(held - {id_of(trial)})
-            confirm_s = confirm_time_s(took_s, trainings, at_work, spec.search.timeout)
+            timeout_s, is_planned = spec.search.timeout, spec.search.is_planned
+            confirm_s = confirm_time_s(took_s, trainings, at_work, timeout_s, is_planned)
         beside_s, baseline = None, baseline_of(spec, study.get_trials(deepcopy=False))
         if spec.final.baseline and baseline is not None and baseline.number != best.number:
             beside_s = whole_training_s(spec, baseline)

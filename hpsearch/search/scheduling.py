@@ -27,8 +27,9 @@ from hpsearch.search.decisions import (
     TrialSoFar,
     Wait,
 )
-from hpsearch.search.front import no_larger
+from hpsearch.search.front import by_both, no_larger, size_of
 from hpsearch.search.kinds import ENDED, KNOWN, RESUMED, Kind, kind_of
+from hpsearch.search.promotion import Promote
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.storage.leases import Lease, LeaseLostError
 from hpsearch.storage.optuna_private import id_of, seen_as
@@ -68,9 +69,19 @@ class Scheduling:
                 study = seen_as(study, no_larger(stored, also))
             return pruner.prune(study, stored)
 
-        curve = curve_of(stored, self.spec.metric, "running")
+        curve, standing = curve_of(stored, self.spec.metric, "running"), self.standing
+        if len(curve.scores) in self._weighed_at:
+            now = self.standing()
+            curve, standing = next(c for c in now.curves if c.number == curve.number), lambda: now
         epochs = self.spec.search.epochs
-        return self.scheduler.after_epoch(TrialSoFar(curve, epochs, self.standing, stopped_by))
+        return self.scheduler.after_epoch(TrialSoFar(curve, epochs, standing, stopped_by))
+
+    @property
+    def _weighed_at(self) -> tuple[int, ...]:
+        """After which epochs a policy compares trials by score and size together."""
+        if self.spec.search.also is None or not isinstance(self.scheduler, Promote):
+            return ()
+        return self.scheduler.rungs
 
     def standing(self) -> Standing:
         """Return how the study stands now."""
@@ -84,8 +95,12 @@ class Scheduling:
         paused = {b.trial_id: b.slot for b in begun if b.paused is not None and not b.is_held}
         curves = tuple(self._curve(trial, id_of(trial) in paused) for trial in trials)
         at_work = sum(b.is_held for b in begun)
+        also, seen = self.spec.search.also, curves
+        if also is not None and self._weighed_at:
+            sizes = {trial.number: size_of(trial, also) for trial in trials}
+            seen = by_both(curves, sizes, self._weighed_at)
         standing = Standing(
-            curves,
+            seen,
             Budget(row.trials, max(0, row.trials - row.claimed), self.spec.search.epochs),
             starting=sum(b.trial_id is None for b in begun),
             time_left_s=self._time_left_s(row, curves, at_work),

@@ -42,7 +42,7 @@ def queue(
     prepared = prepare(spec.data, data_root, decoding)
     on_prepared(prepared)
     with opened_storage(storage_url, create=True) as storage:
-        planning = Planning(storage, spec, prepared)
+        planning = Planning(storage, spec, prepared, final=final)
         spec = planning.spec
         if planning.said:
             planned(spec, planning.said)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb import storage as rdb
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import (
     ColumnElement,
@@ -72,12 +73,25 @@ def study_id_of(study: Study) -> int:
     return study._study_id
 
 
-def seen_as(study: Study, shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]) -> Study:
-    """Return a study whose samplers see its trials as `shown` gives them; nothing is stored."""
+def storage_of(study: Study) -> BaseStorage:
+    """Return the storage that a study stands in."""
+    return study._storage
+
+
+def seen_as(
+    study: Study,
+    shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]],
+    directions: list[StudyDirection] | None = None,
+) -> Study:
+    """Return a study whose samplers see its trials as `shown` gives them; nothing is stored.
+
+    With `directions` they see so many objectives.
+    """
     view = copy.copy(study)
     view.__class__ = _Seen
     assert isinstance(view, _Seen)
     view.seen, view.shown = study, shown
+    view._directions = study._directions if directions is None else directions
     return view
 
 
