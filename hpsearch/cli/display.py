@@ -223,7 +223,7 @@ class Display:
         if outcome.already_done:
             err.print(
                 f"\nStudy {self._spec.name} was finished before: nothing was trained or opened. "
-                f"To go on, give it more: {_more(outcome.report.progress)}"
+                f"To go on, {_to_go_on(outcome.report.progress)}"
             )
         else:
             err.print(f"\nDone in {took}.")
@@ -242,6 +242,8 @@ class Display:
             (f"{command('hpsearch', 'launch', study_file)}{at} {more}", "search on"),
             (f"hpsearch report {name}{at}", "this report again"),
         ]
+        if outcome.report.progress.exhausted is not None:
+            del steps[2]
         if outcome.unopened is not None:
             again = f"{command('hpsearch', 'launch', study_file)}{at} --open-again"
             steps.insert(0, (again, "open validation once more, for this choice"))
@@ -249,10 +251,20 @@ class Display:
 
 
 def _how_far(p: Progress) -> RenderableType:
-    """Return a bar of the trials that have ended or, where time is the budget, of the time."""
+    """Return a bar of the trials that have ended or, where time is the budget, of the time.
+
+    A paused trial is done with, for all that is known.
+    """
     if p.counts_trials or p.time_left_s is None or p.timeout_s is None:
         return bar("trials", p.finished + len(p.paused), p.budget)
     return bar("seconds", round(p.timeout_s - p.time_left_s), round(p.timeout_s))
+
+
+def _to_go_on(p: Progress) -> str:
+    """Return what a study that is finished needs to search on."""
+    if p.exhausted is None:
+        return f"give it more: {_more(p)}"
+    return f"widen its space in a study of another name, with continues: {p.study.spec.name}"
 
 
 def _more(p: Progress) -> str:

@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler
 
 from hpsearch.search.gaussian import TaughtGPSampler
 from hpsearch.search.scalarised import towards_both
+from hpsearch.search.tpe import QuickTPESampler
 from hpsearch.study.axes import Value
 from hpsearch.study.searching import Search
 from hpsearch.study.spec import StudySpec
@@ -44,7 +45,7 @@ def _sampler_for(search: Search, slot: int) -> BaseSampler:
         if search.sampler.name == "tpe":
             # Grouped, or conditional axes would drop out of the joint model. The constant liar
             # keeps parallel workers from proposing the same point.
-            return optuna.samplers.TPESampler(
+            return QuickTPESampler(
                 n_startup_trials=startup,
                 multivariate=True,
                 group=True,
@@ -61,13 +62,14 @@ def _sampler_for(search: Search, slot: int) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)  # random; a grid's points are all given
 
 
-def given_params(spec: StudySpec, slot: int) -> dict[str, Value]:
+def given_params(spec: StudySpec, slot: int, with_idle: bool = False) -> dict[str, Value]:
     """Return what the trial of a slot does not sample.
 
     A grid gives every point its slot. Otherwise the first trials are the known-good defaults, one
-    for each family, so that the search starts from something to beat; then nothing is given.
+    for each family, so that the search starts from something to beat; then nothing is given. The
+    grid of a study that began before 0.2 has its points `with_idle` values, too.
     """
     if spec.search.sampler.name == "grid":
-        return dict(next(p for i, p in enumerate(spec.space.grid()) if i == slot))
+        return dict(next(p for i, p in enumerate(spec.space.grid(with_idle)) if i == slot))
     families = spec.space.families()
     return spec.space.default_params(families[slot]) if slot < len(families) else {}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb import storage as rdb
 from optuna.study import Study, StudyDirection
@@ -70,6 +71,11 @@ def id_of(trial: Trial | FrozenTrial) -> int:
 def study_id_of(study: Study) -> int:
     """Return the id of a study."""
     return study._study_id
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """Return the storage that a study stands in."""
+    return study._storage
 
 
 def seen_as(

@@ -13,7 +13,7 @@ from hpsearch.study.first import Candidate
 from hpsearch.study.goals import Goals
 from hpsearch.study.limits import SEED, at_most
 from hpsearch.study.names import STUDY_NAME
-from hpsearch.study.pruner import Epochs, Pruner, PrunerByEitherName, Trials
+from hpsearch.study.pruner import Epochs, Pruner, Trials
 from hpsearch.study.splits import Section
 from hpsearch.study.tasks import Metric
 
@@ -44,7 +44,7 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(PlannedBudget, Goals, PrunerByEitherName):
+class Search(PlannedBudget, Goals):
     """How the space is searched, and for how long.
 
     `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the

@@ -241,9 +241,9 @@ class StudySpec(Section):
             return self.confirm.candidates
         return CONFIRMED if self.trial_budget() >= CONFIRMED_FROM else 0
 
-    def trial_budget(self) -> int:
+    def trial_budget(self, with_idle: bool = False) -> int:
         """Return how many trials there can be: the wish, or the grid where that is smaller."""
-        size = self.space.grid_size() if self.search.sampler.name == "grid" else None
+        size = self.space.grid_size(with_idle) if self.search.sampler.name == "grid" else None
         return self.search.trials if size is None else min(self.search.trials, size)
 
 
