@@ -21,6 +21,7 @@ from hpsearch.cli.decoding import Pace, bar, decoding_display
 from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
+from hpsearch.reports.pausing import newly_paused, paused_lines
 from hpsearch.reports.report import hours
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import Progress, epochs_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from hpsearch.service.launch import Outcome, Watcher
     from hpsearch.storage.records import TrialRecord
 
+PAUSED_SHOWN = 3  # trials, in the picture
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 
 
@@ -51,6 +53,7 @@ class Display:
         self._started = time.monotonic()
         self._live = Live(console=err, refresh_per_second=4, transient=True)
         self._seen: set[int] | None = None
+        self._paused: dict[int, int] = {}  # the epochs after which trials were, by their numbers
         self._state = OPEN
         self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
@@ -83,8 +86,8 @@ class Display:
         from hpsearch.service.launch import Watcher
 
         return Watcher(
-            self.decoding, self.prepared, say_estimate, self.opened_before, self._searching,
-            self._finishing,
+            self.decoding, self.prepared, say_estimate, self.planned, self.opened_before,
+            self._searching, self._finishing, self.starting,
         )  # fmt: skip
 
     def decoding(self, done: int, of: int) -> None:
@@ -103,6 +106,19 @@ class Display:
         say_account(prepared)
         say_warnings(self._spec)
         say_audit(prepared)
+
+    def planned(self, spec: StudySpec, words: str) -> None:
+        """Say what a budget of time comes to; epochs are those of the plan from now on."""
+        for line in words.splitlines():
+            err.print(safe(line))
+        if self._spec.search.plans_epochs:
+            say_warnings(spec)
+        self._spec = spec
+
+    def starting(self, lines: list[str]) -> None:
+        """Say what a study takes over, and what it tries before its sampler is asked."""
+        for line in lines:
+            err.print(safe(line))
 
     def opened_before(self, seal: Seal, asked: bool) -> bool:
         """Say before the search who has opened validation; return whether to open it once more.
@@ -131,7 +147,8 @@ class Display:
         ended = {t.number for t in progress.study.trials if t.state.is_finished()}
         if self._seen is None:  # the first look comes before any worker starts
             if ended:
-                err.print(f"going on after {len(ended)} of {progress.budget} trials")
+                of = f" of {progress.budget}" if progress.counts_trials else ""
+                err.print(f"going on after {len(ended)}{of} trials")
             self._seen = set(ended)
         best = progress.study.best_in_turn()
         for trial in sorted(progress.study.trials, key=ended_at):
@@ -140,6 +157,9 @@ class Display:
                 is_best = trial.number in best
                 err.print(_ended_line(self._spec.metric, trial, record, is_best))
         self._seen |= ended
+        for trial in newly_paused(progress.paused, self._paused):
+            record = progress.study.record(trial)
+            err.print(_ended_line(self._spec.metric, trial, record, is_best=False))
         if progress.state != self._state:
             self._state = progress.state
             if progress.state == PAUSED:
@@ -152,7 +172,7 @@ class Display:
             err.print(summary(progress))
 
     def _picture(self, progress: Progress) -> RenderableType:
-        rows: list[RenderableType] = [bar("trials", progress.finished, progress.budget)]
+        rows: list[RenderableType] = [_how_far(progress)]
         confirm = progress.confirm
         if confirm is not None and confirm.has_begun:
             rows.append(bar("confirm: trainings", confirm.ended, confirm.of))
@@ -169,6 +189,7 @@ class Display:
                     style="dim",
                 )
             )
+        rows += [Text(f"  {line}", style="dim") for line in paused_lines(progress, PAUSED_SHOWN)]
         return Group(*rows)
 
     def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
@@ -202,7 +223,7 @@ class Display:
         if outcome.already_done:
             err.print(
                 f"\nStudy {self._spec.name} was finished before: nothing was trained or opened. "
-                f"To go on, give it more: --trials {outcome.report.progress.budget * 2}"
+                f"To go on, give it more: {_more(outcome.report.progress)}"
             )
         else:
             err.print(f"\nDone in {took}.")
@@ -214,17 +235,31 @@ class Display:
         names = ", ".join(sorted(p.name for p in folder.iterdir()))
         err.print(safe(f"Files in {folder}/: {names}"))
         at = _storage_flag(storage)
-        more = outcome.report.progress.budget * 2
+        more = _more(outcome.report.progress)
         steps = [
             (f"hpsearch dashboard{at}", "look at every trial"),
             (command("hpsearch", "train", folder / "best.yaml"), "train the choice again"),
-            (f"{command('hpsearch', 'launch', study_file)}{at} --trials {more}", "search on"),
+            (f"{command('hpsearch', 'launch', study_file)}{at} {more}", "search on"),
             (f"hpsearch report {name}{at}", "this report again"),
         ]
         if outcome.unopened is not None:
             again = f"{command('hpsearch', 'launch', study_file)}{at} --open-again"
             steps.insert(0, (again, "open validation once more, for this choice"))
         _print_steps(steps)
+
+
+def _how_far(p: Progress) -> RenderableType:
+    """Return a bar of the trials that have ended or, where time is the budget, of the time."""
+    if p.counts_trials or p.time_left_s is None or p.timeout_s is None:
+        return bar("trials", p.finished + len(p.paused), p.budget)
+    return bar("seconds", round(p.timeout_s - p.time_left_s), round(p.timeout_s))
+
+
+def _more(p: Progress) -> str:
+    """Return the option that gives a study twice its budget."""
+    if p.study.spec.search.is_planned and p.timeout_s is not None:
+        return f"--minutes {p.timeout_s / 30:g}"
+    return f"--trials {p.budget * 2}"
 
 
 def _print_steps(steps: list[tuple[str, str]]) -> None:
@@ -244,9 +279,10 @@ def _storage_flag(storage: str) -> str:
 def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
     state = kind_of(trial)
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
-    score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
+    value = trial.intermediate_values.get(epochs_of(trial)) if state == "paused" else trial.value
+    score = "" if value is None else f" test {shown(metric, value)}"
     star = "  [b]best so far[/b]" if is_best else ""
-    stated = state not in ("complete", "pruned")
+    stated = state not in ("complete", "pruned", "paused")
     reason = safe(f": {record.reason or ''}") if stated else ""
     took = hours(record.duration_s or 0.0)
     return (

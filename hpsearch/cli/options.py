@@ -56,25 +56,36 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON for scrip
 MOST_WORKERS = 1024  # processes of one machine, each with a Python and a torch of its own
 
 
-def spec_of(path: Path, trials: int | None = None, timeout: str | None = None) -> StudySpec:
-    """Return the study of a file, its budget replaced by the flags that are given."""
+def spec_of(
+    path: Path,
+    trials: int | None = None,
+    timeout: str | None = None,
+    minutes: float | None = None,
+) -> StudySpec:
+    """Return the study of a file, its budget replaced by the flags that are given.
+
+    `minutes` plan it, whatever time the file names.
+    """
+    from hpsearch.study.budget import TIMES
     from hpsearch.study.durations import seconds
-    from hpsearch.study.file import read_study, validated
-    from hpsearch.study.spec import Search
+    from hpsearch.study.file import read_study
 
     spec = read_study(path)
     budget: dict[str, Any] = {}
     if trials is not None:
         budget["trials"] = trials
-    if timeout is not None:
+    if minutes is not None:
+        if timeout is not None:
+            raise StudyFileError("--minutes and --timeout are budgets of one time; give one")
+        budget |= dict.fromkeys(TIMES) | {"minutes": minutes}
+    elif timeout is not None:
+        if spec.search.is_planned:
+            raise StudyFileError("--timeout: the file plans its time; give it another: --minutes")
         try:
             budget["timeout"] = seconds(timeout)
         except ValueError as error:
             raise StudyFileError(f"--timeout: {error}") from None
-    if budget:
-        written = spec.search.model_dump(mode="json") | budget
-        spec = spec.model_copy(update={"search": validated(Search, written, "the command line")})
-    return spec
+    return read_study(path, budget) if budget else spec
 
 
 def worker_count(written: str) -> int | None:

@@ -17,11 +17,14 @@ from hpsearch.cli.about_data import say_account, say_remade, say_warnings
 from hpsearch.cli.notes import estimate_words, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
+from hpsearch.reports.pausing import paused_lines
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
 from hpsearch.reports.seal import config_words, result_words, seal_lines
 from hpsearch.reports.sections import Table
+from hpsearch.reports.tried import tried_lines
 from hpsearch.reports.trust import bounds_text
 from hpsearch.search.kinds import counted, why_none_completes
+from hpsearch.search.plan import words as plan_words
 from hpsearch.search.progress import SUPERVISOR, Progress, epochs_of
 from hpsearch.study.names import plain
 from hpsearch.study.spec import StudySpec
@@ -74,7 +77,7 @@ def print_studies(standing: Standing, storage: str) -> None:
         (
             p.study.spec.name,
             p.state,
-            f"{p.finished}/{p.budget}",
+            f"{p.finished}/{p.budget}" if p.counts_trials else str(p.finished),
             str(len(p.running)),
             counted(p.ended),
             "-" if p.best is None else shown(p.study.spec.metric, p.best.value or 0.0),
@@ -109,9 +112,7 @@ def _print_workers(workers: list[ListedWorker]) -> None:
 def print_status(stand: Stand) -> None:
     """Print how one study stands."""
     p = stand.progress
-    out.print(
-        f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.finished} of {p.budget} trials ended"
-    )
+    out.print(f"Study [b]{p.study.spec.name}[/b]: {p.state}, {p.ended_words}")
     out.print(summary(p))
     why = why_none_completes(p.study.trials)
     if why is not None and why not in (stand.waits or ""):
@@ -120,8 +121,7 @@ def print_status(stand: Stand) -> None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
-    if p.paused:
-        out.print(f"{p.paused} paused by the scheduler, which may resume them")
+    _print_paused(p)
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
@@ -131,6 +131,14 @@ def print_status(stand: Stand) -> None:
         out.print(f"  trial {number} again, with new seed {seed} of {p.study.spec.confirm.seeds}")
     if stand.checkpoint_bytes:
         out.print(f"Checkpoints: {stand.checkpoint_bytes / 1e6:,.1f} MB")
+    _print_saved(p)
+    _print_failures(p)
+    for line in seal_lines(stand.report.seal):
+        out.print(safe(line))
+
+
+def _print_saved(p: Progress) -> None:
+    """Print what needed no training, by the pruner or for another reason."""
     if p.pruner_waits_for:
         out.print(
             f"The {p.study.spec.search.pruner.name} pruner begins after {p.pruner_waits_for} more "
@@ -138,9 +146,14 @@ def print_status(stand: Stand) -> None:
         )
     else:
         out.print(saved_line(p))
-    _print_failures(p)
-    for line in seal_lines(stand.report.seal):
+    for line in tried_lines(p):
         out.print(safe(line))
+
+
+def _print_paused(p: Progress) -> None:
+    """Print how many trials wait for the scheduler, and what those that came furthest wait for."""
+    for number, line in enumerate([p.pausing, *paused_lines(p)] if p.pausing else []):
+        out.print(f"  {safe(line)}" if number else line, style="dim" if number else "")
 
 
 def _print_failures(p: Progress) -> None:
@@ -207,7 +220,10 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     out.print(_table(Table(("", *(str(i) for i in range(len(columns)))), table)))
     for line in checked.refused:
         out.print(safe(line), style="yellow")
-    out.print(estimate_words(checked.estimate))
+    planned, costs = checked.plan, checked.estimate
+    said = estimate_words(costs) if planned is None else plan_words(planned)
+    for line in said.splitlines():
+        out.print(safe(line))
     if checked.seal is not None and (checked.seal.looks or checked.seal.leaks):
         last = [f"{opened_words(checked.seal)}."] if checked.seal.looks else []
         for line in [*last, *seal_lines(checked.seal)]:

@@ -30,6 +30,9 @@ def launch(
     timeout: Annotated[
         str | None, typer.Option(help="Time of the whole study, final included: 90s, 30m, 2h.")
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Plan the whole study for so many minutes.")
+    ] = None,
     device: Device = "auto",
     final: Annotated[
         bool, typer.Option("--final/--no-final", help="Choose and open validation at the end.")
@@ -60,7 +63,7 @@ def launch(
     from hpsearch.reports.formats import as_json as report_json
     from hpsearch.service.queue import queue
 
-    spec = options.spec_of(study_file, trials, timeout)
+    spec = options.spec_of(study_file, trials, timeout, minutes)
     count = options.worker_count(workers)
     start = _on(on, address, count, cpus_per_worker, gpus_per_worker, data, device)
     with Display(spec) as display:
@@ -68,7 +71,8 @@ def launch(
             opened = queue(
                 spec, storage, data_root=data, final=final, open_again=open_again,
                 priority=priority, decoding=display.decoding, on_prepared=display.prepared,
-                opened_before=display.opened_before,
+                opened_before=display.opened_before, planned=display.planned,
+                starting=display.starting,
             )  # fmt: skip
             display.queued(storage, opened)
             return
@@ -180,6 +184,7 @@ def check(
                 "fingerprint": prepared.fingerprint,
                 "account": account_json(prepared.account),
                 "estimate": asdict(checked.estimate),
+                "plan": checked.plan and checked.plan.as_json(),
                 "locality": checked.locality and asdict(checked.locality),
                 "warnings": spec.warnings(),
                 "seal": None if checked.seal is None else seal_json(checked.seal),

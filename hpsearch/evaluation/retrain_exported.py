@@ -17,6 +17,7 @@ from hpsearch.machine.files import check_writable
 from hpsearch.models.cost import cost
 from hpsearch.models.layers import ImageShape
 from hpsearch.models.limits import infeasible, machine_memory_bytes
+from hpsearch.study.goals import Goals
 from hpsearch.study.tasks import key_of
 
 IDENTICAL, WITHIN, DIFFERS = "identical", "within seed noise", "differs"
@@ -54,7 +55,7 @@ def train_exported(
         )
     shape, outputs = ImageShape(*prepared.image_shape), len(prepared.outputs)
     memory_bytes = machine_memory_bytes() if is_processor(device) else None
-    refused = infeasible(cost(config, shape, outputs), config, None, memory_bytes)
+    refused = infeasible(cost(config, shape, outputs), config, Goals(), memory_bytes)
     if refused is not None:
         raise StudyFileError(f"the configuration cannot be trained here: {refused.reason}")
     train_on = "train" if check else exported.train_on

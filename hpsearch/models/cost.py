@@ -31,13 +31,18 @@ class Cost:
 
     `parameters`: numbers in it, frozen ones too. `forward_flops`: of one image, a multiply-add
     counts 2. `memory_bytes`: an estimate of what training takes at its peak. `impossible` says why
-    it cannot be trained at all, if so; the rest may then count a part of it alone.
+    it cannot be trained at all, if so; the rest may then count a part of it alone. `moved`: numbers
+    of maps that its layers read and write for one image, forward. `backward_flops`: of the pass
+    back through what learns; `layers`: how many layers there are.
     """
 
     parameters: int
     forward_flops: int
     memory_bytes: int
     impossible: str | None = None
+    backward_flops: int = 0
+    moved: int = 0
+    layers: int = 0
 
 
 def cost(config: TrialConfig, shape: ImageShape, outputs: int) -> Cost:
@@ -66,7 +71,9 @@ def cost(config: TrialConfig, shape: ImageShape, outputs: int) -> Cost:
     impossible = walk.vanishes
     if walk.single_pixels and (config.batch_size - 1) % images == 0:  # a part of one image
         impossible = "batch normalisation of maps of one pixel needs more than one image at a time"
-    return Cost(parameters, walk.flops, memory_bytes, impossible)
+    return Cost(
+        parameters, walk.flops, memory_bytes, impossible, walk.backward, walk.moved, walk.layers
+    )
 
 
 class _Vanished(Exception):
@@ -135,6 +142,9 @@ class _Walk:
     """A forward pass of one image that only adds up. Sizes are numbers per image."""
 
     flops: int = 0
+    backward: int = 0  # FLOPs of the backward pass
+    moved: int = 0  # in and out of layers
+    layers: int = 0
     kept: int = 0  # for the backward pass
     indices: int = 0  # of maxima, for the backward pass
     largest: int = 0  # map
@@ -162,9 +172,15 @@ class _Walk:
         same = isinstance(module, nn.Identity) or getattr(module, "inplace", False)
         returned = given if same else given.new_empty(shape)
         self.largest = max(self.largest, returned.numel())
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            self.flops += 2 * returned.numel() * module.weight[0].numel()
+        if not isinstance(module, nn.Identity):
+            self.moved += given.numel() + returned.numel()
+            self.layers += 1
         learns = any(p.requires_grad for p in module.parameters())
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            flops = 2 * returned.numel() * module.weight[0].numel()
+            self.flops += flops
+            # As many for its own weights, and for the maps it was given where they are to learn.
+            self.backward += flops * (int(learns) + int(self._learning))
         if isinstance(module, nn.BatchNorm2d) and learns:
             self.single_pixels |= given.shape[2:].numel() == 1
         self._learning |= learns

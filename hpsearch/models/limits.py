@@ -11,6 +11,7 @@ import torch
 
 from hpsearch.models.cost import Cost
 from hpsearch.study.config import TrialConfig
+from hpsearch.study.goals import Goals
 
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -31,16 +32,27 @@ class Infeasible:
 
 
 def infeasible(
-    cost: Cost, config: TrialConfig, max_parameters: int | None, memory_bytes: int | None
+    cost: Cost, config: TrialConfig, search: Goals, memory_bytes: int | None
 ) -> Infeasible | None:
-    """Return why a network of this cost cannot be trained within these limits, None if it can."""
+    """Return why a network of this cost is not trained within a search's limits, None if it is.
+
+    How long it takes for an image is not known yet (see `too_slow`).
+    """
     if cost.impossible is not None:
         return Infeasible("maps", cost.impossible)
-    if max_parameters is not None and cost.parameters > max_parameters:
+    most = search.most("parameters")
+    if most is not None and cost.parameters > most:
+        key = "constraints.parameters" if search.max_parameters is None else "max_parameters"
         return Infeasible(
             "parameters",
-            f"it has {cost.parameters:,} parameters, more than search.max_parameters, "
-            f"{max_parameters:,}",
+            f"it has {cost.parameters:,} parameters, more than search.{key}, {most:,}",
+        )
+    most = search.most("flops")
+    if most is not None and cost.forward_flops > most:
+        return Infeasible(
+            "flops",
+            f"it takes {cost.forward_flops:,} FLOPs for an image, more than "
+            f"search.constraints.flops, {most:,}",
         )
     if memory_bytes is not None and cost.memory_bytes > memory_bytes:
         return Infeasible(
@@ -50,6 +62,18 @@ def infeasible(
             in_parts=config.micro_batches == 1 and config.batch_size > 1,
         )
     return None
+
+
+def too_slow(latency_ms: float, measured_on: str, search: Goals) -> Infeasible | None:
+    """Return why a network that takes so long for an image is not trained, None if it is."""
+    most = search.most("latency")
+    if most is None or latency_ms <= most:
+        return None
+    return Infeasible(
+        "latency",
+        f"it takes {latency_ms:.4g} ms for an image on {measured_on}, more than "
+        f"search.constraints.latency_ms, {most:g}",
+    )
 
 
 def device_memory_bytes(device: torch.device, threads: int) -> int | None:

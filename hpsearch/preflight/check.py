@@ -16,10 +16,13 @@ from hpsearch.models.cost import Cost, cost
 from hpsearch.models.layers import ImageShape
 from hpsearch.models.limits import infeasible, machine_memory_bytes
 from hpsearch.models.weights import check_weights
-from hpsearch.preflight.estimate import Estimate, estimate
+from hpsearch.preflight.estimate import Estimate, estimate, reckoned
 from hpsearch.preflight.locality import Locality, locality
+from hpsearch.preflight.planning import costs_of, plan, workers_of
 from hpsearch.preflight.probing import sampled
+from hpsearch.search.entering import find_warm_start
 from hpsearch.search.lineage import check_continues
+from hpsearch.storage.plan_record import PlanRecord
 from hpsearch.storage.storage import opened_storage
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
@@ -40,6 +43,7 @@ class Checked:
     samples: list[tuple[TrialConfig, Cost]]
     refused: list[str]
     estimate: Estimate
+    plan: PlanRecord | None  # of a budget of time
     locality: Locality | None  # where it was asked for
     seal: Seal | None = None  # where there is a storage
 
@@ -62,18 +66,31 @@ def check(
     prepared = prepare(spec.data, data_root, progress)
     seal = None if storage_url is None else _seal(spec, prepared, storage_url)
     check_weights(spec)
+    spec, planned, cost_of_all = _cost_of_all(spec, prepared, workers, device)
     shape, outputs = ImageShape(*prepared.image_shape), len(prepared.outputs)
     count = min(SAMPLES, spec.trial_budget())
     configs = sampled(spec, prepared.fingerprint, "fp32", count)
     samples = [(config, cost(config, shape, outputs)) for config in configs]
     refused = []
     for i, (config, needs) in enumerate(samples):
-        found = infeasible(needs, config, spec.search.max_parameters, machine_memory_bytes())
+        found = infeasible(needs, config, spec.search, machine_memory_bytes())
         if found is not None:
             refused.append(f"configuration {i} would not be trained: {found.reason}")
-    audit, cost_of_all = read_audit(prepared.folder), estimate(spec, prepared, workers, device)
+    audit = read_audit(prepared.folder)
     local = locality(spec, prepared, device) if with_locality else None
-    return Checked(prepared, audit, samples, refused, cost_of_all, local, seal)
+    return Checked(prepared, audit, samples, refused, cost_of_all, planned, local, seal)
+
+
+def _cost_of_all(
+    spec: StudySpec, prepared: Prepared, workers: int | None, device: str
+) -> tuple[StudySpec, PlanRecord | None, Estimate]:
+    """Return a study as it would be launched, with its plan where it has one, and its cost."""
+    if not spec.search.is_planned:
+        return spec, None, estimate(spec, prepared, workers, device)
+    count = workers_of(spec, workers, device)
+    spec, found = plan(spec, costs_of(spec, prepared, count, device), count, device)
+    trained_s = [epoch_s for epoch_s in found.spread if epoch_s <= found.longest_s]
+    return spec, found, reckoned(spec, trained_s, count)
 
 
 def _seal(spec: StudySpec, prepared: Prepared, storage_url: str) -> Seal | None:
@@ -81,8 +98,12 @@ def _seal(spec: StudySpec, prepared: Prepared, storage_url: str) -> Seal | None:
     try:
         with opened_storage(storage_url) as storage:
             check_continues(storage, spec, prepared)
+            find_warm_start(storage, spec, prepared)
             return seal_before(storage, spec, prepared)
     except NoStorageError as error:
+        if spec.search.warm_start is not None:
+            earlier = spec.search.warm_start
+            raise StudyNotFoundError(f"search.warm_start: no study '{earlier}': {error}") from None
         if spec.continues is not None:
             raise StudyNotFoundError(f"continues: no study '{spec.continues}': {error}") from None
         return None

@@ -32,13 +32,13 @@ def probe(
     spec = StudySpec.model_validate_json(written, context=STORED)
     data, device = load_search_data(prepared), device_named(device_name)
     precision = faster_precision(spec.search.precision, data, device)
-    configs = _feasible(spec, sampled(spec, data.fingerprint, precision), data, device)
+    configs = feasible(spec, sampled(spec, data.fingerprint, precision), data, device)
     count = max(PROBED, of)
     middles = [configs[(2 * i + 1) * len(configs) // (2 * count)] for i in range(count)]
     return [epoch_s(config, data, device) for config in middles[number::of]]
 
 
-def _feasible(
+def feasible(
     spec: StudySpec, configs: list[TrialConfig], data: SearchData, device: torch.device
 ) -> list[TrialConfig]:
     """Return those configurations that would be trained, from the cheapest to the dearest.
@@ -49,7 +49,7 @@ def _feasible(
     memory = device_memory_bytes(device, threads=1)
     costs = [cost(config, shape, outputs) for config in configs]
     refused = [
-        infeasible(cost, config, spec.search.max_parameters, memory)
+        infeasible(cost, config, spec.search, memory)
         for cost, config in zip(costs, configs, strict=True)
     ]
     if None not in refused:

@@ -146,7 +146,8 @@ def _versions(record: TrialRecord, final: FinalRecord | None) -> dict[str, str]:
 
 def cost_line(record: TrialRecord) -> str:
     """Return in words what a trial's network costs."""
+    took = "" if record.latency_ms is None else f", {record.latency_ms:.3g} ms for one"
     return (
         f"{record.parameters or 0:,} parameters, "
-        f"{(record.forward_flops or 0) / 1e6:,.1f} MFLOP per image"
+        f"{(record.forward_flops or 0) / 1e6:,.1f} MFLOP per image{took}"
     )

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 
 from hpsearch.reports.finalists import confirm_json
 from hpsearch.reports.frames import trials_frame
+from hpsearch.reports.front import front_json
 from hpsearch.reports.report import Report, chosen, sections
 from hpsearch.reports.seal import seal_json
 from hpsearch.search.kinds import kind_of
@@ -52,23 +53,26 @@ def as_json(report: Report) -> dict[str, Any]:
         "epochs_saved": p.epochs_saved,
         "chosen": None if choice is None else trial_json(p.study, choice),
         "confirm": confirm_json(p.study),
+        "fronts": front_json(p.study),
         **seal_json(report.seal),
         "final": None if report.final is None else report.final.as_json(),
     }
 
 
-def counts(p: Progress) -> dict[str, int]:
-    """Return the trials of a study by state."""
+def counts(p: Progress) -> dict[str, int | None]:
+    """Return the trials of a study by state; `budget` is None where time alone is the budget."""
     return {
-        "budget": p.budget,
+        "budget": p.budget if p.counts_trials else None,
         "running": len(p.running),
         "interrupted": p.interrupted,
-        "paused": p.paused,
+        "paused": len(p.paused),
+        "resumed": p.resumed,
         "complete": p.complete,
         "pruned": p.pruned,
         "infeasible": p.infeasible,
         "diverged": p.diverged,
         "timed_out": p.timed_out,
+        "known": p.known,
         "failed": p.failed,
     }
 
@@ -81,6 +85,8 @@ def trial_json(study: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
         "kind": kind_of(trial),
         f"test_{key_of(study.spec.metric)}": trial.value,
         "parameters": study.record(trial).parameters,
+        "forward_flops": study.record(trial).forward_flops,
+        "latency_ms": study.record(trial).latency_ms,
         "config": study.config(trial).model_dump(mode="json"),
     }
 

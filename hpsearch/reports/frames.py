@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpsearch.reports.front import on_fronts
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import epochs_of
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
@@ -23,8 +24,9 @@ class StudyFrames:
 
     `trials` has a row for each trial whose configuration is complete: number, state, kind (how it
     ended), test score (in the metric's own unit), epochs run, seconds, parameters, FLOPs of one
-    image forward, device, why it ended early, and every hyperparameter. `epochs` has a row for each
-    epoch of each: losses and metrics on train and test, and seconds.
+    image forward, its milliseconds where they were measured, `front` (of which of these it is
+    among the best for its size), device, why it ended early, and every hyperparameter. `epochs` has
+    a row for each epoch of each: losses and metrics on train and test, and seconds.
     """
 
     spec: StudySpec
@@ -52,6 +54,7 @@ def trials_frame(study: OpenStudy) -> pd.DataFrame:
     import pandas as pd  # half a second to import, and needed here alone
 
     rows: list[dict[str, Any]] = []
+    on_front = on_fronts(study)
     for trial in study.sampled():
         config = study.config(trial).model_dump(mode="json", exclude={"data", "pretrained"})
         record = study.record(trial)
@@ -65,6 +68,8 @@ def trials_frame(study: OpenStudy) -> pd.DataFrame:
                 "duration_s": record.duration_s,
                 "parameters": record.parameters,
                 "forward_flops": record.forward_flops,
+                "latency_ms": record.latency_ms,
+                "front": on_front.get(trial.number),
                 "device": record.device,
                 "reason": record.reason,
                 **config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpsearch.data.account import account_from
 from hpsearch.evaluation.decision import Decision, decided, default_line, instead_words
@@ -13,8 +13,10 @@ from hpsearch.evaluation.seal import Seal, seal_of
 from hpsearch.reports.best_yaml import cost_line
 from hpsearch.reports.details import calibrated, learning, mistaken, per_output
 from hpsearch.reports.finalists import confirm_section
+from hpsearch.reports.front import front_section
 from hpsearch.reports.seal import seal_lines
 from hpsearch.reports.sections import Section, Table
+from hpsearch.reports.tried import early_lines, tried_lines
 from hpsearch.reports.trust import bounds_text, cost_lines, worth
 from hpsearch.search.baseline import baseline_of
 from hpsearch.search.kinds import counted, kind_of, why_none_completes
@@ -65,9 +67,9 @@ def sections(report: Report) -> list[Section]:
     """Return the report in the order in which a reader asks: how good, what, why, what else."""
     final, metric = report.final, report.study.spec.metric
     parts = [_data(report), _scores(report), confirm_section(report.study)]
-    if final is not None:
-        parts.append(_worth(report, final))
-    parts += [_choice(report), _learning(report), _search(report), _top(report), _failures(report)]
+    parts.append(None if final is None else _worth(report, final))
+    parts += [_choice(report), front_section(report.study, chosen(report)), _learning(report)]
+    parts += [_search(report), _top(report), _failures(report)]
     if final is not None:
         parts += [calibrated(final), *per_output(final), mistaken(metric, final)]
     return [part for part in parts if part is not None]
@@ -174,11 +176,8 @@ def _scores(report: Report) -> Section | None:
         rows.append(_row(metric, final.test, "test", "selected it"))
     judged = "judged it, once" if once else "judged it"
     rows.append(_row(metric, final.validation, "validation", judged))
-    lines = [
-        _against_search(report.study, trial, final),
-        *seal_lines(report.seal),
-        *_better_since(report),
-    ]
+    lines = [_against_search(report.study, trial, final), *seal_lines(report.seal)]
+    lines += _better_since(report)
     header = ("split", WORDS[metric], "95 % interval", "loss", "images", "role")
     return Section("Scores of the final choice, trained again", lines, Table(header, rows))
 
@@ -244,18 +243,15 @@ def _search(report: Report) -> Section:
     spec = p.study.spec.search
     duration_s = sum(record.duration_s or 0.0 for record in p.study.records.values())
     lines = [
-        f"{p.finished} of {p.budget} trials ended: {counted(p.ended)}"
+        f"{p.ended_words}: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
         + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else "")
-        + (f"; {p.paused} paused by the scheduler" if p.paused else ""),
+        + (f"; {p.pausing}" if p.pausing else ""),
         f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
         f"{hours(duration_s)} of training",
         saved_line(p),
     ]
-    if spec.early_stopping is not None:
-        ended = p.study.in_state(TrialState.COMPLETE)
-        early = sum(epochs_of(trial) < spec.epochs for trial in ended)
-        lines.append(f"Early stopping ended {early} of {len(ended)} complete trial(s)")
+    lines += [*tried_lines(p), *early_lines(p)]
     gain = _gain_line(report)
     return Section("Search", lines if gain is None else [*lines, gain])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -25,16 +25,17 @@ class TaughtGPSampler(GPSampler):
 
     In the view, trials that were infeasible, diverged or took too long are complete, and all
     complete trials have the same constraints, kept or broken, so that a model of its own learns
-    where they are broken: the size of the network, as the logarithm of its share of
-    `max_parameters`, known of every trial; and whether a trial was lost otherwise. The value of
+    where they are broken: the size of the network, as the logarithm of its share of the study's
+    limit, known of every trial (of several `limits`, by what a trial records, the one that it comes
+    closest to, or exceeds most); and whether a trial was lost otherwise. The value of
     those without one is the best that was seen: with the worst one, the model of values took the
     other side of the limit for poor, too, and stayed with the smallest networks. The storage keeps
     what they were. Trials of the pruner are left out: their values are of fewer epochs.
     """
 
-    def __init__(self, max_parameters: int | None = None, **options: Any) -> None:
+    def __init__(self, limits: Mapping[str, float] | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self._max_parameters = max_parameters
+        self._limits = limits or {}
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -55,18 +56,18 @@ class TaughtGPSampler(GPSampler):
             best = (max(values) if most else min(values)) if values else 0.0
             if len(set(values)) < 2:  # where all are the same, it would stay where it is
                 best += 1.0 if most else -1.0
-            return _shown(found, best, self._max_parameters)
+            return _shown(found, best, self._limits)
 
         return seen_as(study, taught)
 
 
 def _shown(
-    trials: Sequence[FrozenTrial], value: float, max_parameters: int | None
+    trials: Sequence[FrozenTrial], value: float, limits: Mapping[str, float]
 ) -> list[FrozenTrial]:
     """Return the trials as the Gaussian process is to see them."""
     poor = {t.number for t in trials if kind_of(t) in POOR}
     known = [t for t in trials if t.state == TrialState.COMPLETE or t.number in poor]
-    sizes = {t.number: _size(t, max_parameters) for t in known}
+    sizes = {t.number: _size(t, limits) for t in known}
     sized = None not in sizes.values()
     lost = {number for number in poor if not sized or (sizes[number] or 0.0) <= 0}
     shown = {t.number: copy.copy(t) for t in trials}
@@ -83,7 +84,8 @@ def _shown(
     return list(shown.values())
 
 
-def _size(trial: FrozenTrial, max_parameters: int | None) -> float | None:
+def _size(trial: FrozenTrial, limits: Mapping[str, float]) -> float | None:
     """Return how large a network is, above 0 where it is too large, None where that is unknown."""
-    parameters = trial.user_attrs.get("parameters")
-    return math.log(parameters / max_parameters) if parameters and max_parameters else None
+    attrs = trial.user_attrs
+    shares = (math.log(attrs[name] / most) for name, most in limits.items() if attrs.get(name))
+    return max(shares, default=None)

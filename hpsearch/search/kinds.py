@@ -14,6 +14,7 @@ Kind = Literal[
     "infeasible",
     "diverged",
     "timed out",
+    "known",
     "failed",
     "running",
     "paused",
@@ -23,18 +24,24 @@ Kind = Literal[
 TIMEOUT_CONSTRAINT = "trial_timeout"
 ENDED = "ended"  # the attribute of a trial, which the dashboard shows, too
 PAUSED = "paused"  # of one that waits for the scheduler to resume it: after which epoch; None after
+KNOWN: Kind = "known"  # not trained: its configuration is that of another trial
+EXHAUSTED = "exhausted"  # of a study: how many configurations its space has, all of them tried
 RESUMED = "resumed"  # of one that was: after which epoch, the last time
 CHANGES = {
     "infeasible": "narrow the space",
     "diverged": "lower space.learning_rate",
     "timed out": "raise search.trial_timeout",
+    "known": "give the space more to try",
     "pruned": "give the pruner more warmup_epochs, or more --trials",
     "failed": "see why in 'hpsearch status'",
 }
 INSTEAD = {  # of what there was too little
-    "parameters": ", or raise search.max_parameters",
+    "parameters": ", or raise search.constraints.parameters (or max_parameters)",
+    "flops": ", or raise search.constraints.flops",
+    "latency": ", or raise search.constraints.latency_ms",
     "memory": ", or run fewer workers on a machine with more memory",
     "maps": ", or give it larger images",
+    "time": ", or raise search.minutes",
 }
 
 
@@ -48,7 +55,7 @@ def kind_of_pruned(infeasible: str | None, diverged: bool) -> Kind:
 
 
 def kind_of(trial: FrozenTrial) -> Kind:
-    """Return how a trial ended: Optuna's PRUNED is the pruner's doing, or one of three others."""
+    """Return how a trial ended: Optuna's PRUNED is the pruner's doing, or one of four others."""
     if trial.state == TrialState.PRUNED:
         recorded: Kind | None = trial.user_attrs.get(ENDED)
         return recorded or kind_of_pruned(_lacked(trial), _diverged(trial))
@@ -83,7 +90,7 @@ def why_none_completes(trials: Iterable[FrozenTrial]) -> str | None:
     found: Counter[str] = Counter(kind_of(t) for t in ended)
     if not found or found["complete"]:
         return None
-    most = found.most_common(1)[0][0]
+    most = max(found, key=lambda kind: (kind != KNOWN, found[kind]))  # a known one has its kind
     last = [t for t in ended if kind_of(t) == most][-1]
     words, instead = counted(dict(found.most_common())), CHANGES[most]
     if most == "infeasible":

@@ -10,7 +10,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hpsearch.search.kinds import Kind, kind_of_pruned
+from hpsearch.search.kinds import KNOWN, Kind, kind_of, kind_of_pruned
 from hpsearch.storage.leases import Lease
 from hpsearch.storage.optuna_trials import note
 from hpsearch.storage.records import ConfirmationRecord, TrialNotes
@@ -46,6 +46,18 @@ def prune(
     kind = kind_of_pruned(infeasible, diverged)
     note(trial, TrialNotes(reason=reason, ended=kind))
     return _end(storage, trial, lease, TrialState.PRUNED, kind)
+
+
+def known(storage: Storage, trial: Trial, lease: Lease, equal: FrozenTrial) -> TrialState:
+    """End a trial that is not trained, for its configuration is that of another one.
+
+    It is PRUNED to Optuna, without a value or an epoch of its own, so that nothing that is reckoned
+    from trials counts a configuration twice; samplers do not see it.
+    """
+    score = "" if equal.value is None else f", with {equal.value:.4g}"
+    reason = f"its configuration is that of trial {equal.number} ({kind_of(equal)}{score})"
+    note(trial, TrialNotes(reason=reason, ended=KNOWN, equals=equal.number))
+    return _end(storage, trial, lease, TrialState.PRUNED, KNOWN)
 
 
 def fail(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.search.finalists import plan
-from hpsearch.search.kinds import kind_of, why_none_completes
+from hpsearch.search.kinds import EXHAUSTED, kind_of, why_none_completes
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.plan_record import PlanRecord, plan_of
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED, StudyRow
+from hpsearch.study.budget import PLENTY
+from hpsearch.study.tasks import rank
 
 SUPERVISOR = "supervisor"  # stands in the list of workers in place of a device
 
@@ -43,26 +47,56 @@ class Progress:
     budget: int
     running: list[FrozenTrial]
     interrupted: int
-    paused: int  # that wait for the study's scheduler
+    paused: list[FrozenTrial]  # that wait for the study's scheduler, those that came furthest first
+    resumed: int  # that waited, and went on
     complete: int
     pruned: int  # by the pruner
     failed: int
     infeasible: int
     diverged: int
     timed_out: int
+    known: int  # not trained: equal to another one
     epochs_run: int
     epochs_saved: int
     best: FrozenTrial | None
     pruner_waits_for: int  # complete trials until the pruner begins
     time_left_s: float | None
+    search_left_s: float | None  # of it for trials; None without a time
     confirm: Confirming | None = None  # None where finalists are not trained again
+    timeout_s: float | None = None  # of the whole study, None without one
+    plan: PlanRecord | None = None  # of a budget that is planned
+
+    @property
+    def counts_trials(self) -> bool:
+        """Whether the budget is a number of trials, not as many as fit into a time."""
+        spec = self.study.spec
+        return not (spec.search.is_planned and spec.trial_budget() == PLENTY)
 
     @property
     def final_is_due(self) -> bool:
         """Whether nothing but the final is still to come."""
-        searched = self.finished >= self.budget and not self.running
+        left = self.finished < self.budget and not self._time_is_up
+        searched = not left and not self.running
         confirmed = self.confirm is None or not (self.confirm.is_due or self.confirm.running)
         return self.wants_final and self.state != DONE and searched and confirmed
+
+    @property
+    def exhausted(self) -> int | None:
+        """How many configurations the space has, where that is why no trial begins any more."""
+        found: int | None = self.study.attrs.get(EXHAUSTED)
+        return found if self.finished >= self.budget < self.study.spec.trial_budget() else None
+
+    @property
+    def ended_words(self) -> str:
+        """How many trials have ended, of how many where that is the budget."""
+        of = f" of {self.budget}" if self.counts_trials else ""
+        return f"{self.finished}{of} trials ended"
+
+    @property
+    def _time_is_up(self) -> bool:
+        """Whether a planned search has come to its end without its budget's last trial."""
+        left_s = None if self.counts_trials else self.search_left_s
+        return left_s is not None and left_s <= 0
 
     @property
     def finished(self) -> int:
@@ -78,8 +112,16 @@ class Progress:
             "infeasible": self.infeasible,
             "diverged": self.diverged,
             "timed out": self.timed_out,
+            "known": self.known,
             "failed": self.failed,
         }
+
+    @property
+    def pausing(self) -> str:
+        """How many trials are paused and how many went on, in words; nothing where none was."""
+        if not self.paused and not self.resumed:
+            return ""
+        return f"{len(self.paused)} paused by the scheduler, {self.resumed} resumed"
 
 
 def progress_of(storage: Storage, name: str) -> Progress:
@@ -104,20 +146,38 @@ def progress_of(storage: Storage, name: str) -> Progress:
         budget=row.trials,
         running=running,
         interrupted=len(study.interrupted),
-        paused=len(study.paused),
+        paused=_furthest_first(study),
+        resumed=sum(r.resumed is not None for r in study.records.values()),
         complete=len(complete),
         pruned=kinds["pruned"],
         failed=kinds["failed"],
         infeasible=kinds["infeasible"],
         diverged=kinds["diverged"],
         timed_out=kinds["timed out"],
+        known=kinds["known"],
         epochs_run=sum(epochs_of(t) for t in study.trials),
         epochs_saved=sum(epochs - epochs_of(t) for t in study.trials if kind_of(t) == "pruned"),
         best=study.best(),
         pruner_waits_for=_pruner_waits_for(study, len(complete)),
         time_left_s=None if row.state == DONE else left_s,
+        search_left_s=(
+            None if row.time_left_s is None else row.time_left_s - row.final_s - row.confirm_s
+        ),
+        timeout_s=row.timeout_s,
+        plan=plan_of(storage, name) if study.spec.search.is_planned else None,
         confirm=confirm,
     )
+
+
+def _furthest_first(study: OpenStudy) -> list[FrozenTrial]:
+    """Return the paused trials: those of the most epochs first, of equals the best."""
+    metric = study.spec.metric
+
+    def place(trial: FrozenTrial) -> tuple[int, float, int]:
+        epoch = epochs_of(trial)
+        return -epoch, rank(metric, trial.intermediate_values.get(epoch, math.nan)), trial.number
+
+    return sorted((t for t in study.trials if id_of(t) in study.paused), key=place)
 
 
 def _confirming(storage: Storage, study: OpenStudy, row: StudyRow) -> Confirming | None:
@@ -150,19 +210,24 @@ def _time_left_s(
     expected to take, a worker has reckoned.
     """
     took = {n: r.duration_s for n, r in study.records.items() if r.duration_s is not None}
-    ended = [t for t in study.trials if t.state.is_finished() and t.number in took]
+    ended = [t for t in study.trials if t.number in took and _is_over(study, t)]
     bounds = [] if row.time_left_s is None else [row.time_left_s]
     if ended:
         mean_s = sum(took[t.number] for t in ended) / len(ended)
-        begun = [t for t in study.trials if not t.state.is_finished()]
+        begun = [t for t in study.trials if not _is_over(study, t)]
         done_s = sum(took.get(t.number, 0.0) for t in begun)
-        left = row.trials - sum(t.state.is_finished() for t in study.trials)
+        left = row.trials - sum(_is_over(study, t) for t in study.trials)
         again_s, best = 0.0, study.best()
         if confirm is not None and confirm.is_due and best is not None:
             again_s = (confirm.of - confirm.ended) * took.get(best.number, mean_s)
         final_s = row.final_s if row.wants_final else 0.0
         bounds.append((left * mean_s - done_s + again_s) / max(1, workers) + final_s)
     return max(0.0, min(bounds)) if bounds else None
+
+
+def _is_over(study: OpenStudy, trial: FrozenTrial) -> bool:
+    """Whether a trial has ended, or waits as most paused ones do until the search is over."""
+    return trial.state.is_finished() or id_of(trial) in study.paused
 
 
 def why_waiting(storage: Storage, p: Progress) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from importlib.metadata import version
 import optuna
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from hpsearch.data.prepared import SearchData
 from hpsearch.models.cost import Cost, cost
 from hpsearch.models.layers import ImageShape
 from hpsearch.models.limits import Infeasible, device_memory_bytes, infeasible
 from hpsearch.search import outcomes as endings
+from hpsearch.search.affordable import Affordable, OutOfTime
 from hpsearch.search.attempt import Attempt, Ended, device_name, in_parts
 from hpsearch.search.baseline import (
     BASELINE_SLOT,
@@ -27,12 +27,17 @@ from hpsearch.search.baseline import (
     trained_at_once,
     whole_training_s,
 )
-from hpsearch.search.finalists import CONFIRM_SHARE
+from hpsearch.search.keys import key_of
 from hpsearch.search.kinds import PAUSED
+from hpsearch.search.known import Known, end_if_exhausted
+from hpsearch.search.latencies import slow
 from hpsearch.search.objective import Objective, too_weak
+from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import Pause, Stop, scheduler_for
 from hpsearch.search.scheduling import Scheduling, seen_by_samplers
+from hpsearch.search.starts import Start, starts_in
+from hpsearch.search.warm_start import TaughtSampler, imported
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.heartbeat import HeldLease
 from hpsearch.storage.leases import MAX_ATTEMPTS, Lease, LeaseLostError
@@ -46,9 +51,6 @@ from hpsearch.study.spec import StudySpec, config_from
 
 logger = logging.getLogger(__name__)
 
-FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
-BASELINE_MOST = 2.0  # times that is kept for the baseline beside it, at most
-FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
 LONGEST_REASON, LONGEST_TRACEBACK = 1000, 4000  # characters
 
 
@@ -70,7 +72,38 @@ class TrialRunner:
     @cached_property
     def scheduling(self) -> Scheduling:
         """The study's scheduler."""
-        return Scheduling(self.storage, self.spec, scheduler_for(self.spec.search))
+        scheduler = scheduler_for(self.spec.search)
+        return Scheduling(self.storage, self.spec, scheduler, self.device.type)
+
+    @cached_property
+    def affordable(self) -> Affordable:
+        """What the study can afford on this device."""
+        pauses = self.scheduling.pauses
+        return Affordable.of(self.storage, self.spec, self.data, self.device, pauses)
+
+    @cached_property
+    def starts(self) -> list[Start] | None:
+        """What the study tries first; None where an earlier version entered it."""
+        return starts_in(self.storage, self.spec.name)
+
+    @cached_property
+    def taught(self) -> list[FrozenTrial]:
+        """An earlier study's trials that teach the sampler."""
+        return imported(self.storage, self.spec)
+
+    @cached_property
+    def known(self) -> Known:
+        """What the study's trials have tried."""
+        return Known(self.spec, self.data.fingerprint)
+
+    def claim(self, edition: float) -> Lease | None:
+        """Return a lease on what is to be done; None where that is nothing for now.
+
+        Where all configurations of the space are tried or at work, none begins any more.
+        """
+        if self.known.ends:
+            end_if_exhausted(self.storage, self.known)
+        return self.scheduling.claim(self.worker, edition)
 
     def run(self, lease: Lease) -> TrialState:
         """Run the trial of a lease until it ends or waits, or give the lease back.
@@ -79,9 +112,10 @@ class TrialRunner:
         """
         pruner = self.scheduling.scheduler.pruner
         sampler = sampler_for(self.spec.search, lease.slot)
+        if self.taught:
+            sampler = TaughtSampler(sampler, self.taught)
         study = self.storage.known(self.spec.name, sampler, pruner)
-        if self.scheduling.pauses:
-            study = seen_as(study, seen_by_samplers)
+        study = seen_as(study, seen_by_samplers)
         trial_id = self._trial_id(study, lease)
         with self.storage.optuna.held(trial_id, lease):
             return self._run(study, trial_id, lease)
@@ -112,6 +146,9 @@ class TrialRunner:
     def _train(self, trial: Trial, held: HeldLease) -> TrialState:
         attempt: Attempt | None = None
         try:
+            trial, equal = self.known.asked(trial)
+            if equal is not None:
+                return endings.known(self.storage, trial, held.lease, equal)
             config = config_from(self.spec, self.data.fingerprint, trial)
             found = self._misfit(trial, config)
             if found is not None and found.in_parts:
@@ -151,7 +188,7 @@ class TrialRunner:
             self.epoch_over,
             objective.hear,
             known=objective.known,
-            after_epoch=objective.after_epoch,
+            after_epoch=lambda epoch: self.affordable.in_time(trial, objective.after_epoch(epoch)),
             cut=lambda config: note(trial, TrialNotes(micro_batches=config.micro_batches)),
             called=f"trial {trial.number} of '{self.spec.name}'",
             event=endings.event("trial given back", held.lease, trial),
@@ -161,7 +198,10 @@ class TrialRunner:
         """Return why a trial is known not to fit, None where it is to be trained."""
         network_cost = self._note_cost(trial, config)
         memory = device_memory_bytes(self.device, config.threads)
-        return infeasible(network_cost, config, self.spec.search.max_parameters, memory)
+        search = self.spec.search
+        found = infeasible(network_cost, config, search, memory)
+        found = found or slow(trial, search, config, self.data, self.device)
+        return found or self.affordable.misfit(trial, config, network_cost)
 
     def _in_parts(self, trial: Trial, config: TrialConfig) -> TrialConfig:
         """Return a configuration with a batch in parts, for one that is too large as a whole."""
@@ -193,6 +233,7 @@ class TrialRunner:
             self._keep_time(trial)
         elif isinstance(decision, Stop):
             reason = too_weak(ended.config, ended.epochs[-1], decision.judge)
+            reason = decision.reason if isinstance(decision, OutOfTime) else reason
             state = endings.prune(self.storage, trial, lease, reason)
         else:
             assert ended.reason is not None
@@ -224,7 +265,9 @@ class TrialRunner:
         note(
             trial,
             TrialNotes(
-                parameters=network_cost.parameters, forward_flops=network_cost.forward_flops
+                parameters=network_cost.parameters,
+                forward_flops=network_cost.forward_flops,
+                key=key_of(config),
             ),
         )
         return network_cost
@@ -248,16 +291,12 @@ class TrialRunner:
         if spec.search.timeout is not None and spec.candidates():
             held, _ = self.storage.leases.unfinished(spec.name)
             trainings = spec.candidates() * spec.confirm.seeds
-            rounds = math.ceil(trainings / (1 + len(held - {id_of(trial)})))
-            most_s = CONFIRM_SHARE * spec.search.timeout
-            confirm_s = min(rounds * took_s * FINAL_MARGIN, most_s)
-        final_s = took_s
-        baseline = baseline_of(spec, study.get_trials(deepcopy=False))
+            at_work = 1 + len(held - {id_of(trial)})
+            confirm_s = confirm_time_s(took_s, trainings, at_work, spec.search.timeout)
+        beside_s, baseline = None, baseline_of(spec, study.get_trials(deepcopy=False))
         if spec.final.baseline and baseline is not None and baseline.number != best.number:
-            beside_s = min(whole_training_s(spec, baseline), BASELINE_MOST * took_s)
-            at_once = trained_at_once(self.device.type)
-            final_s = max(took_s, beside_s) if at_once else took_s + beside_s
-        final_s = final_s * FINAL_MARGIN + FINAL_START_S
+            beside_s = whole_training_s(spec, baseline)
+        final_s = final_time_s(took_s, beside_s, trained_at_once(self.device.type))
         self.storage.ledger.set_final_s(spec.name, final_s, confirm_s)
 
     def _trial_id(self, study: optuna.Study, lease: Lease) -> int:
@@ -287,8 +326,14 @@ class TrialRunner:
             threads=self.threads,
             **self._about_worker(),
         )
+        given = given_params(self.spec, lease.slot)
+        if self.starts is not None and self.spec.search.sampler.name != "grid":
+            start = next(iter(self.starts[lease.slot : lease.slot + 1]), None)
+            given = {} if start is None else start.params
+            if start is not None:
+                notes["start"] = start.origin
         return create_trial(
             state=TrialState.RUNNING,
             user_attrs=dict(notes),
-            system_attrs={"fixed_params": given_params(self.spec, lease.slot)},
+            system_attrs={"fixed_params": given},
         )

@@ -10,13 +10,18 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 
 from hpsearch.search.gaussian import TaughtGPSampler
+from hpsearch.search.scalarised import WeighingSampler, weight_of
 from hpsearch.search.tpe import QuickTPESampler
 from hpsearch.study.axes import Value
-from hpsearch.study.spec import Search, StudySpec
+from hpsearch.study.searching import Search
+from hpsearch.study.spec import StudySpec
+
+LEARNING = ("tpe", "gp")  # the others propose the same whatever trials come to
 
 
 def seed_of(study_seed: int, slot: int, stream: int) -> int:
-    """Return an independent seed for one slot of a study; `stream` 0 samples, 1 trains.
+    """Return an independent seed for one slot of a study; `stream` 0 samples, 1 trains, 2 weighs
+    metric and size.
 
     Every trial has its own, whoever runs it and after however many restarts, so that a resumed
     study does not propose its first trials again.
@@ -26,6 +31,14 @@ def seed_of(study_seed: int, slot: int, stream: int) -> int:
 
 def sampler_for(search: Search, slot: int) -> BaseSampler:
     """Return the sampler that proposes the trial of one slot."""
+    sampler = _sampler_for(search, slot)
+    if search.also is None or search.sampler.name not in LEARNING:
+        return sampler
+    weight = weight_of(seed_of(search.seed, slot, stream=2))
+    return WeighingSampler(sampler, search.also, weight)
+
+
+def _sampler_for(search: Search, slot: int) -> BaseSampler:
     seed = seed_of(search.seed, slot, stream=0)
     startup = search.sampler.startup_trials
     with warnings.catch_warnings():
@@ -42,7 +55,7 @@ def sampler_for(search: Search, slot: int) -> BaseSampler:
             )
         if search.sampler.name == "gp":
             return TaughtGPSampler(
-                max_parameters=search.max_parameters,
+                limits=search.limits(),
                 n_startup_trials=startup,
                 seed=seed,
                 warn_independent_sampling=False,

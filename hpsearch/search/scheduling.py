@@ -6,17 +6,18 @@ import copy
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hpsearch.search import outcomes as endings
-from hpsearch.search.kinds import Kind, kind_of
-from hpsearch.search.scheduler import (
+from hpsearch.search.baseline import trained_at_once
+from hpsearch.search.decisions import (
     Budget,
     Curve,
+    Finish,
     GoOn,
     Pause,
     Resume,
@@ -26,9 +27,13 @@ from hpsearch.search.scheduler import (
     TrialSoFar,
     Wait,
 )
+from hpsearch.search.front import no_larger
+from hpsearch.search.kinds import ENDED, KNOWN, RESUMED, Kind, kind_of
+from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of
+from hpsearch.storage.optuna_private import id_of, seen_as
 from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import StudyRow
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import Metric, rank
 
@@ -42,6 +47,10 @@ class Scheduling:
     storage: Storage
     spec: StudySpec
     scheduler: Scheduler
+    device_type: str = "cpu"  # of this worker, which may train the final one day
+    _curves: dict[int, tuple[FrozenTrial, Curve]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # by the ids of their trials
 
     @property
     def pauses(self) -> bool:
@@ -53,7 +62,11 @@ class Scheduling:
         stored = trial.storage.get_trial(id_of(trial))
 
         def stopped_by(pruner: BasePruner) -> bool:
-            return pruner.prune(trial.study, stored)
+            also = self.spec.search.also
+            study = trial.study
+            if also is not None:
+                study = seen_as(study, no_larger(stored, also))
+            return pruner.prune(study, stored)
 
         curve = curve_of(stored, self.spec.metric, "running")
         epochs = self.spec.search.epochs
@@ -69,18 +82,49 @@ class Scheduling:
         begun = self.storage.pauses.begun(self.spec.name)
         trials = self.storage.known(self.spec.name).get_trials(deepcopy=False)
         paused = {b.trial_id: b.slot for b in begun if b.paused is not None and not b.is_held}
-
-        def kind(trial: FrozenTrial) -> Kind:
-            if trial.state.is_finished():
-                return kind_of(trial)
-            return "paused" if id_of(trial) in paused else "running"
-
+        curves = tuple(self._curve(trial, id_of(trial) in paused) for trial in trials)
+        at_work = sum(b.is_held for b in begun)
         standing = Standing(
-            tuple(curve_of(t, self.spec.metric, kind(t)) for t in trials),
+            curves,
             Budget(row.trials, max(0, row.trials - row.claimed), self.spec.search.epochs),
             starting=sum(b.trial_id is None for b in begun),
+            time_left_s=self._time_left_s(row, curves, at_work),
         )
         return standing, {t.number: paused[id_of(t)] for t in trials if id_of(t) in paused}
+
+    def _curve(self, trial: FrozenTrial, is_paused: bool) -> Curve:
+        """Return a trial as policies see it; one that has not changed is not looked at again."""
+        kind: Kind = "paused" if is_paused else "running"
+        if trial.state.is_finished():
+            kind = kind_of(trial)
+        if kind == "running":
+            return curve_of(trial, self.spec.metric, kind)
+        kept = self._curves.get(id_of(trial))
+        if kept is None or kept[0] is not trial or kept[1].kind != kind:
+            kept = trial, curve_of(trial, self.spec.metric, kind)
+            self._curves[id_of(trial)] = kept
+        return kept[1]
+
+    def _time_left_s(self, row: StudyRow, curves: Sequence[Curve], at_work: int) -> float | None:
+        """Return what is left for the search; None where it has no end.
+
+        What confirm and final take, a worker reckons once a trial is complete. Before that it is
+        taken for what the trial that came furthest would need, of equals the best.
+        """
+        if row.time_left_s is None or row.timeout_s is None:
+            return None
+        final_s, confirm_s = row.final_s, row.confirm_s
+        known = [c for c in curves if c.epoch_s is not None]
+        if not final_s and known:
+            first = max(known, key=lambda c: (len(c.scores), c.scores[-1], -c.number))
+            assert first.epoch_s is not None
+            whole_s = first.epoch_s * self.spec.search.epochs
+            beside_s = whole_s if self.spec.final.baseline else None
+            final_s = final_time_s(whole_s, beside_s, trained_at_once(self.device_type))
+            trainings = self.spec.candidates() * self.spec.confirm.seeds
+            if trainings and not confirm_s:
+                confirm_s = confirm_time_s(whole_s, trainings, at_work, row.timeout_s)
+        return max(0.0, row.time_left_s - final_s - confirm_s)
 
     def claim(self, worker: str, edition: float) -> Lease | None:
         """Return a lease on what a worker is to do; None where that is nothing for now.
@@ -96,18 +140,22 @@ class Scheduling:
                 break
             standing, slots = self._read()
             decision = self.scheduler.next(standing)
-            waits = isinstance(decision, Wait) and standing.is_at_work
+            waits, finishes = isinstance(decision, Wait | Finish), isinstance(decision, Finish)
             if isinstance(decision, Resume):
                 lease = self.storage.pauses.resume(name, slots[decision.number], worker, edition)
-            elif standing.budget.unclaimed and not waits:
+            elif standing.is_at_work and (waits or not standing.budget.unclaimed):
+                break
+            elif standing.budget.unclaimed and not finishes:
                 lease = leases.claim(name, worker, edition)
-            elif standing.is_at_work or not self._end_paused(worker, edition):
+            elif not self._end_paused(worker, edition, finishes):
+                if finishes:
+                    self.storage.pauses.end_search(name)
                 break
         return lease
 
-    def _end_paused(self, worker: str, edition: float) -> bool:
+    def _end_paused(self, worker: str, edition: float, finishes: bool) -> bool:
         """End a trial that nothing will resume any more; False where there is none for us."""
-        lease = self.storage.pauses.claim_left(self.spec.name, worker, edition)
+        lease = self.storage.pauses.claim_left(self.spec.name, worker, edition, finishes)
         if lease is None:
             return False
         trial = endings.live_trial(self.storage, lease)
@@ -125,7 +173,10 @@ class Scheduling:
 def curve_of(trial: FrozenTrial, metric: Metric, kind: Kind) -> Curve:
     """Return a trial as policies see it."""
     reported = sorted(trial.intermediate_values.items())
-    return Curve(trial.number, kind, tuple(_score(metric, value) for _, value in reported))
+    scores = tuple(_score(metric, value) for _, value in reported)
+    trained, took_s = len(trial.user_attrs.get("curve", ())), trial.user_attrs.get("duration_s")
+    epoch_s = took_s / trained if trained and took_s is not None else None
+    return Curve(trial.number, kind, scores, epoch_s, trial.user_attrs.get(RESUMED) is not None)
 
 
 def _score(metric: Metric, value: float) -> float:
@@ -136,10 +187,15 @@ def _score(metric: Metric, value: float) -> float:
 def seen_by_samplers(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return trials as samplers are to see them: paused ones as pruned, with what they reported.
 
-    A running trial counts as a poor one to a sampler that proposes for several workers, which a
-    paused one need not be, and a paused one may stand there for long.
+    Known ones are left out, for they would teach the same a second time. A running trial counts as
+    a poor one to a sampler that proposes for several workers, which a paused one need not be, and a
+    paused one may stand there for long.
     """
-    return [_as_pruned(trial) if kind_of(trial) == "paused" else trial for trial in trials]
+    return [
+        _as_pruned(t) if not t.state.is_finished() and kind_of(t) == "paused" else t
+        for t in trials
+        if t.user_attrs.get(ENDED) != KNOWN
+    ]
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:

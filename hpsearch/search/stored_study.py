@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.data.account import account_json
 from hpsearch.data.prepared import Prepared
 from hpsearch.errors import StudyMismatchError, StudyNotFoundError
+from hpsearch.search.kinds import EXHAUSTED
 from hpsearch.search.lineage import check_continues
 from hpsearch.storage.confirmations import Confirmation
 from hpsearch.storage.optuna_private import id_of
@@ -38,6 +40,7 @@ class OpenStudy:
     interrupted: frozenset[int]  # begun, not ended, and at present nobody's
     paused: frozenset[int] = frozenset()  # begun, and waiting for the study's scheduler
     confirmations: tuple[Confirmation, ...] = ()  # of finalists that were trained again
+    attrs: Mapping[str, Any] = field(default_factory=dict)  # of the study, in Optuna's tables
 
     @cached_property
     def records(self) -> dict[int, TrialRecord]:
@@ -109,7 +112,8 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
     row = storage.row(name)
     spec = row.spec
     with readable(name, row.version):
-        trials = storage.known(name).get_trials(deepcopy=False)
+        known = storage.known(name)
+        trials, attrs = known.get_trials(deepcopy=False), known.user_attrs
         confirmations = tuple(storage.confirmations.of(name))
     begun = {id_of(t) for t in trials if not t.state.is_finished()}
     found = {b.trial_id: b for b in storage.pauses.begun(name) if b.trial_id in begun}
@@ -124,14 +128,32 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
         interrupted=frozenset(found) - held - paused,
         paused=paused,
         confirmations=confirmations,
+        attrs=attrs,
     )
     with readable(name, row.version):
         _ = study.records  # each is read: what is wrong with one is said here
     return study
 
 
-def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
+def is_exhausted(storage: Storage, spec: StudySpec) -> bool:
+    """Whether all configurations of a stored study's space were tried, under the same limits."""
+    before = storage.row(spec.name).spec.search
+    same = (before.max_parameters, before.trial_timeout) == (
+        spec.search.max_parameters,
+        spec.search.trial_timeout,
+    )
+    return same and EXHAUSTED in storage.known(spec.name).user_attrs
+
+
+def enter_study(
+    storage: Storage,
+    spec: StudySpec,
+    prepared: Prepared,
+    keep: Callable[[], None] = lambda: None,
+) -> None:
     """Create a study, or make sure that the stored one of its name is the same study.
+
+    `keep` is called for a new one, before any worker can see it, to store what belongs to it.
 
     Raises StudyMismatchError with every difference where it is another one, or where it continues
     a study on other data.
@@ -141,6 +163,7 @@ def enter_study(storage: Storage, spec: StudySpec, prepared: Prepared) -> None:
     row = storage.ledger.study(spec.name)
     if row is None:
         _enter_in_optuna(storage, spec)
+        keep()
         entered = {
             "name": spec.name,
             "spec": spec.model_dump_json(),

@@ -110,7 +110,7 @@ class Worker:
         """Return a lease on what is due in one study."""
         if study.has_work and self._can_serve(study):
             _, runner = self._runners[study.name]
-            return runner.scheduling.claim(self.name, study.edition)
+            return runner.claim(study.edition)
         if study.search_is_over and study.confirms and self._can_serve(study):
             return confirm.claim(self.storage, study.name, self.name)
         return None

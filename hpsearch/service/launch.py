@@ -25,10 +25,11 @@ from hpsearch.machine.children import check_device_name, check_guarded, interrup
 from hpsearch.models.weights import check_weights
 from hpsearch.preflight.estimate import Estimate, estimate, is_worth_it
 from hpsearch.reports.report import Report, make_report
+from hpsearch.search.entering import enter, start_lines
 from hpsearch.search.kinds import why_none_completes
 from hpsearch.search.progress import Progress, progress_of
-from hpsearch.search.stored_study import enter_study
 from hpsearch.service.conclude import Finishing, conclude, write_results
+from hpsearch.service.planned import Planning
 from hpsearch.service.queue import is_finished, open_study
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.defaults import CHECKPOINTS, DEFAULT_RUNS, DEFAULT_STORAGE
@@ -47,15 +48,18 @@ class Watcher:
     """What a launch tells while it runs; the command line draws it, a script may ignore it.
 
     `opened_before` is called before the search where others have opened this validation, and
-    answers whether to open it once more at the end.
+    answers whether to open it once more at the end. `starting` is called before the first trial of
+    a study, with what it tries first and takes over.
     """
 
     decoding: DecodingProgress = no_progress
     prepared: Callable[[Prepared], None] = lambda prepared: None
     estimated: Callable[[Estimate], None] = lambda estimate: None
+    planned: Callable[[StudySpec, str], None] = lambda spec, words: None
     opened_before: OpenedBefore = as_asked
     searching: Callable[[Progress], None] = lambda progress: None
     finishing: Finishing = lambda trial, epoch: None
+    starting: Callable[[list[str]], None] = lambda lines: None
 
 
 @dataclass(frozen=True)
@@ -118,18 +122,27 @@ def launch(
         interrupts_noted() as interrupted,
         opened_storage(storage_url, create=True, gives_up=interrupted) as storage,
     ):
-        enter_study(storage, spec, prepared)
+        count = None if callable(workers) else workers
+        planning = Planning(storage, spec, prepared, count, device, interrupted)
+        spec = planning.spec
+        if planning.said:
+            watcher.planned(spec, planning.said)
+        enter(storage, spec, prepared)
+        planning.keep()
         seal = seal_of(storage, spec.name)
         if final and seal.needs_asking:
             open_again = watcher.opened_before(seal, open_again)
         storage.ledger.set_open_again(spec.name, open_again)
         row = storage.ledger.study(spec.name)
         assert row is not None
-        searched = is_finished(row, spec)
+        searched = is_finished(storage, row, spec)
         if not searched:
             open_study(storage, spec, final, priority)
-            if not row.claimed and not callable(workers) and is_worth_it(spec, prepared):
-                watcher.estimated(estimate(spec, prepared, workers, device, interrupted))
+            if not row.claimed:
+                watcher.starting(start_lines(storage, spec.name))
+            asks = not row.claimed and not callable(workers) and not planning.said
+            if asks and is_worth_it(spec, prepared):
+                watcher.estimated(estimate(spec, prepared, count, device, interrupted))
             started = _workers_of(storage, spec, workers, device, place)
             _search(storage, spec.name, started, watcher, interrupted)
         measured, unopened = False, None
@@ -199,8 +212,8 @@ def _search(
     if workers.gave_up and progress.finished < progress.budget:
         why = f"'hpsearch status {name}' shows why trials failed"
         raise WorkerError(
-            f"no worker of study '{name}' could go on after {progress.finished} of "
-            f"{progress.budget} trials{_none_completes(progress)}; "
+            f"no worker of study '{name}' could go on after {progress.ended_words}"
+            f"{_none_completes(progress)}; "
             f"{why if progress.failed else 'what they said is above'}"
         )
     confirm = progress.confirm

@@ -9,7 +9,9 @@ from hpsearch.data.prepare import no_progress, prepare
 from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
-from hpsearch.search.stored_study import enter_study
+from hpsearch.search.entering import enter, start_lines
+from hpsearch.search.stored_study import is_exhausted
+from hpsearch.service.planned import Planning
 from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.studies import DONE, StudyRow
 from hpsearch.study.spec import StudySpec
@@ -26,40 +28,52 @@ def queue(
     decoding: Progress = no_progress,
     on_prepared: Callable[[Prepared], None] = lambda prepared: None,
     opened_before: OpenedBefore = as_asked,
+    planned: Callable[[StudySpec, str], None] = lambda spec, words: None,
+    starting: Callable[[list[str]], None] = lambda lines: None,
 ) -> bool:
     """Enter a study for the workers of a storage to serve; False where it was finished before.
 
     The data is prepared here, once, so that what cannot work is known now and not tomorrow. Torch
-    is not loaded for it. Whoever serves the study opens validation again only where that was asked
-    for here; `opened_before` is asked where others have opened it.
+    is not loaded for it, but to plan a budget of time: for the workers that this machine would have
+    by itself, and at its speed. Whoever serves the study opens validation again only where that was
+    asked for here; `opened_before` is asked where others have opened it.
     """
     prepared = prepare(spec.data, data_root, decoding)
     on_prepared(prepared)
     with opened_storage(storage_url, create=True) as storage:
-        enter_study(storage, spec, prepared)
+        planning = Planning(storage, spec, prepared)
+        spec = planning.spec
+        if planning.said:
+            planned(spec, planning.said)
+        enter(storage, spec, prepared)
+        planning.keep()
         seal = seal_of(storage, spec.name)
         if final and seal.needs_asking:
             open_again = opened_before(seal, open_again)
         storage.ledger.set_open_again(spec.name, open_again)
         row = storage.ledger.study(spec.name)
-        if row is not None and is_finished(row, spec):
+        if row is not None and is_finished(storage, row, spec):
             return False
+        if row is not None and not row.claimed:
+            starting(start_lines(storage, spec.name))
         open_study(storage, spec, final, priority)
         return True
 
 
-def is_finished(row: StudyRow, spec: StudySpec) -> bool:
+def is_finished(storage: Storage, row: StudyRow, spec: StudySpec) -> bool:
     """Whether a study is done, and neither the budget nor `confirm` asks for anything more."""
-    if row.state != DONE or spec.trial_budget() > row.trials:
+    if row.state != DONE:
         return False
-    before = row.spec
+    before, was_s, now_s = row.spec, row.timeout_s, spec.search.timeout
     more = spec.candidates() > before.candidates() or spec.confirm.seeds > before.confirm.seeds
     if spec.candidates() and more:
         return False
-    if row.claimed >= row.trials:
-        return True
-    was_s, now_s = row.timeout_s, spec.search.timeout
-    return was_s is not None and now_s is not None and now_s <= was_s
+    in_time = was_s is not None and now_s is not None and now_s <= was_s
+    if spec.search.is_planned:  # whose search ends where no other trial would end in time
+        return in_time and spec.trial_budget() <= before.trial_budget()
+    if spec.trial_budget() > row.trials:
+        return is_exhausted(storage, spec)
+    return row.claimed >= row.trials or in_time
 
 
 def open_study(storage: Storage, spec: StudySpec, final: bool, priority: int | None) -> None:

@@ -262,6 +262,13 @@ class TrialStore(BaseStorage):
         drawn.distributions = held.distributions | {param_name: distribution}
         self._held[trial_id] = drawn
 
+    def undraw(self, trial_id: int) -> None:
+        """Forget the parameters that a held trial has drawn, and that nobody was told of yet."""
+        self._unsaved.pop(trial_id, None)
+        fresh = copy.copy(self._held[trial_id])
+        fresh.params, fresh.distributions = {}, {}
+        self._held[trial_id] = fresh
+
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._write(trial_id, Changes(user_attrs={key: value}))
 

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from hpsearch.storage.leases import Lease, is_held, taken_over, wanted_of
 from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import TRIAL, leases, now_s, reading, studies
-from hpsearch.storage.studies import OPEN
+from hpsearch.storage.studies import OPEN, time_left_s
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,13 @@ class Pauses:
             connection.execute(update(leases).where(is_held(lease)).values(paused=None))
 
     @retried
-    def claim_left(self, study: str, worker: str, edition: float | None = None) -> Lease | None:
+    def claim_left(
+        self, study: str, worker: str, edition: float | None = None, is_over: bool = False
+    ) -> Lease | None:
         """Return a lease on a trial that is left paused when the budget is spent, to end it.
 
-        None while any trial of the study is at work or free to be taken over, or can be begun.
+        None while any trial of the study is at work or free to be taken over, or can be begun; the
+        last does not matter where the search `is_over`.
         """
         other = leases.alias()
         goes_on = exists().where(
@@ -77,7 +80,22 @@ class Pauses:
             or_(other.c.paused.is_(None), other.c.expires_at >= now_s()),
         )
         is_spent = exists().where(studies.c.name == study, studies.c.claimed >= studies.c.trials)
-        return self._take(study, worker, edition, is_spent, ~goes_on)
+        only = [~goes_on] if is_over else [is_spent, ~goes_on]
+        return self._take(study, worker, edition, *only)
+
+    @retried
+    def end_search(self, study: str) -> bool:
+        """Keep what is left of a study's time for what follows its search.
+
+        False where anyone is at a trial of it, and where it has no timeout.
+        """
+        held = and_(~leases.c.done, leases.c.expires_at >= now_s())
+        at_work = exists().where(wanted_of(study, TRIAL), held)
+        timed = and_(studies.c.name == study, studies.c.timeout_s.is_not(None))
+        with self.engine.begin() as connection:
+            ended = update(studies).where(timed, ~at_work)
+            kept_s = time_left_s() - studies.c.final_s
+            return connection.execute(ended.values(confirm_s=kept_s)).rowcount == 1
 
     def _take(
         self, study: str, worker: str, edition: float | None, *which: ColumnElement[bool]

@@ -96,6 +96,9 @@ class TrialRecord(Record):
     torch_later: str | None = None  # ... and where it went on, if another
     parameters: int | None = None
     forward_flops: float | None = None
+    predicted_s: float | None = None  # an epoch, by the study's plan and without other trials
+    latency_ms: float | None = None  # of one image, where a study asks for it, ...
+    latency_on: str | None = None  # ... and what it was measured on, with how many threads
     micro_batches: int = 1
     epochs_written: list[dict[str, Any]] = Field([], alias="curve")
     duration_s: float | None = None
@@ -103,6 +106,9 @@ class TrialRecord(Record):
     reason: str | None = None
     traceback: str | None = None
     ended: str | None = None
+    key: str | None = None  # of its configuration: equal ones have the same (`search.known`)
+    equals: int | None = None  # the trial whose configuration it has, where it is known
+    start: str | None = None  # where its configuration is from, where no sampler proposed it
     paused: int | None = None  # the epoch after which it waits for the scheduler, ...
     until: str | None = None  # ... what for, in words, ...
     resumed: int | None = None  # ... and after which epoch it went on last
@@ -146,6 +152,9 @@ class TrialNotes(TypedDict, total=False):
     torch_later: str
     parameters: int
     forward_flops: float
+    predicted_s: float
+    latency_ms: float
+    latency_on: str
     micro_batches: int
     curve: list[dict[str, Any]]
     duration_s: float
@@ -153,6 +162,9 @@ class TrialNotes(TypedDict, total=False):
     reason: str
     traceback: str
     ended: str
+    key: str
+    equals: int
+    start: str
     paused: int | None
     until: str
     resumed: int | None

@@ -63,6 +63,7 @@ class StudyRow:
     spent_s: float
     time_left_s: float | None  # None without a timeout
     final_s: float
+    confirm_s: float  # kept of it besides, to train finalists again
     confirm_due: bool
     searched_examples: str | None  # digests, by `examples`; None in those of before version 4
     sealed_examples: str | None
@@ -95,8 +96,8 @@ class Ledger:
     def made_at(self) -> dict[str, float]:
         """Return when each study was entered, to tell a later one of its name apart."""
         with reading(self.engine) as connection:
-            rows = connection.execute(select(studies.c.name, studies.c.created_at))
-            return {row.name: row.created_at for row in rows}
+            made = select(studies.c.name, studies.c.created_at)
+            return {row.name: row.created_at for row in connection.execute(made)}
 
     @retried
     def enter(self, row: Mapping[str, Any]) -> bool:
@@ -149,6 +150,7 @@ class Ledger:
             spent_s=row.spent_s,
             time_left_s=row.left,
             final_s=row.final_s,
+            confirm_s=row.confirm_s,
             confirm_due=row.confirm_due,
             searched_examples=row.searched_examples,
             sealed_examples=row.sealed_examples,
@@ -285,12 +287,15 @@ class Ledger:
         self._update_study(name, trials=studies.c.claimed)
 
     @retried
-    def set_final_s(self, name: str, seconds: float, confirm_s: float = 0.0) -> None:
+    def set_final_s(
+        self, name: str, seconds: float, confirm_s: float = 0.0, spent_s: float = 0.0
+    ) -> None:
         """Say how long the final training is expected to take; that time is kept for it.
 
-        `confirm_s` is kept from the search besides, to train finalists again.
+        `confirm_s` is kept from the search besides, to train finalists again; `spent_s` are over.
         """
-        self._update_study(name, final_s=seconds, confirm_s=confirm_s)
+        spent: Any = studies.c.spent_s + spent_s
+        self._update_study(name, final_s=seconds, confirm_s=confirm_s, spent_s=spent)
 
     @retried
     def decide_precision(self, name: str, precision: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -72,6 +73,16 @@ OWN_VALUES: dict[str, frozenset[str]] = {
     "pretrained": frozenset({"pretrained"}),
 }
 
+# Values that nothing reads beside some values of another one, by which and beside what. Whatever
+# names them first has to stand first in `Space`.
+_SCHEDULES = frozenset(get_args(Schedule))
+IDLE: dict[str, tuple[str, frozenset[object]]] = {
+    "squeeze_where": ("layers", frozenset({1})),  # the only stage is the last one
+    "body_rate": ("unfreeze", frozenset({"none"})),
+    "patience": ("schedule", _SCHEDULES - {"plateau"}),
+    "factor": ("schedule", _SCHEDULES - {"plateau", "step"}),
+}
+
 # Values that came later than their families, and what it means where they are not named.
 FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1, "averaging": "none"}
 
@@ -79,6 +90,12 @@ FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1, "averaging": "none"}
 def has(family: object, name: str) -> bool:
     """Whether a value of a configuration means something to a family."""
     return isinstance(family, str) and family in OWN_VALUES.get(name, _ALL)
+
+
+def is_idle(name: str, values: Mapping[str, object]) -> bool:
+    """Whether nothing reads a value of a configuration beside its other `values`."""
+    other, beside = IDLE.get(name, ("", frozenset()))
+    return other in values and values[other] in beside
 
 
 class Pretrained(Section):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hpsearch.errors import StudyFileError
+from hpsearch.study.first import Export
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.written import MOST_BYTES, Mapping, NotYaml, read_text
 
@@ -21,11 +22,41 @@ LONGEST_MESSAGE = 400  # characters of one mistake
 _BRANCHES = {"literal['official']", "float"}  # what pydantic calls the parts of a union
 
 
-def read_study(path: str | Path) -> StudySpec:
-    """Return the study that a YAML file describes; StudyFileError says where it is wrong."""
-    spec = validated(StudySpec, read_yaml(path), str(path))
+def read_study(path: str | Path, budget: dict[str, Any] | None = None) -> StudySpec:
+    """Return the study that a YAML file describes; StudyFileError says where it is wrong.
+
+    A `budget` from the command line stands in the place of the same keys of `search`; one of None
+    takes a key away.
+    """
+    written = read_yaml(path)
+    _read_candidates(written, Path(path))
+    spec = validated(StudySpec, written, str(path))
+    if budget:
+        search = dict(written.get("search") or {}) | budget
+        search = {key: value for key, value in search.items() if value is not None}
+        spec = validated(StudySpec, {**written, "search": search}, "the command line")
     spec.data.found_beside(str(Path(path).absolute().parent))
     return spec
+
+
+def _read_candidates(written: dict[str, Any], path: Path) -> None:
+    """Put the values of files that `search.first` names in their place."""
+    search = written.get("search")
+    first = search.get("first") if isinstance(search, dict) else None
+    if not isinstance(first, list):
+        return  # whatever is wrong with it is said where the whole file is validated
+    for i, named in enumerate(first):
+        if not isinstance(named, str):
+            continue
+        try:
+            found = path.absolute().parent / named
+            export = validated(Export, read_yaml(found), str(found))
+        except StudyFileError as error:
+            row = _row(written, ["search", "first"])
+            raise StudyFileError(
+                f"{path}:{row}: search.first: {error}; name a file that 'hpsearch export' wrote"
+            ) from None
+        first[i] = {"file": named, "values": export.values()}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

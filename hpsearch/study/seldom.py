@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpsearch.study.axes import Fixed
+from hpsearch.study.config import IDLE
 from hpsearch.study.space import Space
 
 NAMED = 4  # axes in a warning
@@ -14,6 +15,20 @@ def seldom_meant(space: Space, sampler: str, epochs: int, early_patience: int | 
     `early_patience` is that of early stopping, None without it.
     """
     return [*_idle_patience(space, epochs, early_patience), *_drawn_at_random(space, sampler)]
+
+
+def hidden_early(space: Space) -> list[str]:
+    """Return a warning where schedules hide until the last epoch what is good at it."""
+    falling = sorted(
+        str(s) for s in space.values("schedule") if s not in ("constant", "warmup-constant")
+    )
+    if not falling:
+        return []
+    return [
+        f"space.schedule: under {' and '.join(falling)} a score in the middle of a training says "
+        "little of the last one, and promote compares them there; leave schedule out, or write "
+        "warmup-constant with averaging: ema"
+    ]
 
 
 def _idle_patience(space: Space, epochs: int, early_patience: int | None) -> list[str]:
@@ -43,19 +58,33 @@ def _idle_patience(space: Space, epochs: int, early_patience: int | None) -> lis
 
 
 def _drawn_at_random(space: Space, sampler: str) -> list[str]:
-    """Return which axes a Gaussian process never models: those that not every family has."""
+    """Return which axes a Gaussian process never models: those that not every trial has."""
     if sampler != "gp":
         return []
     families = space.families()
     stored = [_searched(space, family) for family in families]
-    alone = sorted(set().union(*stored) - set(stored[0]).intersection(*stored))
+    shared = set(stored[0]).intersection(*stored) - _idle_at_times(space)
+    alone = sorted(set().union(*stored) - shared)
     if not alone:
         return []
     more = f" and {len(alone) - NAMED} more" if len(alone) > NAMED else ""
+    those = f"all {len(families)} families" if len(families) > 1 else "all trials"
     return [
-        f"search.sampler: gp learns axes that all {len(families)} families have, and draws "
+        f"search.sampler: gp learns axes that {those} have, and draws "
         f"{', '.join(alone[:NAMED])}{more} at random to the end; tpe learns them, too"
     ]
+
+
+def _idle_at_times(space: Space) -> set[str]:
+    """Return the names under which axes are stored that only some trials have beside others."""
+    found = set()
+    for family in space.families():
+        for name in (n for n in space.names(family) if n in IDLE):
+            other, beside = IDLE[name]
+            values = space.axis_of(other, family)[1].points() or ()
+            if beside.intersection(values):
+                found.add(space.axis_of(name, family)[0])
+    return found
 
 
 def _searched(space: Space, family: object) -> set[str]:

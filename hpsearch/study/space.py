@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -17,11 +17,12 @@ from hpsearch.study.axes import (
     Choice,
     Fixed,
     FloatRange,
+    IntRange,
     Kind,
     PlainAxis,
     Value,
 )
-from hpsearch.study.config import OWN_VALUES, has
+from hpsearch.study.config import IDLE, OWN_VALUES, has, is_idle
 from hpsearch.study.limits import HIGHEST
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Space(BaseModel):
 
     The defaults are a known-good configuration: moved to the nearest point of the space they are
     the first trial of every study, so that tuning has something to beat. An axis that a family does
-    not have (`OWN_VALUES`) is neither sampled for it nor part of its defaults and its grid.
+    not have (`OWN_VALUES`) is neither sampled for it nor part of its defaults and its grid, and no
+    more is one that nothing reads beside the values of others (`IDLE`): it holds its default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -121,14 +123,16 @@ class Space(BaseModel):
     def pick_all(self, trial: optuna.trial.BaseTrial) -> dict[str, Value]:
         """Return a value for every axis that the trial's family has.
 
-        Asked of a live trial, or read back from a stored one.
+        Asked of a live trial, or read back from a stored one. What is idle beside the values picked
+        so far is not asked for, unless the trial has it, as those of before 0.2 do.
         """
         family = self.axis_of("family", "")[1].pick("family", trial)
         picked: dict[str, Value] = {"family": family}
         for name in self.names(family):
             if name != "family":
-                stored_name, axis = self.axis_of(name, family)
-                picked[name] = axis.pick(stored_name, trial)
+                stored, axis = self.axis_of(name, family)
+                idle = is_idle(name, picked) and stored not in trial.params
+                picked[name] = axis.nearest(_default(name)) if idle else axis.pick(stored, trial)
         return picked
 
     def names(self, family: Value) -> list[str]:
@@ -141,12 +145,22 @@ class Space(BaseModel):
 
     def default_params(self, family: Value) -> dict[str, Value]:
         """Return, as a trial stores them, the known-good defaults moved into this space."""
+        return self.nearest_params({"family": family})
+
+    def nearest_params(self, wanted: Mapping[str, Value]) -> dict[str, Value]:
+        """Return, as a trial stores it, the point of this space that is nearest to a configuration.
+
+        Axes that it does not name are taken from the defaults.
+        """
+        family = self.axis_of("family", "")[1].nearest(wanted.get("family", _default("family")))
+        taken: dict[str, Value] = {"family": family}
         params: dict[str, Value] = {}
         for name in self.names(family):
             stored_name, axis = self.axis_of(name, family)
-            wanted = family if name == "family" else type(self).model_fields[name].default.value
-            if not isinstance(axis, Fixed):
-                params[stored_name] = axis.nearest(wanted)
+            if name != "family":
+                taken[name] = axis.nearest(wanted.get(name, _default(name)))
+            if not isinstance(axis, Fixed) and not is_idle(name, taken):
+                params[stored_name] = taken[name]
         return params
 
     def longest(self) -> tuple[str, int]:
@@ -154,32 +168,41 @@ class Space(BaseModel):
         sizes = [("family", len(self.families()))]
         for family in self.families():
             for name in self.names(family):
-                axis = self.axis_of(name, family)[1]
-                size = axis.size() if isinstance(axis, FloatRange) else len(axis.points())
-                sizes.append((name, size or 0))
+                sizes.append((name, _count(self.axis_of(name, family)[1]) or 0))
         return max(sizes, key=lambda found: found[1])
 
     def grid_size(self) -> int | None:
         """Return the number of points of the grid, None where an axis is continuous."""
-        sizes = [self._grid_of(family) for family in self.families()]
-        if any(points is None for _, points in itertools.chain(*sizes)):
+        if self.continuous():
             return None
-        return sum(math.prod(len(points or ()) for _, points in axes) for axes in sizes)
+        return sum(self._size_of(family) for family in self.families())
 
-    def grid(self) -> Iterator[dict[str, Value]]:
-        """Yield every point of the grid as a trial stores it; the space has to be finite."""
+    def _size_of(self, family: Value) -> int:
+        """Return the number of points of a family, counted beside each value that idles others."""
+        others = sorted({IDLE[name][0] for name in self.names(family) if name in IDLE})
+        size = 0
+        for values in itertools.product(*(self._points(other, family) for other in others)):
+            beside = dict(zip(others, values, strict=True))
+            asked = [n for n in self.names(family) if n != "family" and n not in beside]
+            going = [n for n in asked if not is_idle(n, beside)]
+            size += math.prod(_count(self.axis_of(name, family)[1]) or 0 for name in going)
+        return size
+
+    def _points(self, name: str, family: Value) -> tuple[Value, ...]:
+        return self.axis_of(name, family)[1].points() or ()
+
+    def grid(self, with_idle: bool = False) -> Iterator[dict[str, Value]]:
+        """Yield every point of the grid as a trial stores it; the space has to be finite.
+
+        `with_idle` yields a point for each value of an axis that is idle there, too, as before 0.2.
+        """
         for family in self.families():
-            axes = self._grid_of(family)
-            for point in itertools.product(*(points or () for _, points in axes)):
-                yield dict(zip((name for name, _ in axes), point, strict=True))
-
-    def _grid_of(self, family: Value) -> list[tuple[str, tuple[Value, ...] | None]]:
-        axes: list[tuple[str, tuple[Value, ...] | None]] = []
-        for name in self.names(family):
-            stored_name, axis = self.axis_of(name, family)
-            if not isinstance(axis, Fixed):
-                axes.append((stored_name, (family,) if name == "family" else axis.points()))
-        return axes
+            named = {"family": family} if isinstance(self.family, Choice) else {}
+            axes = [(n, *self.axis_of(n, family)) for n in self.names(family) if n != "family"]
+            picked = {name: axis.value for name, _, axis in axes if isinstance(axis, Fixed)}
+            searched = [(n, stored, a.points() or ()) for n, stored, a in axes if n not in picked]
+            for params in _grid_of(searched, picked, with_idle):
+                yield named | params
 
     def continuous(self) -> list[str]:
         """Return the names of the axes that have no finite list of values."""
@@ -188,7 +211,7 @@ class Space(BaseModel):
                 name
                 for family in self.families()
                 for name in self.names(family)
-                if self.axis_of(name, family)[1].points() is None
+                if _count(self.axis_of(name, family)[1]) is None
             }
         )
 
@@ -199,6 +222,37 @@ class Space(BaseModel):
         """
         written = self.model_dump(mode="json")
         return {n: axis for n, axis in written.items() if any(has(f, n) for f in self.families())}
+
+
+def _grid_of(
+    axes: list[tuple[str, str, tuple[Value, ...]]], picked: dict[str, Value], with_idle: bool
+) -> Iterator[dict[str, Value]]:
+    """Yield all points on axes (name, stored name, values) beside what is picked already."""
+    if not axes:
+        yield {}
+        return
+    (name, stored_name, points), *others = axes
+    if is_idle(name, picked) and not with_idle:
+        yield from _grid_of(others, picked, with_idle)
+        return
+    for point in points:
+        for params in _grid_of(others, picked | {name: point}, with_idle):
+            yield {stored_name: point} | params
+
+
+def _count(axis: PlainAxis) -> int | None:
+    """Return how many points an axis has, None where there is no end of them."""
+    if isinstance(axis, FloatRange):
+        return axis.size()
+    if isinstance(axis, IntRange):
+        return len(range(axis.low, axis.high + 1, axis.step))
+    return len(axis.points())
+
+
+def _default(name: str) -> Value:
+    """Return the known-good value of an axis."""
+    axis: Fixed = Space.model_fields[name].default
+    return axis.value
 
 
 def _listed(names: Iterable[Value]) -> str:

@@ -14,19 +14,17 @@ from pydantic import (
     model_validator,
 )
 
+from hpsearch.study.axes import Fixed, Value
 from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
-from hpsearch.study.durations import Duration
 from hpsearch.study.limits import (
     EPOCHS,
     GRID_POINTS,
-    PARAMETERS,
-    SEED,
     STORED,
-    TRIALS,
-    at_most,
 )
-from hpsearch.study.seldom import seldom_meant
+from hpsearch.study.names import STUDY_NAME
+from hpsearch.study.searching import Search
+from hpsearch.study.seldom import hidden_early, seldom_meant
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
 from hpsearch.study.tasks import (
@@ -47,41 +45,6 @@ if TYPE_CHECKING:
 # the others are devices to Windows, whatever follows.
 RESERVED = frozenset({"checkpoints", "con", "prn", "aux", "nul"})
 DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal", ".lock")
-Epochs = Annotated[int, at_most(EPOCHS)]
-Trials = Annotated[int, at_most(TRIALS)]
-
-
-class Sampler(Section):
-    """How hyperparameters are proposed. `startup_trials` are random before TPE or GP models."""
-
-    name: Literal["tpe", "random", "grid", "gp"] = "tpe"
-    startup_trials: Trials = Field(10, ge=1)
-
-
-class Pruner(Section):
-    """How weak trials are stopped, by their test metric so far.
-
-    The median and percentile pruners begin once `startup_trials` trials are complete, never judge
-    the first `warmup_epochs` epochs, and need `min_trials` values at an epoch to compare with.
-    """
-
-    name: Literal["median", "percentile", "successive-halving", "hyperband", "none"] = "median"
-    startup_trials: Trials = Field(5, ge=1)
-    warmup_epochs: Epochs = Field(1, ge=0)
-    interval_epochs: Epochs = Field(1, ge=1)
-    min_trials: Trials = Field(3, ge=1)
-    percentile: float = Field(50.0, gt=0, lt=100)
-    reduction_factor: Epochs = Field(3, ge=2)
-
-
-class EarlyStopping(Section):
-    """When a trial that overfits ends: `patience` epochs after its lowest test loss.
-
-    The rule is that of `hpsearch.training.overfitting`. With it a trial is worth the test metric of
-    its best epoch, whose weights are kept, whether it was stopped or not.
-    """
-
-    patience: Epochs = Field(ge=1)
 
 
 class Confirm(Section):
@@ -99,45 +62,15 @@ class Confirm(Section):
     prefer: Literal["smaller", "faster", "score"] = "smaller"
 
 
+# What a space holds under `promote` that says nothing of it; see tests/benchmarks/early_scores.py.
+EARLY: dict[str, Value] = {"schedule": "warmup-constant", "averaging": "ema"}
+
 CONFIRMED = 3  # candidates, unless the study says otherwise
 CONFIRMED_FROM = 20  # trials on
 
 
 def _unconfirmed(written: object) -> object:
     return {"candidates": 0} if written == "none" else written
-
-
-def _patience(written: object) -> object:
-    number = isinstance(written, int) and not isinstance(written, bool)
-    return {"patience": written} if number else written
-
-
-def _named(written: object) -> object:
-    return {"name": written} if isinstance(written, str) else written
-
-
-class Search(Section):
-    """How the space is searched, and for how long.
-
-    `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
-    study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
-    study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`. A network of more than `max_parameters`
-    is not trained, and the sampler learns so.
-    """
-
-    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
-    pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
-    metric: Metric | None = None
-    epochs: Epochs = Field(10, ge=1)
-    early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_patience)] = None
-    trials: Trials = Field(50, ge=1)
-    timeout: Duration | None = None
-    trial_timeout: Duration | None = None
-    stall_timeout: Duration = 600.0
-    max_parameters: Annotated[int | None, at_most(PARAMETERS)] = Field(None, ge=1)
-    seed: Annotated[int, at_most(SEED)] = Field(0, ge=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class Final(Section):
@@ -153,12 +86,9 @@ class Final(Section):
     temperature: bool = False
 
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # folders and prefixes are called after a study
-
-
 def is_name(text: str) -> bool:
     """Whether a study may have this name."""
-    return re.fullmatch(NAME.removeprefix("^").removesuffix("$"), text) is not None
+    return re.fullmatch(STUDY_NAME.removeprefix("^").removesuffix("$"), text) is not None
 
 
 class StudySpec(Section):
@@ -168,14 +98,23 @@ class StudySpec(Section):
     seal, and what the earlier one has opened is open.
     """
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Annotated[str, Field(pattern=STUDY_NAME)]
     data: Data
     space: Annotated[Space, PlainSerializer(lambda space: space.notation())] = Space()
     search: Search = Search()
     pretrained: Pretrained = Pretrained()
     confirm: Annotated[Confirm, BeforeValidator(_unconfirmed)] = Confirm()
     final: Final = Final()
-    continues: Annotated[str, Field(pattern=NAME)] | None = None
+    continues: Annotated[str, Field(pattern=STUDY_NAME)] | None = None
+
+    @model_validator(mode="after")
+    def _scores_early(self) -> StudySpec:
+        """Where trials are compared after a few epochs, scores say early how a training will end,
+        unless the space says otherwise."""
+        if self.search.pruner.name == "promote":
+            unsaid = {n: Fixed(v) for n, v in EARLY.items() if n not in self.space.model_fields_set}
+            object.__setattr__(self, "space", self.space.model_copy(update=unsaid))
+        return self
 
     @model_validator(mode="after")
     def _continues_another(self) -> StudySpec:
@@ -183,6 +122,11 @@ class StudySpec(Section):
             raise ValueError(
                 "continues: a study does not continue itself; launching it again goes on with it"
             )
+        if self.search.warm_start == self.name:
+            raise ValueError("search.warm_start: a study learns nothing from itself; leave it out")
+        for key in ("first", "warm_start"):
+            if self.search.sampler.name == "grid" and getattr(self.search, key):
+                raise ValueError(f"search.{key}: a grid tries all there is; leave it out")
         return self
 
     @field_validator("name")
@@ -257,14 +201,17 @@ class StudySpec(Section):
         """Return what can be meant, but seldom is."""
         search, early = self.search, self.search.early_stopping
         patience = None if early is None else early.patience
-        return seldom_meant(self.space, search.sampler.name, search.epochs, patience)
+        epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
+        found = seldom_meant(self.space, search.sampler.name, epochs, patience)
+        return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:
         """Return what makes scores of this study comparable, flat: dotted key -> value.
 
         Budgets and the place of the data are left out: they may change between launches. So is
-        `max_parameters`, which decides what is trained, but not what a training comes to, and
-        `confirm` and `final`, which come after all of them, and what it `continues`.
+        what decides which networks are trained, but not what a training comes to: `constraints`,
+        `max_parameters` and `also`; and `confirm` and `final`, which come after all of them, and
+        what it `continues`.
         """
         written = self.model_dump(mode="json", exclude={"confirm", "final", "continues"})
         for section, key in (
@@ -273,9 +220,13 @@ class StudySpec(Section):
             ("data", "download"),
             ("search", "trials"),
             ("search", "timeout"),
+            ("search", "minutes"),
+            ("search", "core_hours"),
             ("search", "trial_timeout"),
             ("search", "stall_timeout"),
             ("search", "max_parameters"),
+            ("search", "constraints"),
+            ("search", "also"),
             ("pretrained", "download"),
         ):
             written[section].pop(key)

@@ -18,10 +18,13 @@ WARM_STEPS, MOST_STEPS = 2, 40
 EVALUATED = 1000  # test images, at most
 
 
-def epoch_s(config: TrialConfig, data: SearchData, device: torch.device) -> float:
+def epoch_s(
+    config: TrialConfig, data: SearchData, device: torch.device, effort: float = 1.0
+) -> float:
     """Return the seconds of an epoch of a configuration, evaluation included.
 
-    Real steps on real batches are timed on the device, with whatever else runs on it meanwhile.
+    Real steps on real batches are timed on the device, with whatever else runs on it meanwhile;
+    with an `effort` below 1 for a shorter time.
     """
     train, test = resident(data.train, data, device), resident(data.test, data, device)
     batches = batches_in_epoch(len(train), config.batch_size)
@@ -35,10 +38,10 @@ def epoch_s(config: TrialConfig, data: SearchData, device: torch.device) -> floa
             began = _now(device)
         step(training, config, images, targets)
         timed = number + 1 - WARM_STEPS
-        if timed == MOST_STEPS or (timed >= 1 and _now(device) - began > PROBE_S):
+        if timed == MOST_STEPS or (timed >= 1 and _now(device) - began > effort * PROBE_S):
             break
     step_s = (_now(device) - began) / timed if timed > 0 else 0.0
-    part = _first(test, EVALUATED)
+    part = _first(test, round(effort * EVALUATED))
     predict(training.model, _first(test, 10), config)
     began = _now(device)
     predict(training.model, part, config)

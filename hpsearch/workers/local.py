@@ -39,7 +39,7 @@ from hpsearch.storage.leases import Held, Lease
 from hpsearch.storage.retry import DATABASE_ERRORS
 from hpsearch.storage.storage import Storage, opened_storage
 from hpsearch.storage.url import network_file_system
-from hpsearch.study.spec import Search
+from hpsearch.study.searching import Search
 from hpsearch.workers.gpu_slots import GpuSlots
 
 logger = logging.getLogger(__name__)

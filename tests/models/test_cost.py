@@ -240,3 +240,15 @@ for family in ("alexnet", "vgg", "googlenet", "resnet", "senet"):
 assert not {"torch._dynamo", "torchvision"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+def test_what_goes_back_and_through_memory_is_the_sum_made_by_hand() -> None:
+    # convolution 1 x 8 x 8 -> 2 x 8 x 8, pooled to 4 x 4, normalised, activated, head 32-4-3-2
+    config = config_with(family="alexnet", **SMALL)
+    price = cost(config, ImageShape(1, 8, 8), 2)
+    first = 2 * 8 * 8 * 2 * 25  # images learn nothing: the first layer's weights alone do
+    assert price.backward_flops == 2 * price.forward_flops - first
+    convolution, pooling, normalisation, activation = 64 + 128, 128 + 32, 64, 64
+    head = (32 + 4) + (4 + 4) * 2 + (4 + 3) + (3 + 3) * 2 + (3 + 2)
+    assert price.moved == convolution + pooling + normalisation + activation + head
+    assert price.layers == 11

@@ -11,26 +11,71 @@ from made_configs import config_with
 
 from hpsearch.models import limits
 from hpsearch.models.cost import Cost
-from hpsearch.models.limits import device_memory_bytes, infeasible, machine_memory_bytes
+from hpsearch.models.limits import (
+    device_memory_bytes,
+    infeasible,
+    machine_memory_bytes,
+    too_slow,
+)
+from hpsearch.study.searching import Search
 
 GIB = 2**30
-PRICE = Cost(parameters=1000, forward_flops=1, memory_bytes=2 * GIB)
+PRICE = Cost(parameters=1000, forward_flops=20, memory_bytes=2 * GIB)
+
+
+def limited(**constraints: float) -> Search:
+    return Search.model_validate({"constraints": constraints})
 
 
 def test_what_fits_is_feasible() -> None:
-    assert infeasible(PRICE, config_with(), 1000, 2 * GIB) is None
-    assert infeasible(PRICE, config_with(), None, None) is None
+    assert infeasible(PRICE, config_with(), limited(parameters=1000, flops=20), 2 * GIB) is None
+    assert infeasible(PRICE, config_with(), Search(max_parameters=1000), None) is None
+    assert infeasible(PRICE, config_with(), Search(), None) is None
 
 
-def test_too_many_parameters_are_infeasible() -> None:
-    found = infeasible(PRICE, config_with(), 999, None)
+@pytest.mark.parametrize(
+    ("search", "what", "reason"),
+    [
+        (
+            Search(max_parameters=999),
+            "parameters",
+            "it has 1,000 parameters, more than search.max_parameters, 999",
+        ),
+        (
+            limited(parameters=999, flops=19),
+            "parameters",
+            "it has 1,000 parameters, more than search.constraints.parameters, 999",
+        ),
+        (
+            limited(flops=19),
+            "flops",
+            "it takes 20 FLOPs for an image, more than search.constraints.flops, 19",
+        ),
+    ],
+    ids=["max_parameters", "parameters", "flops"],
+)
+def test_what_takes_more_than_the_study_wants_is_infeasible(
+    search: Search, what: str, reason: str
+) -> None:
+    found = infeasible(PRICE, config_with(), search, None)
     assert found is not None
-    assert (found.what, found.in_parts) == ("parameters", False)
-    assert found.reason == "it has 1,000 parameters, more than search.max_parameters, 999"
+    assert (found.what, found.reason, found.in_parts) == (what, reason, False)
+
+
+def test_what_takes_longer_for_an_image_than_the_study_wants_is_infeasible() -> None:
+    assert too_slow(2.0, "a machine", limited(latency_ms=2)) is None
+    assert too_slow(2000.0, "a machine", Search()) is None
+    found = too_slow(2.34567, "a machine, 1 thread", limited(latency_ms=2))
+    assert found is not None
+    assert found.what == "latency"
+    assert found.reason == (
+        "it takes 2.346 ms for an image on a machine, 1 thread, more than "
+        "search.constraints.latency_ms, 2"
+    )
 
 
 def test_maps_that_vanish_are_infeasible() -> None:
-    found = infeasible(Cost(1, 1, 1, "no pixel would be left"), config_with(), None, None)
+    found = infeasible(Cost(1, 1, 1, "no pixel would be left"), config_with(), Search(), None)
     assert found is not None
     assert (found.what, found.reason) == ("maps", "no pixel would be left")
 
@@ -42,7 +87,7 @@ def test_too_much_memory_is_infeasible_and_smaller_parts_may_help(
     batch_size: int, micro_batches: int, in_parts: bool
 ) -> None:
     config = config_with(batch_size=batch_size, micro_batches=micro_batches)
-    found = infeasible(PRICE, config, None, GIB)
+    found = infeasible(PRICE, config, Search(), GIB)
     assert found is not None
     assert (found.what, found.in_parts) == ("memory", in_parts)
     assert found.reason == "it needs about 2.0 GiB of memory, and there are 1.0"

@@ -30,11 +30,15 @@ from hpsearch.study.config import (
     Unfreeze,
     has,
 )
+from hpsearch.study.searching import Search
 from hpsearch.study.space import Space
 from hpsearch.training.schedules import optimizer_for
 
 MIB = 2**20
-LIMITS = {"max_parameters": 30_000_000, "memory_bytes": 150 * MIB}
+LIMITS: dict[str, Any] = {
+    "search": Search(max_parameters=30_000_000),
+    "memory_bytes": 150 * MIB,
+}
 CLASSES = 3
 
 ALL_AXES: dict[str, Any] = {

@@ -10,18 +10,22 @@ import optuna
 import pytest
 from fixtures_storage import on_sqlite
 from made_policies import BestGoOn
-from made_studies import begin_trial, enter, rewind, row_of, run_trial, spec_of, stored
+from made_studies import begin_trial, enter, launch, rewind, row_of, run_trial, spec_of, stored
 from optuna.pruners import BasePruner
 from optuna.trial import Trial, TrialState
 
 from hpsearch.search import outcomes as endings
+from hpsearch.search.baseline import trained_at_once
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import progress_of
+from hpsearch.search.reserve import final_time_s
 from hpsearch.search.scheduler import (
     Begin,
     Budget,
     Curve,
+    Finish,
     Resume,
+    Scheduler,
     Standing,
     Stop,
     Wait,
@@ -128,7 +132,7 @@ def test_paused_trials_are_resumed_by_the_scheduler_alone_and_the_rest_end(
     assert row_of(storage).claimed == 4
     assert storage.leases.claim("made", "worker") is None, "a paused trial is not taken over"
     p = progress_of(storage, "made")
-    assert (p.paused, p.interrupted, len(p.running), p.finished) == (4, 0, 0, 0)
+    assert (len(p.paused), p.interrupted, len(p.running), p.finished) == (4, 0, 0, 0)
     assert [kind_of(t) for t in stored(storage, spec).trials] == ["paused"] * 4
     (waiting,) = storage.ledger.waiting()
     assert waiting.has_work and not waiting.search_is_over
@@ -150,7 +154,7 @@ def test_paused_trials_are_resumed_by_the_scheduler_alone_and_the_rest_end(
 
     assert claim(paused_at_two) is None
     p = progress_of(storage, "made")
-    assert (p.paused, p.complete, p.pruned, p.finished) == (0, 2, 2, 4)
+    assert (len(p.paused), p.complete, p.pruned, p.finished) == (0, 2, 2, 4)
     (waiting,) = storage.ledger.waiting()
     assert waiting.search_is_over
     ended = stored(storage, spec).trials[0]
@@ -221,7 +225,7 @@ def test_a_trial_that_pauses_while_the_scheduler_decides_is_not_given_up(
 
     slow = Scheduling(storage, paused_at_two.spec, Slow())
     assert claim(slow) is None
-    assert progress_of(storage, "made").paused == 4
+    assert len(progress_of(storage, "made").paused) == 4
     resumed = claim(slow)
     assert resumed is not None and resumed.slot == 1
 
@@ -250,6 +254,58 @@ def test_paused_trials_of_a_study_whose_time_is_up_stay_paused(storage: Storage)
     rewind(storage, tables.studies, "spent_s", -100)
     (waiting,) = storage.ledger.waiting()
     assert waiting.time_is_up and waiting.search_is_over and waiting.paused == 1
+
+
+# Time
+
+
+def test_the_time_of_a_search_is_without_what_is_kept_for_what_follows(storage: Storage) -> None:
+    spec = enter(storage, timeout=600, epochs=10, pruner="promote")
+    scheduling = Scheduling(storage, spec, scheduler_for(spec.search))
+    launch(storage, 40, 600)
+
+    def left_s() -> float:
+        found = scheduling.standing().time_left_s
+        assert found is not None
+        return found
+
+    assert left_s() == pytest.approx(600)
+    lease = claim(scheduling)
+    assert lease is not None
+    trial = begin_trial(storage, spec, lease)
+    trial.set_user_attr("curve", [{}])
+    trial.set_user_attr("duration_s", 2.0)
+    trial.report(0.5, 1)
+    (curve,) = scheduling.standing().curves
+    assert curve.epoch_s == 2.0 and not curve.resumed
+    assert left_s() == pytest.approx(600 - final_time_s(20, 20, trained_at_once("cpu")), abs=0.5)
+    storage.ledger.set_final_s("made", 50, 30)
+    assert left_s() == pytest.approx(520, abs=0.5)
+
+
+def test_a_scheduler_that_finishes_leaves_the_rest_of_the_time_to_what_follows(
+    storage: Storage,
+) -> None:
+    class Over(Scheduler):
+        pauses = True
+
+        def next(self, standing: Standing) -> Begin | Finish:
+            return Finish() if standing.curves else Begin()
+
+    scheduling = Scheduling(storage, enter(storage, trials=9, timeout=600), Over())
+    to_the_rung(scheduling, 0.3)
+    another = storage.leases.claim("made", "other")
+    assert another is not None
+    assert claim(scheduling) is None
+    assert len(progress_of(storage, "made").paused) == 1, "one is at work"
+    trial = begin_trial(storage, scheduling.spec, another)
+    endings.complete(storage, trial, another, 0.5)
+    assert claim(scheduling) is None
+    p = progress_of(storage, "made")
+    assert (len(p.paused), p.pruned, p.complete, p.finished) == (0, 1, 1, 2)
+    (waiting,) = storage.ledger.waiting()
+    assert waiting.time_is_up and waiting.search_is_over and not waiting.has_work
+    assert row_of(storage).confirm_s == pytest.approx(600, abs=5)
 
 
 # What is seen

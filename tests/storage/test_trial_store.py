@@ -327,3 +327,40 @@ def test_a_waiting_trial_can_be_ended_as_the_dashboard_does(storage: Storage) ->
     (waiting,) = study.get_trials()
     assert storage.optuna.set_trial_state_values(waiting._trial_id, TrialState.COMPLETE, [0.5])
     assert [t.state for t in as_optuna_reads(storage, "plain")] == [TrialState.COMPLETE]
+
+
+def test_a_paused_trial_is_read_once_for_as_long_as_it_waits(storage: Storage) -> None:
+    spec = enter(storage)
+    reader = open_storage(storage.url.render_as_string(False))
+    leases_of = [claimed(storage, spec) for _ in range(2)]
+    trials = [begin_trial(storage, spec, lease) for lease in leases_of]
+    study = reader.load(spec.name)
+
+    def read() -> list[FrozenTrial]:
+        return study.get_trials(deepcopy=False)
+
+    note(trials[0], {"paused": 1, "until": "later"}, steps={1: 0.5})
+    storage.pauses.pause(leases_of[0], 1)
+    read()
+    first = read()[0]
+    counted = Counted(reader)
+    again = read()
+    assert again[0] is first and again[1] is not first and len(again) == 2
+    in_detail = [s for s in counted.statements if "trial_intermediate_values" in s]
+    assert len(in_detail) == 1, "of the one that runs"
+    lease = storage.pauses.resume(spec.name, 0, "another")
+    assert lease is not None
+    note(trials[0], {"paused": None, "resumed": 1})
+    storage.pauses.go_on(lease)
+    note(trials[0], steps={2: 0.75})
+    assert read()[0].intermediate_values == {1: 0.5, 2: 0.75}
+    note(trials[0], {"paused": 2})
+    storage.pauses.pause(lease, 2)
+    read()
+    assert read()[0] is read()[0]
+    assert read()[0].user_attrs["paused"] == 2
+    left = storage.pauses.resume(spec.name, 0, "third")
+    assert left is not None
+    trials[0].study.tell(trials[0], state=TrialState.PRUNED)
+    assert [t.state for t in read()] == [TrialState.PRUNED, TrialState.RUNNING]
+    reader.close()

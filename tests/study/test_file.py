@@ -96,6 +96,13 @@ def test_sampler_and_pruner_may_be_a_name_alone(write: Write) -> None:
     assert (search.sampler.name, search.pruner.name) == ("random", "none")
 
 
+def test_scheduler_is_another_name_of_pruner(write: Write) -> None:
+    search = read_study(write(HEAD + "search: {scheduler: promote}\n")).search
+    assert search.pruner.name == "promote"
+    search = read_study(write(HEAD + "search: {scheduler: {name: median, resume: true}}\n")).search
+    assert (search.pruner.name, search.pruner.resume) == ("median", True)
+
+
 def test_a_file_that_begins_with_a_byte_order_mark_is_read(write: Write) -> None:
     assert read_study(write("\ufeff" + HEAD)).name == "trial-1"
 
@@ -124,7 +131,7 @@ def test_an_unknown_section_gets_its_line_and_a_suggestion(complaint: Complaint)
 
 def test_an_unknown_key_like_no_other_is_told_which_keys_there_are(complaint: Complaint) -> None:
     says = complaint(HEAD + "search: {wibble: 3}\n")
-    assert says.startswith("study.yaml:3: search: unknown key 'wibble'; known keys: sampler, ")
+    assert says.startswith("study.yaml:3: search: unknown key 'wibble'; known keys: ")
 
 
 def test_an_unknown_key_deep_down_is_placed_in_its_section(complaint: Complaint) -> None:
@@ -161,6 +168,8 @@ def test_every_mistake_of_a_file_is_told_at_once(complaint: Complaint) -> None:
         ("search: {sampler: tpee}", "search.sampler.name: unknown value 'tpee'; did you mean"),
         ("search: {sampler: [tpe]}", "search.sampler: ['tpe']: input should be a valid dict"),
         ("search: {pruner: {name: percentile, percentile: 100}}", "input should be less than 100"),
+        ("search: {pruner: median, scheduler: promote}", "two names of one key; write one of them"),
+        ("search: {pruner: {name: promote, resume: true}}", "promote has no such option"),
         ("search: [1]", "search: [1]: input should be a valid dictionary"),
         ("search: {timeout: soon}", "search.timeout: 'soon' is not a duration; write 90s, 30m"),
         ("search: {timeout: -5}", "search.timeout: -5 is not a duration above 0"),

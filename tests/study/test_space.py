@@ -376,3 +376,82 @@ def test_a_space_written_down_leaves_out_what_its_families_do_not_have() -> None
     assert notation["convolutions"] == 2
     assert notation["kernel_size"] == 3
     assert not {"blocks", "squeeze", "backbone"} & notation.keys()
+
+
+# Axes that nothing reads beside the values of others
+
+IDLE_AT_TIMES: dict[str, Any] = {
+    "schedule": ["plateau", "step", "constant"],
+    "patience": [1, 3],
+    "factor": [0.1, 0.5],
+}
+
+
+def picked_beside(space: Space, **params: Any) -> tuple[dict[str, Any], set[str]]:
+    """Return what a trial with these parameters picks, and the parameters that it is asked for."""
+    study = new_study()
+    study.enqueue_trial(params)
+    trial = study.ask()
+    return space.pick_all(trial), set(trial.params)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "asked"),
+    [("plateau", {"patience", "factor"}), ("step", {"factor"}), ("constant", set())],
+)
+def test_what_a_schedule_does_not_read_is_not_sampled(schedule: str, asked: set[str]) -> None:
+    space = Space.model_validate(IDLE_AT_TIMES)
+    picked, params = picked_beside(space, schedule=schedule)
+    assert params == asked | {"schedule"}
+    if "patience" not in asked:
+        assert picked["patience"] == 1, "the point nearest to the default, 2"
+    if "factor" not in asked:
+        assert picked["factor"] == 0.1
+
+
+def test_what_is_frozen_or_has_one_stage_asks_for_nothing_more() -> None:
+    frozen = Space.model_validate(
+        {"family": "pretrained", "unfreeze": ["none", "last"], "body_rate": [0.01, 0.1]}
+    )
+    assert picked_beside(frozen, unfreeze="none")[1] == {"unfreeze"}
+    assert picked_beside(frozen, unfreeze="last")[1] == {"unfreeze", "body_rate"}
+    staged = Space.model_validate(
+        {"family": "senet", "layers": [1, 2], "squeeze_where": ["all", "last"]}
+    )
+    assert picked_beside(staged, layers=1)[1] == {"layers"}
+    assert picked_beside(staged, layers=2)[1] == {"layers", "squeeze_where"}
+
+
+def test_a_stored_trial_that_was_asked_for_more_keeps_what_it_had() -> None:
+    space = Space.model_validate(IDLE_AT_TIMES)
+    stored = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params={"schedule": "constant", "patience": 3, "factor": 0.5},
+        distributions={
+            name: optuna.distributions.CategoricalDistribution(options)
+            for name, options in IDLE_AT_TIMES.items()
+        },
+    )
+    picked = space.pick_all(stored)
+    assert (picked["patience"], picked["factor"]) == (3, 0.5)
+
+
+def test_a_grid_has_no_two_points_that_nothing_tells_apart() -> None:
+    space = Space.model_validate(IDLE_AT_TIMES)
+    points = list(space.grid())
+    assert len(points) == space.grid_size() == 4 + 2 + 1
+    assert points[-1] == {"schedule": "constant"}
+    whole = list(space.grid(with_idle=True))
+    assert len(whole) == 12
+    read = [{n: v for n, v in p.items() if n in q} for p in whole for q in points if p | q == p]
+    assert [p for i, p in enumerate(read) if p not in read[:i]] == points, "in the same order"
+
+
+def test_a_default_that_nothing_reads_is_not_given() -> None:
+    assert Space.model_validate(IDLE_AT_TIMES).default_params("alexnet") == {
+        "schedule": "plateau",
+        "patience": 1,
+        "factor": 0.1,
+    }
+    one_cycle = IDLE_AT_TIMES | {"schedule": ["plateau", "one-cycle"]}
+    assert Space.model_validate(one_cycle).default_params("alexnet") == {"schedule": "one-cycle"}

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from pydantic import ValidationError
 
+from hpsearch.study.axes import Fixed
 from hpsearch.study.config import TrialConfig
 from hpsearch.study.durations import seconds
 from hpsearch.study.limits import STORED
@@ -363,3 +364,17 @@ def test_a_stored_study_above_todays_limits_is_read_and_its_trials_are_too() -> 
         user_attrs={"seed": 2**40, "precision": "fp32", "threads": 1},
     )  # fmt: skip
     assert config_from(spec, "f" * 64, trial).epochs == 200_000
+
+
+def test_where_trials_are_compared_early_their_scores_mean_something_early() -> None:
+    def space_of(**written: Any) -> tuple[Any, ...]:
+        spec = StudySpec.model_validate({"name": "a", "data": {"source": "digits"}, **written})
+        again = StudySpec.model_validate_json(spec.model_dump_json())
+        assert again.identity() == spec.identity()
+        return spec.space.schedule, spec.space.averaging, len(spec.warnings())
+
+    early = {"search": {"pruner": "promote"}}
+    assert space_of() == (Fixed("one-cycle"), Fixed("none"), 0)
+    assert space_of(**early) == (Fixed("warmup-constant"), Fixed("ema"), 0)
+    said = {"space": {"schedule": "cosine", "averaging": "none"}}
+    assert space_of(**early, **said) == (Fixed("cosine"), Fixed("none"), 1)

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fixtures_storage import on_sqlite
 from made_policies import BEST, RUNG, BestGoOn, obey
 from made_studies import open_leases
 from made_workers import HERE, environment, work_here
@@ -18,7 +20,7 @@ from undisturbed import assert_undisturbed, digits_spec, opened
 
 from hpsearch.search.kinds import PAUSED, RESUMED, kind_of
 from hpsearch.search.scheduler import SCHEDULERS, GoOn, Pause, Stop, TrialSoFar
-from hpsearch.search.stored_study import read_stored_study
+from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.storage import Storage
 
@@ -122,3 +124,66 @@ def test_a_pause_that_a_worker_died_on_is_decided_again(
     work_here(storage, "again", tmp_path)
     assert_the_best_went_on(storage, "again", 3)
     assert_undisturbed(storage, "again", prepared)
+
+
+def killed_once(storage: Storage, study: str, place: Path) -> None:
+    """Have two workers search, of which one is killed at a trial that was resumed."""
+    crew = {name: start(storage, study, place, name) for name in ("first", "second")}
+    killed = False
+    try:
+        while any(process.poll() is None for process in crew.values()):
+            time.sleep(0.02)
+            at_work = [t for t in trials_of(storage, study) if kind_of(t) == "running"]
+            resumed = [t for t in at_work if t.user_attrs.get(RESUMED) is not None]
+            if not killed and resumed:
+                name = resumed[0].user_attrs["worker"]
+                crew[name].kill()
+                crew.pop(name).wait()
+                killed = True
+                storage.leases.expire_worker(name)
+                crew["third"] = start(storage, study, place, "third")
+        assert {process.returncode for process in crew.values()} == {0}
+    finally:
+        for process in crew.values():
+            process.kill()
+            process.wait()
+    assert killed
+
+
+@pytest.mark.timeout(600)
+def test_promotion_brings_the_best_to_its_end_bit_for_bit_though_a_worker_is_killed(
+    storage: Storage, tmp_path: Path
+) -> None:
+    prepared = opened(storage, digits_spec("promoted", trials=6, epochs=9, pruner="promote"))
+    killed_once(storage, "promoted", tmp_path)
+    study = assert_all_ended(storage, "promoted", trials=6)
+    assert {1, 9} <= {len(t.user_attrs["curve"]) for t in study.trials} <= {1, 3, 9}
+    best = study.best()
+    by_first = sorted(study.trials, key=lambda t: t.intermediate_values[1])
+    assert best is not None and best.number in {t.number for t in by_first[-4:]}
+    assert_undisturbed(storage, "promoted", prepared)
+
+
+@on_sqlite
+@pytest.mark.timeout(600)
+def test_what_the_median_pruner_paused_goes_on_in_the_end(storage: Storage, tmp_path: Path) -> None:
+    pruner = {"name": "median", "resume": True, "startup_trials": 1, "min_trials": 1}
+    prepared = opened(storage, digits_spec("again", trials=5, epochs=6, pruner=pruner))
+    work_here(storage, "again", tmp_path)
+    study = assert_all_ended(storage, "again", trials=5)
+    resumed = [t for t in study.trials if t.user_attrs.get(RESUMED)]
+    assert len(resumed) == 1 and resumed[0].state == TrialState.COMPLETE
+    assert_undisturbed(storage, "again", prepared)
+
+
+def assert_all_ended(storage: Storage, name: str, trials: int) -> OpenStudy:
+    """So many trials: some complete, some of them resumed, the others paused and left so."""
+    study = read_stored_study(storage, name)
+    assert sorted(t.user_attrs["slot"] for t in study.trials) == list(range(trials))
+    assert open_leases(storage, name) == 0
+    kinds = Counter(kind_of(t) for t in study.trials)
+    assert kinds["complete"] >= 1 and set(kinds) == {"complete", "pruned"}
+    for trial in study.in_state(TrialState.PRUNED):
+        assert trial.user_attrs["reason"].endswith("and never resumed")
+    assert any(t.user_attrs.get(RESUMED) for t in study.trials)
+    return study

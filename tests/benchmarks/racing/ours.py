@@ -15,7 +15,8 @@ from typing import Any
 from racing.lines import Lines
 from ruamel.yaml import YAML
 
-from hpsearch.study.spec import Search, StudySpec
+from hpsearch.study.searching import Search
+from hpsearch.study.spec import StudySpec
 
 LOOK_EVERY_S = 0.5
 STUDY = Path(__file__).parents[1] / "race.yaml"
