@@ -98,8 +98,8 @@ def fill(storage: Any, count: int) -> None:
             )  # fmt: skip
         connection.execute(update(studies).values(claimed=count))
         if connection.dialect.name == "postgresql":
-            sequence = "pg_get_serial_sequence('trials', 'trial_id')"
-            connection.exec_driver_sql(f"SELECT setval({sequence}, {next_id + count})")
+            ids = "pg_get_serial_sequence('trials', 'trial_id')"
+            connection.exec_driver_sql(f"SELECT setval({ids}, {next_id + count})")
 
 
 def ended(slot: int, trial: Any, chance: random.Random) -> tuple[Any, Any]:
@@ -171,6 +171,17 @@ class Clock:
 
         return timed_call
 
+    def timed_sampler(self, make: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what makes samplers, so that it makes samplers that are timed."""
+
+        def made(*given: Any, **more: Any) -> Any:
+            sampler = make(*given, **more)
+            for name in ("infer_relative_search_space", "sample_relative", "sample_independent"):
+                setattr(sampler, name, self.timed("sampling", getattr(sampler, name)))
+            return sampler
+
+        return made
+
     def trial_over(self) -> None:
         for kind in ("", "_cpu"):
             self.now[f"whole{kind}"] += self.now[f"claim{kind}"]
@@ -194,7 +205,7 @@ def work(url: str, name: str, ready: Any, told: Any) -> None:
     training, scheduling = cast(Any, Attempt), cast(Any, Scheduling)
     training.train = trained_in_no_time
     scheduling.claim = clock.timed("claim", scheduling.claim)
-    timed.config_from = clock.timed("sampling", timed.config_from)
+    timed.sampler_for = clock.timed_sampler(timed.sampler_for)
     scheduling.after_epoch = clock.timed("scheduling", scheduling.after_epoch)
     timed.TrialRunner.run = clock.timed("whole", timed.TrialRunner.run)
     storage = open_storage(url, create=False)
@@ -290,12 +301,10 @@ STORAGES = {"sqlite": sqlite, "postgres": postgresql}
 def measure(checkout: Path, words: list[str], cache: str) -> dict[str, Any]:
     """Return what a checkout comes to in a fresh process."""
     environment = os.environ | {"PYTHONPATH": str(checkout), "HPSEARCH_CACHE": cache}
-    command = [sys.executable, __file__, *words]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise SystemExit(f"{checkout}: {ran.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(ran.stdout)
-    return found
+    command = [sys.executable, str(Path(__file__).resolve()), *words]
+    # There, for the server that workers are forked from looks for modules where it stands first.
+    ran = subprocess.run(command, env=environment, cwd=checkout, stdout=subprocess.PIPE, check=True)
+    return cast(dict[str, Any], json.loads(ran.stdout))
 
 
 def main() -> None:
