@@ -137,16 +137,14 @@ class Scheduling:
 
     def _curve(self, trial: FrozenTrial, is_paused: bool) -> Curve:
         """Return a trial as policies see it; one that has not changed is not looked at again."""
+        ended, kept = trial.state.is_finished(), self._curves.get(id_of(trial))
+        if kept is not None and kept[0] is trial and (ended or is_paused):
+            return kept[1]
         kind: Kind = "paused" if is_paused else "running"
-        if trial.state.is_finished():
-            kind = kind_of(trial)
-        if kind == "running":
-            return curve_of(trial, self.spec.metric, kind)
-        kept = self._curves.get(id_of(trial))
-        if kept is None or kept[0] is not trial or kept[1].kind != kind:
-            kept = trial, curve_of(trial, self.spec.metric, kind)
-            self._curves[id_of(trial)] = kept
-        return kept[1]
+        curve = curve_of(trial, self.spec.metric, kind_of(trial) if ended else kind)
+        if ended or is_paused:
+            self._curves[id_of(trial)] = trial, curve
+        return curve
 
     def _time_left_s(self, row: Allowance, curves: Sequence[Curve], at_work: int) -> float | None:
         """Return what is left for the search; None where it has no end.
