@@ -91,13 +91,18 @@ def seen_as(
     view.__class__ = _Seen
     assert isinstance(view, _Seen)
     view.seen, view.shown = study, shown
-    view._directions = study._directions if directions is None else directions
+    view.objectives = directions
     return view
 
 
 class _Seen(Study):
     seen: Study  # a view itself, perhaps
     shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
+    objectives: list[StudyDirection] | None
+
+    @property
+    def directions(self) -> list[StudyDirection]:
+        return self.objectives or self.seen.directions
 
     def _get_trials(
         self,
