@@ -91,13 +91,18 @@ def seen_as(
     view.__class__ = _Seen
     assert isinstance(view, _Seen)
     view.seen, view.shown = study, shown
-    view._directions = study._directions if directions is None else directions
+    view.objectives = directions
     return view
 
 
 class _Seen(Study):
     seen: Study  # a view itself, perhaps
     shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
+    objectives: list[StudyDirection] | None
+
+    @property
+    def directions(self) -> list[StudyDirection]:
+        return self.objectives or self.seen.directions
 
     def _get_trials(
         self,
@@ -254,6 +259,15 @@ def a_distribution(connection: Connection, trial_id: int, param: str) -> BaseDis
     return None if written is None else distribution(written)
 
 
+ROWS_FROM = select(TRIALS).where(
+    TRIALS.c.study_id == bindparam("study_"),
+    or_(
+        TRIALS.c.trial_id >= bindparam("first_"),
+        TRIALS.c.trial_id.in_(bindparam("among_", expanding=True)),
+    ),
+)
+
+
 def rows_from(
     connection: Connection, study_id: int, first_id: int, among: Iterable[int]
 ) -> Sequence[Row[Any]]:
@@ -261,8 +275,8 @@ def rows_from(
 
     Each has `trial_id`, `number`, `state`, and the times by which trials of one id differ.
     """
-    new = or_(TRIALS.c.trial_id >= first_id, TRIALS.c.trial_id.in_(among))
-    return connection.execute(select(TRIALS).where(TRIALS.c.study_id == study_id, new)).all()
+    given = {"study_": study_id, "first_": first_id, "among_": list(among)}
+    return connection.execute(ROWS_FROM, given).all()
 
 
 def trials_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[FrozenTrial]:

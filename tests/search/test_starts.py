@@ -243,6 +243,18 @@ def test_an_earlier_study_teaches_and_its_best_are_run_again(storage: Storage) -
 
 
 @on_sqlite
+def test_sizes_are_taken_over_and_what_is_too_large_now_does_not_teach(storage: Storage) -> None:
+    earlier = enter(storage, spec_of("earlier", trials=10))
+    for size in (100, 2000):
+        run_trial(storage, earlier, (0.5,), parameters=size, forward_flops=7.0 * size)
+    spec = spec_of("later", warm_start="earlier", constraints={"parameters": "1k"})
+    enter_with_starts(storage, spec, PREPARED)
+    taught = imported(storage, spec)
+    assert [t.user_attrs for t in taught] == [{"parameters": 100, "forward_flops": 700.0}]
+    assert "1 do not: 1 above search.constraints" in start_lines(storage, "later")[0]
+
+
+@on_sqlite
 def test_what_was_taken_over_outlives_the_earlier_study(storage: Storage) -> None:
     with_earlier(storage)
     spec = spec_of("later", warm_start="earlier", trials=6)
