@@ -16,6 +16,7 @@ from hpsearch.search.baseline import trained_at_once
 from hpsearch.search.plan import FEWEST, Wish, planned
 from hpsearch.search.scheduler import scheduler_for
 from hpsearch.storage.plan_record import PlanRecord
+from hpsearch.study.searching import Search
 from hpsearch.study.spec import CONFIRMED_FROM, Confirm, StudySpec
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def plan(
     What an earlier launch has decided of the same study, as it stands in the storage, holds
     `before` all else: other epochs would make its scores incomparable. `spent_s` of the budget are
     over by now, and `final` is whether one is to follow. Of so many images of `train` an epoch may
-    be a part, where they are known. Raises StudyFileError where the budget is
-    too small for anything.
+    be a part, where they are known. Raises StudyFileError where the budget is too small for
+    anything.
     """
     budget_s = spec.search.planned_s(workers)
     assert budget_s is not None
@@ -159,14 +160,8 @@ def plan(
         found = _in_parts(replace(wish, trainings=0), costs, [1 / found.of_a_pass])
     if open_part and found.of_a_pass < 1:
         images = math.ceil(train * found.of_a_pass)
-    pruner = search.pruner
-    if pauses and first is None:
-        pruner = pruner.model_copy(update={"warmup_epochs": found.first_rung})
-    elif first is not None:
-        pruner = pruner.model_copy(update={"warmup_epochs": first})
-    told = {"timeout": budget_s, "epochs": found.epochs, "pruner": pruner}
-    told |= {} if images is None else {"epoch_images": images}
-    changed["search"] = search.model_copy(update=told)
+    rung = found.first_rung if pauses and first is None else first
+    changed["search"] = _with_plan(search, found, rung, images)
     about = {
         "spread": costs.spread,
         "baseline_s": costs.baseline_s,
@@ -174,3 +169,13 @@ def plan(
         "speed": costs.speed,
     }
     return spec.model_copy(update=changed), found.model_copy(update=about)
+
+
+def _with_plan(search: Search, found: PlanRecord, rung: int | None, images: int | None) -> Search:
+    """Return how a study searches by its plan; None leaves the first rung, or the images, alone."""
+    told: dict[str, object] = {"timeout": found.budget_s, "epochs": found.epochs}
+    if rung is not None:
+        told["pruner"] = search.pruner.model_copy(update={"warmup_epochs": rung})
+    if images is not None:
+        told["epoch_images"] = images
+    return search.model_copy(update=told)
