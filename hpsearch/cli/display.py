@@ -23,7 +23,7 @@ from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
 from hpsearch.reports.pausing import newly_paused, paused_lines
 from hpsearch.reports.report import hours
-from hpsearch.search.kinds import kind_of
+from hpsearch.search.kinds import Kind, kind_of
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.stored_study import ended_at
 from hpsearch.storage.defaults import DEFAULT_STORAGE
@@ -155,11 +155,11 @@ class Display:
             if trial.number in ended - self._seen:
                 record = progress.study.record(trial)
                 is_best = trial.number in best
-                err.print(_ended_line(self._spec.metric, trial, record, is_best))
+                err.print(_line_of(self._spec.metric, trial, record, kind_of(trial), is_best))
         self._seen |= ended
         for trial in newly_paused(progress.paused, self._paused):
             record = progress.study.record(trial)
-            err.print(_ended_line(self._spec.metric, trial, record, is_best=False))
+            err.print(_line_of(self._spec.metric, trial, record, "paused"))
         if progress.state != self._state:
             self._state = progress.state
             if progress.state == PAUSED:
@@ -288,8 +288,9 @@ def _storage_flag(storage: str) -> str:
     return f" {command('--storage', shown_url(storage))}"
 
 
-def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
-    state = kind_of(trial)
+def _line_of(
+    metric: Metric, trial: FrozenTrial, record: TrialRecord, state: Kind, is_best: bool = False
+) -> str:
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
     value = trial.intermediate_values.get(epochs_of(trial)) if state == "paused" else trial.value
     score = "" if value is None else f" test {shown(metric, value)}"

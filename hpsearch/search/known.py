@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -158,10 +159,10 @@ class Known:
         if kind == "timed out":
             limit, said = search.trial_timeout, trial.user_attrs.get("reason")
             return limit is not None and said == took_too_long(limit)
-        for quantity, attribute in RECORDED_AS.items() if kind == "infeasible" else ():
-            if quantity in trial.constraints:
-                most = search.most(quantity)
-                return most is not None and trial.user_attrs.get(attribute, 0) > most
+        over = [q for q in RECORDED_AS if trial.constraints.get(q, 0.0) > 0]
+        if kind == "infeasible" and over:
+            taken = {q: trial.user_attrs.get(RECORDED_AS[q], 0.0) for q in over}
+            return any(taken[q] > (search.most(q) or math.inf) for q in over)
         return kind not in (KNOWN, "failed")
 
 

@@ -21,6 +21,7 @@ from hpsearch.study.config import is_idle
 from hpsearch.study.spec import StudySpec
 
 STARTS = "hpsearch:starts"  # the system attribute of Optuna's study
+KNOWN_GOOD = "known to be good"  # begins the origin of what comes with us
 SHARE = 4  # at most one of so many trials is given to what is known to be good, ...
 DEFAULT = "the default of "
 MOST_GOOD = 6  # ... where trials are as many as fit, too
@@ -68,7 +69,7 @@ def starts_of(spec: StudySpec, prepared: Prepared, best: Sequence[Wanted] = ()) 
     wanted = [default[0], *own, *best, *default[1:]]
     found = _distinct(spec, prepared, wanted)
     good = known_good(spec, prepared.image_shape, prepared.totals[0])
-    rows = [Wanted(f"known to be good: {row.found}", row.values, told=False) for row in good]
+    rows = [Wanted(f"{KNOWN_GOOD}: {row.found}", row.values, told=False) for row in good]
     most = len(found) + min(spec.trial_budget() // SHARE, MOST_GOOD)
     return _distinct(spec, prepared, [*wanted, *rows])[:most]
 

@@ -115,7 +115,8 @@ class Read:
         names = tuple(sorted(trial.params))
         values = tuple(trial.distributions[n].to_internal_repr(trial.params[n]) for n in names)
         sign = -1.0 if maximised else 1.0
-        broken = sum(value for value in trial.constraints.values() if value > 0)
+        score: tuple[float, ...]
+        broken = float(sum(value for value in trial.constraints.values() if value > 0))
         if broken > 0:
             kind, score = INFEASIBLE, (broken,)
         elif trial.state == TrialState.COMPLETE:

@@ -259,6 +259,15 @@ def a_distribution(connection: Connection, trial_id: int, param: str) -> BaseDis
     return None if written is None else distribution(written)
 
 
+ROWS_FROM = select(TRIALS).where(
+    TRIALS.c.study_id == bindparam("study_"),
+    or_(
+        TRIALS.c.trial_id >= bindparam("first_"),
+        TRIALS.c.trial_id.in_(bindparam("among_", expanding=True)),
+    ),
+)
+
+
 def rows_from(
     connection: Connection, study_id: int, first_id: int, among: Iterable[int]
 ) -> Sequence[Row[Any]]:
@@ -266,8 +275,8 @@ def rows_from(
 
     Each has `trial_id`, `number`, `state`, and the times by which trials of one id differ.
     """
-    new = or_(TRIALS.c.trial_id >= first_id, TRIALS.c.trial_id.in_(among))
-    return connection.execute(select(TRIALS).where(TRIALS.c.study_id == study_id, new)).all()
+    given = {"study_": study_id, "first_": first_id, "among_": list(among)}
+    return connection.execute(ROWS_FROM, given).all()
 
 
 def trials_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[FrozenTrial]:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from hpsearch.study.axes import Fixed, Value
-from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
+from hpsearch.study.config import FORMERLY, LATER, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.limits import (
     EPOCHS,
@@ -234,6 +234,9 @@ class StudySpec(Section):
         for name, value in FORMERLY.items():  # as in studies of before there was that axis
             if written["space"].get(name) == value:
                 del written["space"][name]
+        for name in LATER:
+            if written["search"][name] is None:
+                del written["search"][name]
         return _flat(written)
 
     def candidates(self) -> int:
@@ -274,6 +277,7 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
         "metric": spec.metric,
         "early_stopping": None if early is None else early.patience,
         "epochs": spec.search.epochs,
+        "epoch_images": spec.search.epoch_images,
         "seed": attrs["seed"],
         "micro_batches": attrs.get("micro_batches", 1),
         "precision": attrs["precision"],

@@ -59,7 +59,7 @@ def score(params: dict[str, Any], epoch: int) -> float:
     """Return a made score of a configuration after an epoch, the same every time."""
     noise = random.Random(json.dumps([params, epoch], sort_keys=True)).gauss(0, 0.01)
     good = 0.9 - 0.002 * abs(params["filters"] - 80) - 0.05 * abs(params["layers"] - 3)
-    return max(0.05, good - 0.3 / epoch + noise)
+    return float(max(0.05, good - 0.3 / epoch + noise))
 
 
 def fill(storage: Any, count: int) -> None:
@@ -122,11 +122,10 @@ def ended(slot: int, trial: Any, chance: random.Random) -> tuple[Any, Any]:
             for number, value in curve.items()
         ],
     }  # fmt: skip
-    kept = {"tpe:relative_params:0": json.dumps(trial.params), "fixed_params": {}}
-    if epochs == EPOCHS:
-        state, values = TrialState.COMPLETE, [curve[EPOCHS]]
-    else:
-        state, values = TrialState.PRUNED, [curve[epochs]] if epochs else None
+    kept: dict[str, Any] = {"tpe:relative_params:0": json.dumps(trial.params), "fixed_params": {}}
+    state = TrialState.COMPLETE if epochs == EPOCHS else TrialState.PRUNED
+    values = [curve[epochs]] if epochs else None
+    if state == TrialState.PRUNED:
         attrs |= {"reason": "the score was too low", "ended": "pruned" if epochs else "infeasible"}
         kept |= {} if epochs else {"constraints:parameters": 1.0}
     params = {
@@ -191,13 +190,13 @@ def work(url: str, name: str, ready: Any, told: Any) -> None:
     from hpsearch.storage.storage import open_storage
 
     torch.set_num_threads(1)
-    clock, changed = Clock(), cast(Any, runner)
-    Attempt.train = trained_in_no_time  # type: ignore[method-assign]
-    Scheduling.claim = clock.timed("claim", Scheduling.claim)  # type: ignore[method-assign]
-    changed.config_from = clock.timed("sampling", changed.config_from)
-    after = clock.timed("scheduling", Scheduling.after_epoch)
-    Scheduling.after_epoch = after  # type: ignore[method-assign]
-    changed.TrialRunner.run = clock.timed("whole", changed.TrialRunner.run)
+    clock, timed = Clock(), cast(Any, runner)
+    training, scheduling = cast(Any, Attempt), cast(Any, Scheduling)
+    training.train = trained_in_no_time
+    scheduling.claim = clock.timed("claim", scheduling.claim)
+    timed.config_from = clock.timed("sampling", timed.config_from)
+    scheduling.after_epoch = clock.timed("scheduling", scheduling.after_epoch)
+    timed.TrialRunner.run = clock.timed("whole", timed.TrialRunner.run)
     storage = open_storage(url, create=False)
     place = Checkpoints("memory://cost")
     worker = Worker(name, storage, torch.device("cpu"), 1, place, lambda: False, only=NAME)
