@@ -155,7 +155,8 @@ class TrialRunner:
                 config = self._in_parts(trial, config)
                 found = self._misfit(trial, config)
             if found is not None:
-                return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+                why, what, over = found.reason, found.what, found.over
+                return endings.prune(self.storage, trial, held.lease, why, what, over=over)
             objective = Objective(trial, config, self.scheduling)
             attempt = self._attempt(trial, held, objective)
             ended = attempt.train(config)

@@ -203,6 +203,7 @@ class StudySpec(Section):
         patience = None if early is None else early.patience
         epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
         found = seldom_meant(self.space, search.sampler.name, epochs, patience)
+        found += search.idle_goal(search.sampler.name)
         return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:
