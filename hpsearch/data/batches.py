@@ -44,23 +44,28 @@ class Resident:
         return ((images.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
 
     def training_batches(
-        self, batch_size: int, shift: int, flip: bool, seed: int, balanced: bool = False
+        self,
+        batch_size: int,
+        shift: int,
+        flip: bool,
+        seed: int,
+        balanced: bool = False,
+        rows: Tensor | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch of shuffled, augmented batches; the same seed yields the same ones.
+
+        It is a whole pass, or holds the images of `rows`, in their order.
 
         A `balanced` epoch holds as many images, and every class equally often: images of a rare
         class come several times, of a frequent one not all come.
 
         The last, partial batch is dropped: another shape would cost compiled primitives, and its
-        few images would weigh more than others. A batch is never larger than the split.
+        few images would weigh more than others. A batch is never larger than the epoch.
         """
-        device = self.targets.device
-        generator = torch.Generator(device).manual_seed(seed)
-        order = torch.randperm(len(self), generator=generator, device=device)
-        if balanced:
-            order = balanced_order(self.targets, order, generator)
-        size = min(batch_size, len(self))
-        for start in range(0, len(self) - size + 1, size):
+        generator = torch.Generator(self.targets.device).manual_seed(seed)
+        order = shuffled_order(self.targets, generator, balanced) if rows is None else rows
+        size = min(batch_size, len(order))
+        for start in range(0, len(order) - size + 1, size):
             picked = order[start : start + size]
             images = shift_and_flip(self._picked(picked), shift, flip, generator)
             yield self.normalised(images), self.targets[picked]
@@ -78,6 +83,12 @@ class Resident:
         in_order = rows.argsort()
         read = self.images[rows[in_order].to(self.images.device)].to(rows.device)
         return read[in_order.argsort()]
+
+
+def shuffled_order(targets: Tensor, generator: torch.Generator, balanced: bool = False) -> Tensor:
+    """Return the rows of a whole pass `(N,)` over images with these targets `(N,)`."""
+    order = torch.randperm(len(targets), generator=generator, device=targets.device)
+    return balanced_order(targets, order, generator) if balanced else order
 
 
 def balanced_order(targets: Tensor, order: Tensor, generator: torch.Generator) -> Tensor:
@@ -106,7 +117,7 @@ def palette(mean: Tensor, std: Tensor) -> Tensor:
 
 
 def batches_in_epoch(images: int, batch_size: int) -> int:
-    """Return how many batches `training_batches` yields for a split of so many images."""
+    """Return how many batches `training_batches` yields for an epoch of so many images."""
     return images // min(batch_size, images)
 
 

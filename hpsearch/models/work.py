@@ -12,8 +12,9 @@ BACKWARD_MOVES = 2  # times what the forward pass moves: a map and its gradient 
 
 def work_of(cost: Cost, config: TrialConfig, train: int, test: int) -> Work:
     """Return the work of an epoch of a configuration on so many images of train and test."""
-    size = min(config.batch_size, train)
-    steps = train // size
+    images = config.images_in_epoch(train)
+    size = min(config.batch_size, images)
+    steps = images // size
     taught = steps * size  # the last, partial batch is left out
     flops = (taught + test) * cost.forward_flops + taught * cost.backward_flops
     number_bytes = BF16_BYTES if config.precision == "bf16" else FP32_BYTES

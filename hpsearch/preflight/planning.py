@@ -82,12 +82,14 @@ def plan(
     device: str = "auto",
     before: StudySpec | None = None,
     spent_s: float = 0.0,
+    final: bool = True,
 ) -> tuple[StudySpec, PlanRecord]:
     """Return a study with all that its budget left open, and the plan that says so.
 
     What an earlier launch has decided of the same study, as it stands in the storage, holds
     `before` all else: other epochs would make its scores incomparable. `spent_s` of the budget are
-    over by now. Raises StudyFileError where it is too small for anything.
+    over by now, and `final` is whether one is to follow. Raises StudyFileError where the budget is
+    too small for anything.
     """
     budget_s = spec.search.planned_s(workers)
     assert budget_s is not None
@@ -107,7 +109,8 @@ def plan(
         trainings=spec.candidates() * spec.confirm.seeds,
         halves=pauses,
         at_once=trained_at_once("cpu" if is_processor(device) else "cuda"),
-        has_baseline=spec.final.baseline,
+        has_baseline=spec.final.baseline and final,
+        has_final=final,
     )
     found = planned(wish, costs.spread, costs.baseline_s)
     changed: dict[str, object] = {}

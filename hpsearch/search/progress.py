@@ -217,12 +217,25 @@ def _time_left_s(
         begun = [t for t in study.trials if not _is_over(study, t)]
         done_s = sum(took.get(t.number, 0.0) for t in begun)
         left = row.trials - sum(_is_over(study, t) for t in study.trials)
+        if study.paused:  # so few go on that each that does may come to its end
+            left -= len(begun)
+            done_s = -sum(_to_its_end_s(study, t) for t in begun)
         again_s, best = 0.0, study.best()
         if confirm is not None and confirm.is_due and best is not None:
             again_s = (confirm.of - confirm.ended) * took.get(best.number, mean_s)
         final_s = row.final_s if row.wants_final else 0.0
         bounds.append((left * mean_s - done_s + again_s) / max(1, workers) + final_s)
     return max(0.0, min(bounds)) if bounds else None
+
+
+def _to_its_end_s(study: OpenStudy, trial: FrozenTrial) -> float:
+    """Return what the epochs of a trial that are left would take; 0 before its first is over."""
+    epochs, took_s = epochs_of(trial), study.record(trial).duration_s
+    return (
+        0.0
+        if took_s is None or not epochs
+        else took_s / epochs * (study.spec.search.epochs - epochs)
+    )
 
 
 def _is_over(study: OpenStudy, trial: FrozenTrial) -> bool:

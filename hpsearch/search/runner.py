@@ -292,7 +292,8 @@ class TrialRunner:
             held, _ = self.storage.leases.unfinished(spec.name)
             trainings = spec.candidates() * spec.confirm.seeds
             at_work = 1 + len(held - {id_of(trial)})
-            confirm_s = confirm_time_s(took_s, trainings, at_work, spec.search.timeout)
+            timeout_s, is_planned = spec.search.timeout, spec.search.is_planned
+            confirm_s = confirm_time_s(took_s, trainings, at_work, timeout_s, is_planned)
         beside_s, baseline = None, baseline_of(spec, study.get_trials(deepcopy=False))
         if spec.final.baseline and baseline is not None and baseline.number != best.number:
             beside_s = whole_training_s(spec, baseline)
@@ -326,7 +327,7 @@ class TrialRunner:
             threads=self.threads,
             **self._about_worker(),
         )
-        given = given_params(self.spec, lease.slot)
+        given = given_params(self.spec, lease.slot, with_idle=self.starts is None)
         if self.starts is not None and self.spec.search.sampler.name != "grid":
             start = next(iter(self.starts[lease.slot : lease.slot + 1]), None)
             given = {} if start is None else start.params

@@ -18,6 +18,7 @@ from pydantic import (
 from hpsearch.study.data import DataReference, Task
 from hpsearch.study.limits import (
     EPOCHS,
+    IMAGES,
     PATH_LENGTH,
     SEED,
     WORKER_THREADS,
@@ -87,6 +88,10 @@ IDLE: dict[str, tuple[str, frozenset[object]]] = {
 FORMERLY: dict[str, Any] = {"block": "basic", "blocks": 1, "averaging": "none"}
 
 
+# Values that came later and are None unless a study names them; then they are not written down.
+LATER = frozenset({"epoch_images"})
+
+
 def has(family: object, name: str) -> bool:
     """Whether a value of a configuration means something to a family."""
     return isinstance(family, str) and family in OWN_VALUES.get(name, _ALL)
@@ -127,9 +132,11 @@ class TrialConfig(BaseModel):
     Sizes are counts (filters, units, layers, images in a batch), `kernel_size` and `shift` are
     pixels, `weight_decay` and `dropout` are per step and per unit as torch defines them. A batch
     is trained on in `micro_batches` parts whose gradients are added up, where memory is short;
-    batch normalisation then sees the parts. `early_stopping` is how many epochs the test loss may
-    stay above its lowest while the train loss falls; then, or at the end, the weights of the epoch
-    with the best test metric count. Without it all epochs are trained, and the last one counts.
+    batch normalisation then sees the parts. An epoch is a pass over the training images, or
+    `epoch_images` of them, where the next epoch goes on with the rest of the pass.
+    `early_stopping` is how many epochs the test loss may stay above its lowest while the train loss
+    falls; then, or at the end, the weights of the epoch with the best test metric count. Without it
+    all epochs are trained, and the last one counts.
     With `averaging` the weights are the mean of those of many steps, in every score and in the end.
     A value that its family does not have (`OWN_VALUES`) is None, and is left out where a
     configuration is written down.
@@ -172,6 +179,7 @@ class TrialConfig(BaseModel):
     flip: bool
     shift: Annotated[int, at_most_of("shift")] = Field(ge=0)
     epochs: Annotated[int, at_most(EPOCHS)] = Field(ge=1)
+    epoch_images: Annotated[int | None, at_most(IMAGES)] = Field(None, ge=1)
     early_stopping: Annotated[int | None, at_most(EPOCHS)] = Field(None, ge=1)
     seed: Annotated[int, at_most(SEED)] = Field(ge=0)
     micro_batches: Annotated[int, at_most_of("batch_size")] = Field(1, ge=1)
@@ -208,4 +216,10 @@ class TrialConfig(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_others_have(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in written(self).items() if has(self.family, name)}
+        values = written(self)
+        unsaid = [name for name in LATER if values[name] is None]
+        return {n: v for n, v in values.items() if has(self.family, n) and n not in unsaid}
+
+    def images_in_epoch(self, train: int) -> int:
+        """Return how many of so many training images an epoch has; a batch has no more."""
+        return train if self.epoch_images is None else min(self.epoch_images, train)

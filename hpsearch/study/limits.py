@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ValidationInfo
 STORED: dict[str, Any] = {"stored": True}  # the pydantic context of what a storage holds
 
 EPOCHS = 100_000
+IMAGES = 10**9  # of an epoch
 TRIALS = 1_000_000
 SEED = 2**32 - 1  # NumPy's global one has 32 bits; the seeds of epochs are multiples of it
 DURATION_S = 366 * 86400.0  # a year; Python's locks wait for 292 at most

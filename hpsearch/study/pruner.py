@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,16 +42,3 @@ class Pruner(Section):
                 "which always resumes"
             )
         return self
-
-
-class PrunerByEitherName(Section):
-    """A section whose key `pruner` is called `scheduler`, too: it does not only prune."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_either_name(cls, written: Any) -> Any:
-        if not isinstance(written, dict) or "scheduler" not in written:
-            return written
-        if "pruner" in written:
-            raise ValueError("scheduler and pruner are two names of one key; write one of them")
-        return {"pruner" if key == "scheduler" else key: v for key, v in written.items()}

@@ -11,9 +11,9 @@ from hpsearch.study.durations import Duration
 from hpsearch.study.first import MOST as MOST_FIRST
 from hpsearch.study.first import Candidate
 from hpsearch.study.goals import Goals
-from hpsearch.study.limits import SEED, at_most
+from hpsearch.study.limits import IMAGES, SEED, at_most
 from hpsearch.study.names import STUDY_NAME
-from hpsearch.study.pruner import Epochs, Pruner, PrunerByEitherName, Trials
+from hpsearch.study.pruner import Epochs, Pruner, Trials
 from hpsearch.study.splits import Section
 from hpsearch.study.tasks import Metric
 
@@ -44,21 +44,23 @@ def _named(written: object) -> object:
     return {"name": written} if isinstance(written, str) else written
 
 
-class Search(PlannedBudget, Goals, PrunerByEitherName):
+class Search(PlannedBudget, Goals):
     """How the space is searched, and for how long.
 
-    `metric` selects, on **test**; without it the task's own does. `trials` counts all trials of the
-    study, over every launch and worker. `timeout` bounds the time in which anyone is at work on the
-    study, the final training included. A trial that trains for longer than `trial_timeout` is
-    stopped, and so is one that hangs for `stall_timeout`. The configurations of `first` are tried
-    before the sampler is asked, and what an earlier study learned and found best is taken from
-    `warm_start`.
+    `metric` selects, on **test**; without it the task's own does. An epoch is a pass over the
+    training images, or `epoch_images` of them, and the next one goes on with the pass. `trials`
+    counts all trials of the study, over every launch and worker. `timeout` bounds the time in which
+    anyone is at work on the study, the final training included. A trial that trains for longer than
+    `trial_timeout` is stopped, and so is one that hangs for `stall_timeout`. The configurations of
+    `first` are tried before the sampler is asked, and what an earlier study learned and found best
+    is taken from `warm_start`.
     """
 
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler()
     pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner()
     metric: Metric | None = None
     epochs: Epochs = Field(10, ge=1)
+    epoch_images: Annotated[int | None, at_most(IMAGES)] = Field(None, ge=1)
     early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_patience)] = None
     trials: Trials = Field(50, ge=1)
     timeout: Duration | None = None

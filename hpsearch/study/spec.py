@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from hpsearch.study.axes import Fixed, Value
-from hpsearch.study.config import FORMERLY, Pretrained, TrialConfig, has
+from hpsearch.study.config import FORMERLY, LATER, Pretrained, TrialConfig, has
 from hpsearch.study.data import Data
 from hpsearch.study.limits import (
     EPOCHS,
@@ -233,6 +233,9 @@ class StudySpec(Section):
         for name, value in FORMERLY.items():  # as in studies of before there was that axis
             if written["space"].get(name) == value:
                 del written["space"][name]
+        for name in LATER:
+            if written["search"][name] is None:
+                del written["search"][name]
         return _flat(written)
 
     def candidates(self) -> int:
@@ -241,9 +244,9 @@ class StudySpec(Section):
             return self.confirm.candidates
         return CONFIRMED if self.trial_budget() >= CONFIRMED_FROM else 0
 
-    def trial_budget(self) -> int:
+    def trial_budget(self, with_idle: bool = False) -> int:
         """Return how many trials there can be: the wish, or the grid where that is smaller."""
-        size = self.space.grid_size() if self.search.sampler.name == "grid" else None
+        size = self.space.grid_size(with_idle) if self.search.sampler.name == "grid" else None
         return self.search.trials if size is None else min(self.search.trials, size)
 
 
@@ -273,6 +276,7 @@ def config_from(spec: StudySpec, fingerprint: str, trial: optuna.trial.BaseTrial
         "metric": spec.metric,
         "early_stopping": None if early is None else early.patience,
         "epochs": spec.search.epochs,
+        "epoch_images": spec.search.epoch_images,
         "seed": attrs["seed"],
         "micro_batches": attrs.get("micro_batches", 1),
         "precision": attrs["precision"],

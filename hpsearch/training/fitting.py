@@ -22,7 +22,8 @@ def check_fits(state: State, config: TrialConfig, data: SearchData, device: torc
     Nothing is missing from one that is, nothing is there besides, and all has the kind and the
     shape that `Training.restore` and the batches after it need.
     """
-    batches = batches_in_epoch(len(data.train), config.batch_size)
+    images = config.images_in_epoch(len(data.train))
+    batches = batches_in_epoch(images, config.batch_size)
     fresh = begin(config, data, device, batches)
     expected = fresh.state()
     if state.keys() != expected.keys():
@@ -31,7 +32,7 @@ def check_fits(state: State, config: TrialConfig, data: SearchData, device: torc
         _check_like(state[name], expected[name], name)
     if state["images"] != expected["images"]:
         raise _Misfit("images", state["images"])
-    _check_progress(state, config, batches, min(config.batch_size, len(data.train)))
+    _check_progress(state, config, batches, min(config.batch_size, images))
     _check_optimizer(state["optimizer"], fresh)
     _check_like(state["schedule"], expected["schedule"], "schedule")
     if fresh.schedule.by_batch is not None:

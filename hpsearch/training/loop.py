@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.data.batches import Resident, batches_in_epoch, resident
+from hpsearch.data.passes import rows_of_epoch
 from hpsearch.data.prepared import SearchData
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.state import Epoch, State, Training, begin
@@ -49,7 +50,7 @@ def train(
     one, or with early stopping the best, `training.result`.
     """
     train_split, test_split = (resident(s, data, device) for s in (data.train, data.test))
-    batches = batches_in_epoch(len(train_split), config.batch_size)
+    batches = batches_in_epoch(config.images_in_epoch(len(train_split)), config.batch_size)
     training = begin(config, data, device, batches)
     if state is not None:
         training.restore(state)
@@ -62,15 +63,7 @@ def train(
         training.set_generator(epoch_seed(config.seed, number))
         training.model.train()
         for images, targets in itertools.islice(
-            train_split.training_batches(
-                config.batch_size,
-                config.shift,
-                config.flip,
-                epoch_seed(config.seed, number),
-                balanced=config.data.balance == "sampling",
-            ),
-            training.batches,
-            None,
+            epoch_batches(config, train_split, number), training.batches, None
         ):
             if interrupted():
                 raise Interrupted(training.put_away(time.perf_counter() - started))
@@ -89,6 +82,25 @@ def train(
     training.take_result()
 
 
+def epoch_batches(
+    config: TrialConfig, split: Resident, number: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Return the batches of an epoch: of a pass, or of the part of a pass where it stands."""
+    balanced = config.data.balance == "sampling"
+    images = config.images_in_epoch(len(split))
+    rows = None
+    if images < len(split):
+        # Images of a last, partial batch come in the next epoch: a short one would lose too many.
+        taught = batches_in_epoch(images, config.batch_size) * min(config.batch_size, images)
+        rows = rows_of_epoch(
+            split, taught, number, lambda nth: epoch_seed(config.seed, -nth), balanced
+        )
+    seed = epoch_seed(config.seed, number)
+    return split.training_batches(
+        config.batch_size, config.shift, config.flip, seed, balanced, rows
+    )
+
+
 def step(training: Training, config: TrialConfig, images: Tensor, targets: Tensor) -> None:
     """Train on one batch `(N, C, H, W)`, in `config.micro_batches` parts where memory is short."""
     training.optimizer.zero_grad()
@@ -104,7 +116,10 @@ def step(training: Training, config: TrialConfig, images: Tensor, targets: Tenso
 
 
 def epoch_seed(seed: int, number: int) -> int:
-    """Return the seed of one epoch's shuffling, augmentation and dropout."""
+    """Return the seed of one epoch's shuffling, augmentation and dropout.
+
+    Where a pass takes several epochs, its shuffling has the seed of its negative number.
+    """
     return seed * 100_003 + number
 
 

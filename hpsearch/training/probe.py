@@ -27,12 +27,14 @@ def epoch_s(
     with an `effort` below 1 for a shorter time.
     """
     train, test = resident(data.train, data, device), resident(data.test, data, device)
-    batches = batches_in_epoch(len(train), config.batch_size)
+    taught = config.images_in_epoch(len(train))
+    batches, size = batches_in_epoch(taught, config.batch_size), min(config.batch_size, taught)
     training = begin(config, data, device, batches)
     training.model.train()
     timed, began = 0, 0.0
+    # Those of a whole pass: a short epoch may have fewer than are to be timed.
     for number, (images, targets) in enumerate(
-        train.training_batches(config.batch_size, config.shift, config.flip, seed=0)
+        train.training_batches(size, config.shift, config.flip, seed=0)
     ):
         if number == WARM_STEPS:
             began = _now(device)

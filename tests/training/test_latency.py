@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from made_configs import config_with
@@ -24,6 +26,18 @@ def test_a_larger_network_takes_longer_and_threads_are_as_before() -> None:
     assert 0 < small.ms < large.ms
     assert large.measured_on.endswith(", 1 thread")
     assert small.measured_on == large.measured_on
+
+
+def test_what_others_do_meanwhile_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = latency(config_with(), SHAPE, 10, CPU)
+    forward = torch.nn.ReLU.forward
+
+    def kept_waiting(module: torch.nn.ReLU, given: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.05)
+        return forward(module, given)
+
+    monkeypatch.setattr(torch.nn.ReLU, "forward", kept_waiting)
+    assert latency(config_with(), SHAPE, 10, CPU).ms < min(50, alone.ms + 25)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,23 @@ def test_it_does_not_matter_where_a_training_is_interrupted(
     assert_same(disturbed(config(), stripes, STOPS[where]), undisturbed(config(), stripes))
 
 
+# Of 160 images: a part of a pass, one that a batch does not divide, and less than a batch.
+@pytest.mark.parametrize("epoch_images", [80, 70, 12])
+def test_a_training_of_short_epochs_goes_on_as_exactly(
+    epoch_images: int, stripes: SearchData
+) -> None:
+    settings = config(epoch_images=epoch_images, epochs=8)
+    asks = max(1, epoch_images // 16) + 1  # of an epoch
+    stops = [asks + 1, 0, 1, asks, 2 * asks - 1]
+    assert_same(disturbed(settings, stripes, stops), undisturbed(settings, stripes))
+
+
+@pytest.mark.parametrize("epoch_images", [160, 1000])
+def test_epochs_of_all_images_are_whole_passes(epoch_images: int, stripes: SearchData) -> None:
+    settings = config(epoch_images=epoch_images)
+    assert_same(undisturbed(settings, stripes), undisturbed(config(), stripes))
+
+
 def test_a_training_in_bf16_goes_on_as_exactly(stripes: SearchData) -> None:
     settings = config(precision="bf16")
     assert_same(disturbed(settings, stripes, ALL_STOPS), undisturbed(settings, stripes))
