@@ -11,9 +11,11 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.machine.children import cores, gpus, in_child, is_processor
 from hpsearch.models.speed import Work, fitted
 from hpsearch.search.baseline import trained_at_once
+from hpsearch.search.epoch_length import PassCosts, with_fair_epochs
 from hpsearch.search.plan import Wish, planned
 from hpsearch.search.scheduler import scheduler_for
 from hpsearch.storage.plan_record import PlanRecord
+from hpsearch.study.searching import Search
 from hpsearch.study.spec import CONFIRMED_FROM, Confirm, StudySpec
 
 if TYPE_CHECKING:
@@ -23,11 +25,9 @@ MEASURE = "hpsearch.preflight.timing:measure"  # imported by its processes alone
 
 
 @dataclass(frozen=True)
-class Costs:
+class Costs(PassCosts):
     """What epochs take on a device: of configurations all over a space, and of the default one."""
 
-    spread: list[float]
-    baseline_s: float
     device: str
     speed: tuple[float, float, float]
 
@@ -58,15 +58,25 @@ def predicted(found: list[Timed]) -> Costs:
     timed = [one for part in found for one in part.timed]
     speed = fitted([Work(*asked) for asked, _ in timed], [took_s for _, took_s in timed])
     first = found[0]
-    spread = sorted(speed.seconds(Work(*asked)) for asked in first.space)
-    default_s = speed.seconds(Work(*first.default))
-    parts = speed.per_flop, speed.per_byte, speed.per_call
-    return Costs(spread, default_s, first.device, parts)
+    tests = first.tests or [(0.0, 0.0, 0.0)] * len(first.space)
+    both_s = sorted(
+        (speed.seconds(Work(*asked)), speed.seconds(Work(*test)))
+        for asked, test in zip(first.space, tests, strict=True)
+    )
+    return Costs(
+        [whole_s for whole_s, _ in both_s],
+        speed.seconds(Work(*first.default)),
+        first.device,
+        (speed.per_flop, speed.per_byte, speed.per_call),
+        tests_s=[test_s for _, test_s in both_s] if first.tests else [],
+        baseline_test_s=speed.seconds(Work(*first.default_test)),
+        images=first.images,
+    )
 
 
 def costs_in(plan: PlanRecord) -> Costs:
     """Return what a plan that was made before knows of the costs."""
-    return Costs(plan.spread, plan.baseline_s, plan.device, plan.speed)
+    return Costs(plan.spread, plan.baseline_s, plan.device, plan.speed, images=plan.images)
 
 
 def workers_of(spec: StudySpec, workers: int | None, device: str) -> int:
@@ -109,6 +119,7 @@ def plan(
         at_once=trained_at_once("cpu" if is_processor(device) else "cuda"),
         has_baseline=spec.final.baseline,
     )
+    costs = _of_its_epochs(search, was, wish, costs)
     found = planned(wish, costs.spread, costs.baseline_s)
     changed: dict[str, object] = {}
     if spec.confirm.candidates is None and found.configurations < CONFIRMED_FROM:
@@ -120,11 +131,27 @@ def plan(
     elif first is not None:
         pruner = pruner.model_copy(update={"warmup_epochs": first})
     told = {"timeout": budget_s, "epochs": found.epochs, "pruner": pruner}
+    if costs.epoch_images is not None:
+        told["epoch_images"] = costs.epoch_images
     changed["search"] = search.model_copy(update=told)
     about = {
         "spread": costs.spread,
         "baseline_s": costs.baseline_s,
+        "epoch_images": costs.epoch_images,
+        "images": costs.images,
         "device": costs.device,
         "speed": costs.speed,
     }
     return spec.model_copy(update=changed), found.model_copy(update=about)
+
+
+def _of_its_epochs(search: Search, was: Search | None, wish: Wish, costs: Costs) -> Costs:
+    """Return the costs of epochs as long as a study says, has had before, or can afford.
+
+    The costs of what its file says were timed so; those that a plan has kept are of its epochs.
+    """
+    if search.epoch_images is not None or not search.plans_epochs:
+        return costs
+    if was is None:
+        return with_fair_epochs(wish, costs)
+    return costs if was.epoch_images is None else costs.shortened(was.epoch_images)

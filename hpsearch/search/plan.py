@@ -33,6 +33,7 @@ RUNGS_MOST = 27  # three rungs and the end
 FIRST_RUNG_S = 1.5
 START_S = 4.0  # of the workers
 OVERHEAD_S = 0.15  # of a trial: claim, sampling, reports, checkpoint
+PARTS = {2: "half", 4: "a quarter", 8: "an eighth"}
 CONFIRM_MOST = 0.25  # of what start and final leave
 
 
@@ -177,7 +178,7 @@ def words(plan: PlanRecord, kept_epochs: bool = False) -> str:
         f"Plan for {_time(plan.budget_s)} with {plan.workers} worker(s): {kept}trials of "
         f"{plan.epochs} epochs, compared after {rungs}; about {plan.configurations} "
         f"configurations in {_time(plan.search_s)}, then {confirm}{_time(plan.final_s)} for the "
-        f"final.\nAn epoch takes about {plan.typical_s:.2g} s"
+        f"final.\nAn epoch{_part(plan)} takes about {plan.typical_s:.2g} s"
     )
     if plan.share < 1:
         lines += (
@@ -185,6 +186,14 @@ def words(plan: PlanRecord, kept_epochs: bool = False) -> str:
             f"{100 * (1 - plan.share):.0f} % of the space, are too dear for this budget"
         )
     return f"{lines}."
+
+
+def _part(plan: PlanRecord) -> str:
+    if plan.epoch_images is None:
+        return ""
+    parts = round(plan.images / plan.epoch_images)
+    share = PARTS.get(parts, f"1/{parts}")
+    return f" is {share} of the training images, {plan.epoch_images:,}, and"
 
 
 def _time(seconds: float) -> str:

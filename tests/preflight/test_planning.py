@@ -11,6 +11,7 @@ from hpsearch.errors import StudyFileError
 from hpsearch.models.speed import Speed, Work
 from hpsearch.preflight.planning import Costs, costs_in, costs_of, plan, predicted, workers_of
 from hpsearch.preflight.timing import Timed
+from hpsearch.search.plan import words
 from hpsearch.search.promotion import rungs_of
 from hpsearch.study.spec import StudySpec
 
@@ -103,3 +104,42 @@ def test_timing_a_space_orders_it_and_knows_its_default() -> None:
     assert 0 < found.spread[0] <= found.baseline_s < 60
     assert found.spread[-1] > 1.5 * found.spread[0], "filters from 4 to 32 differ"
     assert found.device == "cpu"
+
+
+LARGE = Costs(
+    [60 * 1.1**i for i in range(40)], 400.0, "cpu", (1e-9, 0.0, 0.0),
+    tests_s=[1.1**i for i in range(40)], baseline_test_s=7.0, images=300_000,
+)  # fmt: skip
+
+
+def test_a_pass_that_is_too_long_is_divided_and_the_plan_says_so() -> None:
+    spec, found = plan(study(minutes=60), LARGE, workers=2)
+    assert spec.search.epoch_images == found.epoch_images == 75_000
+    assert "An epoch is a quarter of the training images, 75,000, and takes" in words(found)
+    assert costs_in(found).spread == LARGE.shortened(75_000).spread
+
+
+def test_epochs_of_a_file_are_as_long_as_it_says() -> None:
+    for said in ({"epochs": 5}, {"epoch_images": 20_000}):
+        spec, found = plan(study(minutes=600, **said), LARGE, workers=2)
+        assert spec.search.epoch_images == said.get("epoch_images")
+        assert found.epoch_images is None, "nothing was divided, and nothing is said"
+
+
+def test_another_time_later_keeps_how_long_an_epoch_is() -> None:
+    before, was = plan(study(minutes=60), LARGE, workers=2)
+    for costs in (costs_in(was), LARGE):  # as it was kept, and timed again where it was not
+        after, now = plan(study(minutes=900), costs, workers=2, before=before)
+        assert after.search.epoch_images == 75_000
+        assert now.spread == was.spread
+        assert after.identity() == before.identity()
+        assert "75,000" in words(now)
+
+
+def test_what_evaluation_takes_is_predicted_with_the_rest() -> None:
+    spec = study(minutes=1)
+    found = costs_of(spec, prepare(spec.data), workers=1, device="cpu")
+    assert found.images == prepare(spec.data).totals[0]
+    assert len(found.tests_s) == len(found.spread)
+    assert all(0 < t < e for t, e in zip(found.tests_s, found.spread, strict=True))
+    assert 0 < found.baseline_test_s < found.baseline_s
