@@ -52,8 +52,8 @@ def prune(
 def known(storage: Storage, trial: Trial, lease: Lease, equal: FrozenTrial) -> TrialState:
     """End a trial that is not trained, for its configuration is that of another one.
 
-    It is PRUNED to Optuna, without a value or an epoch of its own, so that nothing that is reckoned
-    from trials counts a configuration twice; samplers do not see it.
+    It is PRUNED to Optuna, without a value or an epoch of its own, so that no figure
+    counts a configuration twice; samplers do not see it.
     """
     score = "" if equal.value is None else f", with {equal.value:.4g}"
     reason = f"its configuration is that of trial {equal.number} ({kind_of(equal)}{score})"
