@@ -27,7 +27,8 @@ from hpsearch.search.scheduler import Begin, Budget, Curve, Resume, Standing, Wa
 from hpsearch.study.config import Pretrained
 from hpsearch.study.data import Arrays, Data, Pictures, Sound, Text
 from hpsearch.study.file import validated
-from hpsearch.study.searching import Pruner, Search
+from hpsearch.study.pruner import Pruner
+from hpsearch.study.searching import Search
 from hpsearch.study.space import Space
 from hpsearch.study.spec import Confirm, Final, StudySpec
 from hpsearch.study.splits import Split

@@ -21,8 +21,9 @@ from hpsearch.cli.decoding import Pace, bar, decoding_display
 from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import opened_words
+from hpsearch.reports.pausing import newly_paused, paused_lines
 from hpsearch.reports.report import hours
-from hpsearch.search.kinds import kind_of
+from hpsearch.search.kinds import Kind, kind_of
 from hpsearch.search.progress import Progress, epochs_of
 from hpsearch.search.stored_study import ended_at
 from hpsearch.storage.defaults import DEFAULT_STORAGE
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from hpsearch.service.launch import Outcome, Watcher
     from hpsearch.storage.records import TrialRecord
 
+PAUSED_SHOWN = 3  # trials, in the picture
 PLAIN_EVERY_S = 30.0  # a line of progress where the output is no terminal
 
 
@@ -51,6 +53,7 @@ class Display:
         self._started = time.monotonic()
         self._live = Live(console=err, refresh_per_second=4, transient=True)
         self._seen: set[int] | None = None
+        self._paused: dict[int, int] = {}  # the epochs after which trials were, by their numbers
         self._state = OPEN
         self._finals: dict[str, int] = {}  # epochs of the trainings of the final
         self._said_at = 0.0
@@ -153,8 +156,11 @@ class Display:
             if trial.number in ended - self._seen:
                 record = progress.study.record(trial)
                 is_best = trial.number in best
-                err.print(_ended_line(self._spec.metric, trial, record, is_best))
+                err.print(_line_of(self._spec.metric, trial, record, kind_of(trial), is_best))
         self._seen |= ended
+        for trial in newly_paused(progress.paused, self._paused):
+            record = progress.study.record(trial)
+            err.print(_line_of(self._spec.metric, trial, record, "paused"))
         if progress.state != self._state:
             self._state = progress.state
             if progress.state == PAUSED:
@@ -184,6 +190,7 @@ class Display:
                     style="dim",
                 )
             )
+        rows += [Text(f"  {line}", style="dim") for line in paused_lines(progress, PAUSED_SHOWN)]
         return Group(*rows)
 
     def _finishing(self, trial: int, epoch: dict[str, Any]) -> None:
@@ -217,7 +224,7 @@ class Display:
         if outcome.already_done:
             err.print(
                 f"\nStudy {self._spec.name} was finished before: nothing was trained or opened. "
-                f"To go on, give it more: {_more(outcome.report.progress)}"
+                f"To go on, {_to_go_on(outcome.report.progress)}"
             )
         else:
             err.print(f"\nDone in {took}.")
@@ -236,6 +243,8 @@ class Display:
             (f"{command('hpsearch', 'launch', study_file)}{at} {more}", "search on"),
             (f"hpsearch report {name}{at}", "this report again"),
         ]
+        if outcome.report.progress.exhausted is not None:
+            del steps[2]
         if outcome.unopened is not None:
             again = f"{command('hpsearch', 'launch', study_file)}{at} --open-again"
             steps.insert(0, (again, "open validation once more, for this choice"))
@@ -243,10 +252,20 @@ class Display:
 
 
 def _how_far(p: Progress) -> RenderableType:
-    """Return a bar of the trials that have ended or, where time is the budget, of the time."""
+    """Return a bar of the trials that have ended or, where time is the budget, of the time.
+
+    A paused trial is done with, for all that is known.
+    """
     if p.counts_trials or p.time_left_s is None or p.timeout_s is None:
-        return bar("trials", p.finished, p.budget)
+        return bar("trials", p.finished + len(p.paused), p.budget)
     return bar("seconds", round(p.timeout_s - p.time_left_s), round(p.timeout_s))
+
+
+def _to_go_on(p: Progress) -> str:
+    """Return what a study that is finished needs to search on."""
+    if p.exhausted is None:
+        return f"give it more: {_more(p)}"
+    return f"widen its space in a study of another name, with continues: {p.study.spec.name}"
 
 
 def _more(p: Progress) -> str:
@@ -270,12 +289,14 @@ def _storage_flag(storage: str) -> str:
     return f" {command('--storage', shown_url(storage))}"
 
 
-def _ended_line(metric: Metric, trial: FrozenTrial, record: TrialRecord, is_best: bool) -> str:
-    state = kind_of(trial)
+def _line_of(
+    metric: Metric, trial: FrozenTrial, record: TrialRecord, state: Kind, is_best: bool = False
+) -> str:
     colour = {"complete": "green", "failed": "red"}.get(state, "yellow")
-    score = "" if trial.value is None else f" test {shown(metric, trial.value)}"
+    value = trial.intermediate_values.get(epochs_of(trial)) if state == "paused" else trial.value
+    score = "" if value is None else f" test {shown(metric, value)}"
     star = "  [b]best so far[/b]" if is_best else ""
-    stated = state not in ("complete", "pruned")
+    stated = state not in ("complete", "pruned", "paused")
     reason = safe(f": {record.reason or ''}") if stated else ""
     took = hours(record.duration_s or 0.0)
     return (

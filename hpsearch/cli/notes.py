@@ -23,7 +23,8 @@ def summary(p: Progress) -> str:
     confirm = ""
     if p.confirm is not None and p.confirm.has_begun:
         confirm = f"; confirm: {p.confirm.ended} of {p.confirm.of} trainings"
-    words = f"{len(p.running)} running, {counted(p.ended)}; best test {best}{confirm}"
+    paused = f"{len(p.paused)} paused, " if p.paused else ""
+    words = f"{len(p.running)} running, {paused}{counted(p.ended)}; best test {best}{confirm}"
     return words if p.state == DONE else f"{words}; {_to_come(p)}"
 
 

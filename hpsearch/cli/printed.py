@@ -17,6 +17,7 @@ from hpsearch.cli.about_data import say_account, say_epoch, say_remade, say_warn
 from hpsearch.cli.notes import estimate_words, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
+from hpsearch.reports.pausing import paused_lines
 from hpsearch.reports.report import SHOWN, Report, failure_lines, saved_line, sections
 from hpsearch.reports.seal import config_words, result_words, seal_lines
 from hpsearch.reports.sections import Table
@@ -120,8 +121,7 @@ def print_status(stand: Stand) -> None:
         out.print(f"It waits: {safe(stand.waits)}", style="yellow")
     if p.interrupted:
         out.print(f"{p.interrupted} interrupted; a worker goes on with them", style="yellow")
-    if p.paused:
-        out.print(f"{p.paused} paused by the scheduler, which may resume them")
+    _print_paused(p)
     for trial in p.running:
         out.print(
             f"  trial {trial.number}: epoch {epochs_of(trial)} of {p.study.spec.search.epochs}, "
@@ -148,6 +148,12 @@ def _print_saved(p: Progress) -> None:
         out.print(saved_line(p))
     for line in tried_lines(p):
         out.print(safe(line))
+
+
+def _print_paused(p: Progress) -> None:
+    """Print how many trials wait for the scheduler, and what those that came furthest wait for."""
+    for number, line in enumerate([p.pausing, *paused_lines(p)] if p.pausing else []):
+        out.print(f"  {safe(line)}" if number else line, style="dim" if number else "")
 
 
 def _print_failures(p: Progress) -> None:

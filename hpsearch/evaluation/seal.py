@@ -45,7 +45,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Leak:
-    """Sealed examples of a study that taught or selected in another one, from which it goes on."""
+    """Sealed examples of a study that taught or selected in one that it goes on or starts from."""
 
     study: str
     examples: int
@@ -162,7 +162,12 @@ def seal_of(storage: Storage, name: str) -> Seal:
     row = storage.ledger.study(name)
     assert row is not None
     sealed = None if row.sealed_examples is None else storage.examples.of(row.sealed_examples)
-    return _seal(storage, name, row.fingerprint, sealed, _sealed(row, sealed), row.continues)
+    try:
+        warm = row.spec.search.warm_start
+    except UnreadableStudyError:
+        warm = None
+    size = _sealed(row, sealed)
+    return _seal(storage, name, row.fingerprint, sealed, size, row.continues, warm)
 
 
 def _sealed(row: StudyRow, sealed: Hashes | None) -> int:
@@ -178,7 +183,8 @@ def seal_before(storage: Storage, spec: StudySpec, prepared: Prepared) -> Seal:
     row = storage.ledger.study(spec.name)
     continues = spec.continues or (None if row is None else row.continues)
     sealed = None if prepared.contents is None else prepared.contents.sealed
-    return _seal(storage, spec.name, prepared.fingerprint, sealed, prepared.totals[2], continues)
+    size, warm = prepared.totals[2], spec.search.warm_start
+    return _seal(storage, spec.name, prepared.fingerprint, sealed, size, continues, warm)
 
 
 def _seal(
@@ -188,9 +194,11 @@ def _seal(
     sealed: Hashes | None,
     size: int,
     continues: str | None,
+    warm_start: str | None,
 ) -> Seal:
     marks, made = storage.openings.marks(), storage.ledger.made_at()
     earlier = lineage(storage, continues)
+    taught = list(dict.fromkeys([*earlier, *lineage(storage, warm_start)]))
     kinds = {(m.fingerprint, m.examples) for m in marks}  # fewer than openings
     shown = {kind: _shown(storage, *kind, fingerprint, sealed, size) for kind in kinds}
     seen = {m.id: shown[m.fingerprint, m.examples] for m in marks}
@@ -207,7 +215,7 @@ def _seal(
         looks=tuple(looks),
         sealed=size,
         seen=int(by_others.sum()),
-        leaks=() if sealed is None else tuple(_leaks(storage, earlier, sealed)),
+        leaks=() if sealed is None else tuple(_leaks(storage, taught, sealed)),
         unknown=sum(m.examples is None and m.fingerprint != fingerprint for m in marks),
     )
 

@@ -16,20 +16,10 @@ def work_of(cost: Cost, config: TrialConfig, train: int, test: int) -> Work:
     size = min(config.batch_size, images)
     steps = images // size
     taught = steps * size  # the last, partial batch is left out
-    flops = taught * (cost.forward_flops + cost.backward_flops)
-    maps = taught * (1 + BACKWARD_MOVES) * cost.moved * _number_bytes(config)
+    flops = (taught + test) * cost.forward_flops + taught * cost.backward_flops
+    number_bytes = BF16_BYTES if config.precision == "bf16" else FP32_BYTES
+    maps = (taught * (1 + BACKWARD_MOVES) + test) * cost.moved * number_bytes
     # A step reads and writes a weight, its gradient, and what the optimizer keeps of it.
     states = 2 * (2 + OPTIMIZER_STATES[config.optimizer]) * cost.parameters * FP32_BYTES
-    calls = 3 * steps * config.micro_batches * cost.layers
-    tested = evaluation_of(cost, config, test)
-    return Work(flops + tested.flops, maps + steps * states + tested.moved, calls + tested.calls)
-
-
-def evaluation_of(cost: Cost, config: TrialConfig, test: int) -> Work:
-    """Return the part of an epoch's work that is its evaluation on so many images of test."""
-    moved = test * cost.moved * _number_bytes(config)
-    return Work(test * cost.forward_flops, moved, test / EVALUATED_AT_ONCE * cost.layers)
-
-
-def _number_bytes(config: TrialConfig) -> int:
-    return BF16_BYTES if config.precision == "bf16" else FP32_BYTES
+    calls = (3 * steps * config.micro_batches + test / EVALUATED_AT_ONCE) * cost.layers
+    return Work(flops, maps + steps * states, calls)

@@ -13,6 +13,7 @@ import optuna
 from hpsearch.data.prepared import Prepared
 from hpsearch.machine.children import cores, in_child
 from hpsearch.search.finalists import CONFIRM_SHARE
+from hpsearch.search.promotion import share_of_epochs
 from hpsearch.search.scheduler import scheduler_for
 from hpsearch.study.searching import Search
 from hpsearch.study.spec import StudySpec
@@ -128,6 +129,8 @@ def epochs_left(search: Search, trials: int) -> float:
     """
     if search.pruner.name == "none":
         return 1.0
+    if search.pruner.name == "promote":
+        return share_of_epochs(search, trials)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rng = np.random.default_rng(0)
     count = min(trials, SIMULATED)

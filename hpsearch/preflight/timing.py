@@ -11,8 +11,7 @@ from hpsearch.machine.children import Tell, device_named
 from hpsearch.models.cost import cost
 from hpsearch.models.layers import ImageShape
 from hpsearch.models.limits import device_memory_bytes, infeasible
-from hpsearch.models.speed import Work
-from hpsearch.models.work import evaluation_of, work_of
+from hpsearch.models.work import work_of
 from hpsearch.preflight.probing import SAMPLED, feasible, sampled
 from hpsearch.search.attempt import device_name as name_of
 from hpsearch.study.config import TrialConfig
@@ -35,17 +34,12 @@ class Timed(NamedTuple):
     """What one process found: work that it timed, with its seconds; and the work of a space.
 
     `default` is the work of the study's first configuration, `device` the name of where it was.
-    `tests` is what evaluation is of the work of a space, `default_test` of the default one's, and
-    `images` how many are learned from.
     """
 
     timed: list[tuple[Asked, float]]
     space: list[Asked]
     default: Asked
     device: str
-    tests: tuple[Asked, ...] = ()
-    default_test: Asked = (0.0, 0.0, 0.0)
-    images: int = 0
 
 
 def measure(
@@ -63,10 +57,8 @@ def measure(
 
     def asked(config: TrialConfig) -> Asked:
         needs = cost(config, shape, outputs)
-        return _parts(work_of(needs, config, len(data.train), len(data.test)))
-
-    def tested(config: TrialConfig) -> Asked:
-        return _parts(evaluation_of(cost(config, shape, outputs), config, len(data.test)))
+        work = work_of(needs, config, len(data.train), len(data.test))
+        return work.flops, work.moved, work.calls
 
     found = []
     for i in _order(PROBED)[number::of]:
@@ -78,19 +70,7 @@ def measure(
         found.append((asked(config), epoch_s(config, data, device, EFFORT)))
         if time.monotonic() - began > WITHIN_S and len(found) * of >= LEAST:
             break
-    return Timed(
-        found,
-        [asked(c) for c in kept],
-        asked(configs[0]),
-        name_of(device),
-        tuple(tested(c) for c in kept),
-        tested(configs[0]),
-        len(data.train),
-    )
-
-
-def _parts(work: Work) -> Asked:
-    return work.flops, work.moved, work.calls
+    return Timed(found, [asked(c) for c in kept], asked(configs[0]), name_of(device))
 
 
 def _order(count: int) -> list[int]:

@@ -246,7 +246,7 @@ def _search(report: Report) -> Section:
         f"{p.ended_words}: {counted(p.ended)}"
         + (f"; {len(p.running)} running" if p.running else "")
         + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else "")
-        + (f"; {p.paused} paused by the scheduler" if p.paused else ""),
+        + (f"; {p.pausing}" if p.pausing else ""),
         f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {epochs_words(p)} a trial; "
         f"{hours(duration_s)} of training",
         saved_line(p),

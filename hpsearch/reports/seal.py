@@ -33,7 +33,7 @@ def seal_lines(seal: Seal) -> list[str]:
         lines.append("Choosing between studies by validation makes it a second test split.")
     lines += [
         f"Leak: {_share(leak.examples, seal.sealed)} of the sealed examples taught or selected in "
-        f"study '{leak.study}', which this one continues: optimistic."
+        f"study '{leak.study}', from which this one goes on: optimistic."
         for leak in seal.leaks
     ]
     if seal.needs_asking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +20,7 @@ from hpsearch.search.prediction import known_from, mended
 from hpsearch.search.reserve import FINAL_MARGIN, final_time_s
 from hpsearch.search.samplers import given_params
 from hpsearch.search.scheduler import GoOn, Pause, Stop
+from hpsearch.search.starts import KNOWN_GOOD
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.optuna_trials import note
 from hpsearch.storage.plan_record import PlanRecord, plan_of
@@ -28,6 +30,7 @@ from hpsearch.study.config import TrialConfig
 from hpsearch.study.spec import StudySpec
 
 TIME = "time"  # the constraint of what is too dear
+KNOWN_GOOD_SHARES = 2.0  # of the time may go to one that comes with us
 LATE_MOST = 5  # configurations in a row that would not end in time, before the search ends
 
 
@@ -77,7 +80,8 @@ class Affordable:
             return None
         too_dear = self._too_dear(trial, epoch_s, plan)
         if too_dear is not None:
-            trial.set_constraint(TIME, max(epoch_s / plan.longest_s - 1, 1e-3))
+            if TIME not in trial.constraints:  # a worker that died may have said it
+                trial.set_constraint(TIME, max(epoch_s / plan.longest_s - 1, 1e-3))
             return too_dear
         too_late = self._too_late(config, epoch_s, plan)
         self._late = 0 if too_late is None else self._late + 1
@@ -102,23 +106,34 @@ class Affordable:
     def _too_dear(self, trial: Trial, epoch_s: float, plan: PlanRecord) -> Infeasible | None:
         """Return why a configuration would take more than its share of the study's time."""
         whole_s = epoch_s * plan.epochs
-        # Those that are given are worth more than a share, as long as a final can follow.
-        slot, is_grid = trial.user_attrs["slot"], self.spec.search.sampler.name == "grid"
-        given = "start" in trial.user_attrs or bool(given_params(self.spec, slot))
-        given = given and not is_grid
-        if whole_s + final_time_s(whole_s, None, True) > plan.budget_s - START_S:
+        final_s = final_time_s(whole_s, None, True) if plan.final_s else 0.0
+        if whole_s + final_s > plan.budget_s - START_S:
+            again = " and once more for the final" if final_s else ""
             return Infeasible(
                 TIME,
-                f"{_takes(epoch_s)}, and it could not be trained to its end and once "
-                f"more for the final within the study's {plan.budget_s:.0f} s",
+                f"{_takes(epoch_s)}, and it could not be trained to its end{again} within the "
+                f"study's {plan.budget_s:.0f} s",
             )
-        if given or epoch_s <= plan.longest_s:
+        longest_s = self._shares(trial) * plan.longest_s
+        if epoch_s <= longest_s:
             return None
         return Infeasible(
             TIME,
-            f"{_takes(epoch_s)}, more than the {plan.longest_s:.3g} s that this "
-            f"budget has for one where about {plan.configurations} configurations are to be tried",
+            f"{_takes(epoch_s)}, more than the {longest_s:.3g} s that this budget has for one "
+            f"where about {plan.configurations} configurations are to be tried",
         )
+
+    def _shares(self, trial: Trial) -> float:
+        """Return how many shares of the time a configuration may take for its first rung.
+
+        The default, with which the choice is compared, and its user's own: any number.
+        """
+        slot, start = trial.user_attrs["slot"], trial.user_attrs.get("start")
+        if self.spec.search.sampler.name == "grid":
+            return 1.0
+        if start is None:
+            return math.inf if given_params(self.spec, slot) else 1.0
+        return KNOWN_GOOD_SHARES if str(start).startswith(KNOWN_GOOD) else math.inf
 
     def _too_late(self, config: TrialConfig, epoch_s: float, plan: PlanRecord) -> Infeasible | None:
         """Return why a configuration would come to nothing in what is left of the search."""
@@ -155,15 +170,21 @@ class Affordable:
         if row.time_left_s is None or not trained:
             return decision
         epoch_s, epochs = took_s / trained, self.spec.search.epochs
-        beside_s = epochs * self.plan.baseline_s if self.spec.final.baseline else None
+        beside_s = (
+            epochs * self.plan.of_a_pass * self.plan.baseline_s
+            if self.spec.final.baseline
+            else None
+        )
         final_s = final_time_s(epochs * epoch_s, beside_s, trained_at_once(self.device.type))
+        final_s = final_s if row.wants_final else 0.0
         to_come_s = (epochs - trained) * epoch_s * (FINAL_MARGIN if self.pauses else 1.0)
         if to_come_s + final_s <= row.time_left_s:
             return decision
+        then = ", and then the final," if final_s else ""
         return OutOfTime(
             "its time",
-            f"{epochs - trained} more epochs of about {epoch_s:.3g} s, and then the final, would "
-            f"not end in the {row.time_left_s:.0f} s that are left of the study",
+            f"{epochs - trained} more epochs of about {epoch_s:.3g} s{then} would not end in the "
+            f"{row.time_left_s:.0f} s that are left of the study",
         )
 
 

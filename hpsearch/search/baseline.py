@@ -12,6 +12,7 @@ from hpsearch.study.spec import StudySpec
 
 BASELINE_SLOT = 0  # whose trial has the defaults of the space, wherever it is not a grid
 HOPELESS = ("diverged", "failed")  # and would do so again
+GOING = ("running", "waiting")
 
 
 def baseline_of(spec: StudySpec, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
@@ -24,7 +25,7 @@ def baseline_of(spec: StudySpec, trials: Sequence[FrozenTrial]) -> FrozenTrial |
     first = next((t for t in trials if t.user_attrs.get("slot") == BASELINE_SLOT), None)
     if first is None or not first.user_attrs.get("curve"):
         return None
-    return first if first.state.is_finished() and kind_of(first) not in HOPELESS else None
+    return first if kind_of(first) not in (*HOPELESS, *GOING) else None
 
 
 def trained_at_once(device_type: str) -> bool:

@@ -51,4 +51,5 @@ def find_warm_start(storage: Storage, spec: StudySpec, prepared: Prepared) -> Wa
 def start_lines(storage: Storage, name: str) -> list[str]:
     """Return in words what a stored study took over, and what it tries besides the defaults."""
     warm = warm_lines(storage.known(name).user_attrs.get(SUMMARY))
-    return warm + first_lines(starts_in(storage, name) or [])
+    trials = storage.row(name).spec.trial_budget()
+    return warm + first_lines(starts_in(storage, name) or [], trials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from hpsearch.storage.optuna_private import id_of, study_id_of
 from hpsearch.storage.optuna_trials import TrialStore
 from hpsearch.storage.storage import Storage
 from hpsearch.study.axes import Value
+from hpsearch.study.goals import RECORDED_AS
 from hpsearch.study.spec import StudySpec, config_from
 
 logger = logging.getLogger(__name__)
@@ -56,7 +58,8 @@ class Known:
             return trial, None
         for tried in self._asks(trial):  # the first is the trial itself
             config = config_from(self.spec, self.fingerprint, tried)
-            equal = self.equal(key_of(config), tried)
+            others = [t for t in _all_of(trial) if t.number != trial.number]
+            equal = self.among(others, key_of(config))
             if equal is None:
                 break
         return tried, equal
@@ -86,17 +89,14 @@ class Known:
         if left:
             yield _sampled_by(trial.study, _Point(random.Random(seed).choice(left)))
 
-    def equal(self, key: str, trial: Trial) -> FrozenTrial | None:
-        """Return another trial with a configuration, ended or at work; None where there is none."""
-        others = [t for t in _all_of(trial) if t.number != trial.number]
-        self._read(others)
-        begun = (t for t in others if not t.state.is_finished())
+    def among(self, others: Sequence[FrozenTrial], key: str) -> FrozenTrial | None:
+        """Return the trial of a key among some that have ended or are at work; None without one."""
+        begun = self._read(others)
         return self._ended.get(key) or next((t for t in begun if _key(t) == key), None)
 
     def tried(self, trials: Sequence[FrozenTrial]) -> set[str]:
         """Return the keys of all configurations that were tried, or are at work."""
-        self._read(trials)
-        begun = {_key(t) for t in trials if not t.state.is_finished()}
+        begun = {_key(trial) for trial in self._read(trials)}
         return self._ended.keys() | {key for key in begun if key is not None}
 
     def exhausted(self, trials: Sequence[FrozenTrial]) -> int | None:
@@ -129,16 +129,19 @@ class Known:
         points = self.spec.space.grid()
         return {key_of(config_of(self.spec, self.fingerprint, p)): p for p in points}
 
-    def _read(self, trials: Sequence[FrozenTrial]) -> None:
-        """Take note of trials that have ended since."""
-        for trial in trials:
-            if trial.number in self._seen or not trial.state.is_finished():
+    def _read(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Take note of trials that have ended since; return those that are at work."""
+        begun = []
+        for trial in [t for t in trials if t.number not in self._seen]:
+            if not trial.state.is_finished():
+                begun.append(trial)
                 continue
             self._seen.add(trial.number)
             if self._stands(trial):
                 key = _key(trial) or self._rebuilt(trial)
                 if key is not None:
                     self._ended.setdefault(key, trial)
+        return begun
 
     def _rebuilt(self, trial: FrozenTrial) -> str | None:
         """Return the key of a trial of before 0.2; None of one that was never sampled."""
@@ -156,9 +159,10 @@ class Known:
         if kind == "timed out":
             limit, said = search.trial_timeout, trial.user_attrs.get("reason")
             return limit is not None and said == took_too_long(limit)
-        if kind == "infeasible" and "parameters" in trial.constraints:
-            most = search.max_parameters
-            return most is not None and trial.user_attrs.get("parameters", 0) > most
+        over = [q for q in RECORDED_AS if trial.constraints.get(q, 0.0) > 0]
+        if kind == "infeasible" and over:
+            taken = {q: trial.user_attrs.get(RECORDED_AS[q], 0.0) for q in over}
+            return any(taken[q] > (search.most(q) or math.inf) for q in over)
         return kind not in (KNOWN, "failed")
 
 

@@ -35,14 +35,15 @@ def prune(
     reason: str,
     infeasible: str | None = None,
     diverged: bool = False,
+    over: float = 1.0,
 ) -> TrialState:
-    """End a trial without a score; `infeasible` names what it took too much of.
+    """End a trial without a score; `infeasible` names what it took too much of, and by how much.
 
     How it ended is recorded beside Optuna's PRUNED, which is all of them. Pruning teaches the
     sampler, and so does a constraint; a failure would teach it nothing.
     """
     if infeasible is not None and infeasible not in trial.constraints:
-        trial.set_constraint(infeasible, 1.0)
+        trial.set_constraint(infeasible, over)
     kind = kind_of_pruned(infeasible, diverged)
     note(trial, TrialNotes(reason=reason, ended=kind))
     return _end(storage, trial, lease, TrialState.PRUNED, kind)

@@ -8,7 +8,8 @@ time where it compares tens of configurations and brings some of them to their e
 - a whole training of a typical configuration takes at most `TYPICAL_SHARE` of the search, and has
   as many epochs as that allows: from `FEWEST` on, below which a learning rate has no time to fall,
   to `RUNGS_MOST` above the first rung, and `MOST` in all;
-- the first rung takes at least `FIRST_RUNG_S`, beside which the overhead of a trial is small.
+- the first rung takes at least `FIRST_RUNG_S`, beside which the overhead of a trial is small, but
+  no more than lets half of the space have its share.
 
 Where a file says how many epochs, the rest follows from that.
 """
@@ -21,10 +22,16 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from hpsearch.errors import StudyFileError
-from hpsearch.search.reserve import FINAL_MARGIN, FINAL_START_S, confirm_time_s, final_time_s
+from hpsearch.search.reserve import (
+    FINAL_MARGIN,
+    FINAL_START_S,
+    PLANNED_CONFIRM_SHARE,
+    confirm_time_s,
+    final_time_s,
+)
 from hpsearch.storage.plan_record import PlanRecord
 
-AIM = 30
+AIM = 40
 LEAST = 0.25
 TYPICAL_SHARE = 1 / 6
 FEWEST, MOST = 3, 81
@@ -33,8 +40,6 @@ RUNGS_MOST = 27  # three rungs and the end
 FIRST_RUNG_S = 1.5
 START_S = 4.0  # of the workers
 OVERHEAD_S = 0.15  # of a trial: claim, sampling, reports, checkpoint
-PARTS = {2: "half", 4: "a quarter", 8: "an eighth"}
-CONFIRM_MOST = 0.25  # of what start and final leave
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ class Wish:
 
     `spent_s` of it are over before the first worker starts: it was planned meanwhile.
     `trainings` are those of finalists, at most. `halves` is whether weak trials pause at rungs;
-    else about half of all epochs are trained. `at_once` is whether the final trains the choice and
-    the baseline beside each other, `has_baseline` whether there is one.
+    else about half of all epochs are trained. `has_final` is whether one follows the search,
+    `has_baseline` whether the default configuration is trained for it, and `at_once` whether that
+    is beside the choice. `fewest` are the epochs of a training that is worth its while.
     """
 
     budget_s: float
@@ -57,6 +63,8 @@ class Wish:
     halves: bool = True
     at_once: bool = False
     has_baseline: bool = True
+    has_final: bool = True
+    fewest: int = FEWEST
 
 
 def planned(wish: Wish, epochs_s: Sequence[float], baseline_s: float) -> PlanRecord:
@@ -71,7 +79,7 @@ def planned(wish: Wish, epochs_s: Sequence[float], baseline_s: float) -> PlanRec
             continue
         takes_s = found.epochs * found.typical_s
         short = takes_s <= TYPICAL_SHARE * found.search_s and epochs <= _most(found.first_rung)
-        if short or epochs <= FEWEST or wish.epochs is not None:
+        if short or epochs <= wish.fewest or wish.epochs is not None:
             return found
     fewest = wish.epochs or 1
     needed_s = _enough_s(wish, spread[0] * fewest, baseline_s * fewest)
@@ -96,10 +104,10 @@ def _most(first_rung: int) -> int:
     return min(MOST, RUNGS_MOST * first_rung)
 
 
-def _first_rung(typical_s: float, epochs: int) -> int:
-    """Return how many epochs take long enough, at most a third of all."""
+def _first_rung(typical_s: float, most: float, epochs: int) -> int:
+    """Return how many epochs take long enough, but at most so many and a third of all."""
     wanted = math.ceil(FIRST_RUNG_S / max(typical_s, 1e-9))
-    return max(1, min(wanted, epochs // ETA))
+    return max(1, min(wanted, int(most), epochs // ETA))
 
 
 def _with(wish: Wish, spread: list[float], baseline_s: float, epochs: int) -> PlanRecord | None:
@@ -109,16 +117,20 @@ def _with(wish: Wish, spread: list[float], baseline_s: float, epochs: int) -> Pl
     for count in range(len(spread), 0, -1):
         trained, dearest_s = spread[:count], spread[count - 1]
         typical_s = median(trained)
-        first = wish.first_rung or _first_rung(typical_s, epochs)
         final_s = final_time_s(epochs * typical_s, beside_s, wish.at_once)
+        final_s = final_s if wish.has_final else 0.0
         room_s = wish.budget_s - wish.spent_s - START_S - final_s
-        confirm_s = confirm_time_s(epochs * typical_s, wish.trainings, wish.workers, wish.budget_s)
-        confirm_s = max(0.0, min(confirm_s, CONFIRM_MOST * room_s))
+        confirm_s = confirm_time_s(
+            epochs * typical_s, wish.trainings, wish.workers, max(0.0, room_s), planned=True
+        )
         search_s = room_s - confirm_s
+        if search_s <= 0:
+            continue
+        fair_s = wish.workers * search_s / min(AIM, wish.trials)  # for a first rung
+        first = wish.first_rung or _first_rung(typical_s, fair_s / median(spread), epochs)
         if dearest_s > longest_s or epochs * typical_s > search_s:
             continue
-        fair_s = wish.workers * search_s / (min(AIM, wish.trials) * first)
-        if dearest_s > fair_s and count > LEAST * len(spread):
+        if first * dearest_s > fair_s and count > LEAST * len(spread):
             continue
         rungs = rungs_of(first, epochs)
         one_s = mean(trained) * _epochs_of_one(wish, rungs) + OVERHEAD_S
@@ -129,7 +141,7 @@ def _with(wish: Wish, spread: list[float], baseline_s: float, epochs: int) -> Pl
             first_rung=first,
             rungs=rungs,
             typical_s=typical_s,
-            longest_s=min(longest_s, max(fair_s, dearest_s)),
+            longest_s=min(longest_s, max(fair_s / first, dearest_s)),
             share=count / len(spread),
             search_s=search_s,
             confirm_s=confirm_s,
@@ -144,6 +156,8 @@ def _with(wish: Wish, spread: list[float], baseline_s: float, epochs: int) -> Pl
 def _longest_s(wish: Wish, beside_s: float | None) -> float:
     """Return the longest training after which its final would still fit into the budget."""
     left_s = wish.budget_s - wish.spent_s - START_S - FINAL_START_S
+    if not wish.has_final:
+        return left_s + FINAL_START_S
     if beside_s is not None and not wish.at_once:
         # A short one is measured beside twice its own time at most: see `final_time_s`.
         alone_s = left_s / (1 + 3 * FINAL_MARGIN)
@@ -165,35 +179,38 @@ def _epochs_of_one(wish: Wish, rungs: list[int]) -> float:
 def _enough_s(wish: Wish, training_s: float, baseline_s: float) -> float:
     """Return a budget in which a training and its final fit."""
     beside_s = baseline_s if wish.has_baseline else None
-    final_s = final_time_s(training_s, beside_s, wish.at_once)
-    return 1.1 * (wish.spent_s + START_S + final_s + training_s / (1 - CONFIRM_MOST))
+    final_s = final_time_s(training_s, beside_s, wish.at_once) if wish.has_final else 0.0
+    searched_s = training_s / (1 - PLANNED_CONFIRM_SHARE)
+    return 1.1 * (wish.spent_s + START_S + final_s + searched_s)
 
 
 def words(plan: PlanRecord, kept_epochs: bool = False) -> str:
     """Return a plan in two lines for people."""
     rungs = ", ".join(map(str, plan.rungs))
     kept = "as before, " if kept_epochs else ""
-    confirm = f"{_time(plan.confirm_s)} to confirm and " if plan.confirm_s >= 1 else ""
+    kept_s = {"to confirm": plan.confirm_s, "for the final": plan.final_s}
+    after = " and ".join(f"{_time(s)} {what}" for what, s in kept_s.items() if s >= 1)
     lines = (
         f"Plan for {_time(plan.budget_s)} with {plan.workers} worker(s): {kept}trials of "
         f"{plan.epochs} epochs, compared after {rungs}; about {plan.configurations} "
-        f"configurations in {_time(plan.search_s)}, then {confirm}{_time(plan.final_s)} for the "
-        f"final.\nAn epoch{_part(plan)} takes about {plan.typical_s:.2g} s"
+        f"configurations in {_time(plan.search_s)}{', then ' if after else ''}{after}.\n"
+        f"An epoch{_part(plan)} takes about {_short(plan.typical_s)}"
     )
     if plan.share < 1:
         lines += (
-            f"; configurations of which one takes more than {plan.longest_s:.2g} s, about "
+            f"; configurations of which one takes more than {_short(plan.longest_s)}, about "
             f"{100 * (1 - plan.share):.0f} % of the space, are too dear for this budget"
         )
     return f"{lines}."
 
 
 def _part(plan: PlanRecord) -> str:
-    if plan.epoch_images is None:
-        return ""
-    parts = round(plan.images / plan.epoch_images)
-    share = PARTS.get(parts, f"1/{parts}")
-    return f" is {share} of the training images, {plan.epoch_images:,}, and"
+    whole = plan.of_a_pass == 1
+    return "" if whole else f", {plan.of_a_pass:.2g} of a pass over the training images,"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def _time(seconds: float) -> str:

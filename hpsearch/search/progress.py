@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from hpsearch.storage.plan_record import PlanRecord, plan_of
 from hpsearch.storage.storage import Storage
 from hpsearch.storage.studies import DONE, OPEN, PAUSED, STOPPED, StudyRow
 from hpsearch.study.budget import PLENTY
+from hpsearch.study.tasks import rank
 
 SUPERVISOR = "supervisor"  # stands in the list of workers in place of a device
 
@@ -45,7 +47,8 @@ class Progress:
     budget: int
     running: list[FrozenTrial]
     interrupted: int
-    paused: int  # that wait for the study's scheduler
+    paused: list[FrozenTrial]  # that wait for the study's scheduler, those that came furthest first
+    resumed: int  # that waited, and went on
     complete: int
     pruned: int  # by the pruner
     failed: int
@@ -113,6 +116,13 @@ class Progress:
             "failed": self.failed,
         }
 
+    @property
+    def pausing(self) -> str:
+        """How many trials are paused and how many went on, in words; nothing where none was."""
+        if not self.paused and not self.resumed:
+            return ""
+        return f"{len(self.paused)} paused by the scheduler, {self.resumed} resumed"
+
 
 def progress_of(storage: Storage, name: str) -> Progress:
     """Return the progress of a stored study."""
@@ -136,7 +146,8 @@ def progress_of(storage: Storage, name: str) -> Progress:
         budget=row.trials,
         running=running,
         interrupted=len(study.interrupted),
-        paused=len(study.paused),
+        paused=_furthest_first(study),
+        resumed=sum(r.resumed is not None for r in study.records.values()),
         complete=len(complete),
         pruned=kinds["pruned"],
         failed=kinds["failed"],
@@ -156,6 +167,17 @@ def progress_of(storage: Storage, name: str) -> Progress:
         plan=plan_of(storage, name) if study.spec.search.is_planned else None,
         confirm=confirm,
     )
+
+
+def _furthest_first(study: OpenStudy) -> list[FrozenTrial]:
+    """Return the paused trials: those of the most epochs first, of equals the best."""
+    metric = study.spec.metric
+
+    def place(trial: FrozenTrial) -> tuple[int, float, int]:
+        epoch = epochs_of(trial)
+        return -epoch, rank(metric, trial.intermediate_values.get(epoch, math.nan)), trial.number
+
+    return sorted((t for t in study.trials if id_of(t) in study.paused), key=place)
 
 
 def _confirming(storage: Storage, study: OpenStudy, row: StudyRow) -> Confirming | None:
@@ -188,19 +210,37 @@ def _time_left_s(
     expected to take, a worker has reckoned.
     """
     took = {n: r.duration_s for n, r in study.records.items() if r.duration_s is not None}
-    ended = [t for t in study.trials if t.state.is_finished() and t.number in took]
+    ended = [t for t in study.trials if t.number in took and _is_over(study, t)]
     bounds = [] if row.time_left_s is None else [row.time_left_s]
     if ended:
         mean_s = sum(took[t.number] for t in ended) / len(ended)
-        begun = [t for t in study.trials if not t.state.is_finished()]
+        begun = [t for t in study.trials if not _is_over(study, t)]
         done_s = sum(took.get(t.number, 0.0) for t in begun)
-        left = row.trials - sum(t.state.is_finished() for t in study.trials)
+        left = row.trials - sum(_is_over(study, t) for t in study.trials)
+        if study.paused:  # so few go on that each that does may come to its end
+            left -= len(begun)
+            done_s = -sum(_to_its_end_s(study, t) for t in begun)
         again_s, best = 0.0, study.best()
         if confirm is not None and confirm.is_due and best is not None:
             again_s = (confirm.of - confirm.ended) * took.get(best.number, mean_s)
         final_s = row.final_s if row.wants_final else 0.0
         bounds.append((left * mean_s - done_s + again_s) / max(1, workers) + final_s)
     return max(0.0, min(bounds)) if bounds else None
+
+
+def _to_its_end_s(study: OpenStudy, trial: FrozenTrial) -> float:
+    """Return what the epochs of a trial that are left would take; 0 before its first is over."""
+    epochs, took_s = epochs_of(trial), study.record(trial).duration_s
+    return (
+        0.0
+        if took_s is None or not epochs
+        else took_s / epochs * (study.spec.search.epochs - epochs)
+    )
+
+
+def _is_over(study: OpenStudy, trial: FrozenTrial) -> bool:
+    """Whether a trial has ended, or waits as most paused ones do until the search is over."""
+    return trial.state.is_finished() or id_of(trial) in study.paused
 
 
 def why_waiting(storage: Storage, p: Progress) -> str | None:

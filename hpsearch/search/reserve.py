@@ -8,6 +8,7 @@ from hpsearch.search.finalists import CONFIRM_SHARE
 
 FINAL_MARGIN = 1.05  # the final training is the best trial's again; saving and measuring are quick
 BASELINE_MOST = 2.0  # times that is kept for the baseline beside it, at most
+PLANNED_CONFIRM_SHARE = 1 / 8  # the same of a planned budget, which is short more often than not
 FINAL_START_S = 10.0  # a fresh process imports torch and maps the data
 
 
@@ -20,7 +21,10 @@ def final_time_s(choice_s: float, baseline_s: float | None, at_once: bool) -> fl
     return took_s * FINAL_MARGIN + FINAL_START_S
 
 
-def confirm_time_s(choice_s: float, trainings: int, workers: int, budget_s: float) -> float:
+def confirm_time_s(
+    choice_s: float, trainings: int, workers: int, budget_s: float, planned: bool = False
+) -> float:
     """Return what is kept to train finalists again, so many at a time as there are workers."""
     rounds = math.ceil(trainings / max(1, workers))
-    return min(rounds * choice_s * FINAL_MARGIN, CONFIRM_SHARE * budget_s)
+    share = PLANNED_CONFIRM_SHARE if planned else CONFIRM_SHARE
+    return min(rounds * choice_s * FINAL_MARGIN, share * budget_s)

@@ -35,7 +35,7 @@ from hpsearch.search.objective import Objective, too_weak
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import Pause, Stop, scheduler_for
-from hpsearch.search.scheduling import Scheduling, seen_by_samplers
+from hpsearch.search.scheduling import Scheduling
 from hpsearch.search.starts import Start, starts_in
 from hpsearch.search.warm_start import TaughtSampler, imported
 from hpsearch.storage.checkpoints import Checkpoints
@@ -115,7 +115,7 @@ class TrialRunner:
         if self.taught:
             sampler = TaughtSampler(sampler, self.taught)
         study = self.storage.known(self.spec.name, sampler, pruner)
-        study = seen_as(study, seen_by_samplers)
+        study = seen_as(study, self.scheduling.seen_by_samplers)
         trial_id = self._trial_id(study, lease)
         with self.storage.optuna.held(trial_id, lease):
             return self._run(study, trial_id, lease)
@@ -155,7 +155,8 @@ class TrialRunner:
                 config = self._in_parts(trial, config)
                 found = self._misfit(trial, config)
             if found is not None:
-                return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+                why, what, over = found.reason, found.what, found.over
+                return endings.prune(self.storage, trial, held.lease, why, what, over=over)
             objective = Objective(trial, config, self.scheduling)
             attempt = self._attempt(trial, held, objective)
             ended = attempt.train(config)
@@ -292,7 +293,8 @@ class TrialRunner:
             held, _ = self.storage.leases.unfinished(spec.name)
             trainings = spec.candidates() * spec.confirm.seeds
             at_work = 1 + len(held - {id_of(trial)})
-            confirm_s = confirm_time_s(took_s, trainings, at_work, spec.search.timeout)
+            timeout_s, is_planned = spec.search.timeout, spec.search.is_planned
+            confirm_s = confirm_time_s(took_s, trainings, at_work, timeout_s, is_planned)
         beside_s, baseline = None, baseline_of(spec, study.get_trials(deepcopy=False))
         if spec.final.baseline and baseline is not None and baseline.number != best.number:
             beside_s = whole_training_s(spec, baseline)
@@ -326,7 +328,7 @@ class TrialRunner:
             threads=self.threads,
             **self._about_worker(),
         )
-        given = given_params(self.spec, lease.slot)
+        given = given_params(self.spec, lease.slot, with_idle=self.starts is None)
         if self.starts is not None and self.spec.search.sampler.name != "grid":
             start = next(iter(self.starts[lease.slot : lease.slot + 1]), None)
             given = {} if start is None else start.params

@@ -10,17 +10,18 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 
 from hpsearch.search.gaussian import TaughtGPSampler
-from hpsearch.search.scalarised import WeighingSampler, weight_of
+from hpsearch.search.scalarised import towards_both
+from hpsearch.search.tpe import QuickTPESampler
 from hpsearch.study.axes import Value
 from hpsearch.study.searching import Search
 from hpsearch.study.spec import StudySpec
 
+GOALS_STREAM = 100  # of `seed_of`; finalists have those from 2 on
 LEARNING = ("tpe", "gp")  # the others propose the same whatever trials come to
 
 
 def seed_of(study_seed: int, slot: int, stream: int) -> int:
-    """Return an independent seed for one slot of a study; `stream` 0 samples, 1 trains, 2 weighs
-    metric and size.
+    """Return an independent seed for one slot of a study; `stream` 0 samples, 1 trains.
 
     Every trial has its own, whoever runs it and after however many restarts, so that a resumed
     study does not propose its first trials again.
@@ -33,8 +34,7 @@ def sampler_for(search: Search, slot: int) -> BaseSampler:
     sampler = _sampler_for(search, slot)
     if search.also is None or search.sampler.name not in LEARNING:
         return sampler
-    weight = weight_of(seed_of(search.seed, slot, stream=2))
-    return WeighingSampler(sampler, search.also, weight)
+    return towards_both(sampler, search.also, seed_of(search.seed, slot, stream=GOALS_STREAM))
 
 
 def _sampler_for(search: Search, slot: int) -> BaseSampler:
@@ -45,7 +45,7 @@ def _sampler_for(search: Search, slot: int) -> BaseSampler:
         if search.sampler.name == "tpe":
             # Grouped, or conditional axes would drop out of the joint model. The constant liar
             # keeps parallel workers from proposing the same point.
-            return optuna.samplers.TPESampler(
+            return QuickTPESampler(
                 n_startup_trials=startup,
                 multivariate=True,
                 group=True,
@@ -62,13 +62,14 @@ def _sampler_for(search: Search, slot: int) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)  # random; a grid's points are all given
 
 
-def given_params(spec: StudySpec, slot: int) -> dict[str, Value]:
+def given_params(spec: StudySpec, slot: int, with_idle: bool = False) -> dict[str, Value]:
     """Return what the trial of a slot does not sample.
 
     A grid gives every point its slot. Otherwise the first trials are the known-good defaults, one
-    for each family, so that the search starts from something to beat; then nothing is given.
+    for each family, so that the search starts from something to beat; then nothing is given. The
+    grid of a study that began before 0.2 has its points `with_idle` values, too.
     """
     if spec.search.sampler.name == "grid":
-        return dict(next(p for i, p in enumerate(spec.space.grid()) if i == slot))
+        return dict(next(p for i, p in enumerate(spec.space.grid(with_idle)) if i == slot))
     families = spec.space.families()
     return spec.space.default_params(families[slot]) if slot < len(families) else {}

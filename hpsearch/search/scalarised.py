@@ -1,9 +1,10 @@
 """Samplers that propose along the front of a good metric and a small network.
 
-A study has one objective, its test metric: states, pruning and the choice stand on that alone. The
-sampler of each slot sees one number of both instead, with a weight of the slot's own, so that over
-the slots proposals go to all of the front (ParEGO: Knowles, IEEE Transactions on Evolutionary
-Computation 10 (1), 2006).
+A study has one objective, its test metric: states, pruning and the choice stand on that alone. What
+the sampler of a slot sees of it is a view. To TPE it has two objectives, metric and size, of which
+Optuna's multi-objective TPE makes its own; a Gaussian process, which models values, sees one number
+of both, with a weight of the slot's own (ParEGO: Knowles, IEEE Transactions on Evolutionary
+Computation 10 (1), 2006). Some slots see the metric alone, so that the best of it is found, too.
 """
 
 from __future__ import annotations
@@ -16,23 +17,37 @@ from typing import Any
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.storage.optuna_private import seen_as
 from hpsearch.study.goals import RECORDED_AS, Quantity
 
+METRIC_ALONE = 0.25  # of the slots
 SUM_SHARE = 0.05  # of the plain weighted sum, as in ParEGO: what is dominated is worse, not equal
 
 
-class WeighingSampler(BaseSampler):
-    """A sampler that is shown trials by metric and size together.
+def towards_both(sampler: BaseSampler, also: Quantity, seed: int) -> BaseSampler:
+    """Return a sampler for a slot of a study that wants small networks, too; the seed says which.
 
-    `weight`, from 0 to 1, is that of the metric; the size of `also` has the rest.
+    `sampler` is the one that learns from the metric alone.
+    """
+    draw = float(np.random.default_rng(seed).random())
+    if draw < METRIC_ALONE:
+        return sampler
+    if isinstance(sampler, TPESampler):
+        return SeeingBoth(sampler, also, None)
+    return SeeingBoth(sampler, also, (draw - METRIC_ALONE) / (1 - METRIC_ALONE))
+
+
+class SeeingBoth(BaseSampler):
+    """A sampler that is shown trials by metric and size: as two objectives, or with a `weight`.
+
+    The weight, from 0 to 1, is that of the metric; the size of `also` has the rest.
     """
 
-    def __init__(self, sampler: BaseSampler, also: Quantity, weight: float) -> None:
+    def __init__(self, sampler: BaseSampler, also: Quantity, weight: float | None) -> None:
         self._sampler, self._also, self._weight = sampler, also, weight
 
     def infer_relative_search_space(
@@ -52,70 +67,85 @@ class WeighingSampler(BaseSampler):
         return self._sampler.sample_independent(view, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._sampler.before_trial(self._view(study), trial)
+        self._sampler.before_trial(study, trial)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._sampler.after_trial(self._view(study), trial, state, values)
+        self._sampler.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
         self._sampler.reseed_rng()
 
     def _view(self, study: Study) -> Study:
+        attribute, weight = RECORDED_AS[self._also], self._weight
+        if weight is None:
+            both = [study.direction, StudyDirection.MINIMIZE]
+            return seen_as(study, lambda found: with_two_values(found, attribute), both)
         most = study.direction == StudyDirection.MAXIMIZE
-
-        def weighed(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-            return weighed_trials(found, RECORDED_AS[self._also], self._weight, most)
-
-        return seen_as(study, weighed)
+        return seen_as(study, lambda found: weighed_trials(found, attribute, weight, most))
 
 
-def weight_of(seed: int) -> float:
-    """Return the weight of the metric for a slot, from its seed: any from 0 to 1 alike."""
-    return float(np.random.default_rng(seed).random())
+def with_two_values(trials: Sequence[FrozenTrial], attribute: str) -> list[FrozenTrial]:
+    """Return trials whose values are metric and size, a user attribute, by its logarithm.
+
+    A pruned one is shown as complete, with what it reported last: Optuna compares no reports where
+    there are several objectives. A complete trial whose size nobody recorded is left out.
+    """
+    shown: list[FrozenTrial] = []
+    for trial in trials:
+        size, score = trial.user_attrs.get(attribute), _score(trial)
+        seen = copy.copy(trial)
+        if score is None:
+            seen.intermediate_values = {}
+        elif size:
+            seen.state, seen.values = TrialState.COMPLETE, [score, math.log(size)]
+        else:
+            continue
+        shown.append(seen)
+    return shown
+
+
+def _score(trial: FrozenTrial) -> float | None:
+    """Return the value of a complete trial, or what a pruned one reported last."""
+    if trial.state == TrialState.COMPLETE:
+        return trial.value
+    reported = trial.intermediate_values
+    if trial.state != TrialState.PRUNED or not reported or trial.constraints:
+        return None
+    last = reported[max(reported)]
+    return last if math.isfinite(last) else None
 
 
 def weighed_trials(
     trials: Sequence[FrozenTrial], attribute: str, weight: float, most: bool
 ) -> list[FrozenTrial]:
-    """Return trials as a sampler is to see them, whose values go by metric and size.
+    """Return trials whose values go by metric and size together.
 
     Both are counted from 0, the best of the complete trials, to 1, the worst of them; the size, a
     user attribute, by its logarithm. `most` is whether the highest value is the best. A complete
-    trial whose size nobody recorded is left out; pruned ones are weighed by what they reported
-    last. Those that came to no score stay as they are.
+    trial whose size nobody recorded is left out; all others stay as they are.
     """
     sign = -1.0 if most else 1.0
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and _size(t, attribute)]
-    loss_share = _share_of([sign * (t.value or 0.0) for t in complete])
-    size_share = _share_of([math.log(_size(t, attribute) or 1.0) for t in complete])
-
-    def value(trial: FrozenTrial, score: float) -> float:
-        loss = weight * loss_share(sign * score)
-        size = (1 - weight) * size_share(math.log(_size(trial, attribute) or 1.0))
-        return sign * (max(loss, size) + SUM_SHARE * (loss + size))
-
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.user_attrs.get(attribute)]
+    loss_share = share_of([sign * (t.value or 0.0) for t in complete])
+    size_share = share_of([math.log(t.user_attrs[attribute]) for t in complete])
     shown: list[FrozenTrial] = []
     for trial in trials:
-        if trial.state == TrialState.COMPLETE and not _size(trial, attribute):
-            continue
-        seen, reported = copy.copy(trial), trial.intermediate_values
-        if trial.state == TrialState.COMPLETE:
-            seen.value = value(trial, trial.value or 0.0)
-        elif trial.state == TrialState.PRUNED and reported and _size(trial, attribute):
-            last = max(reported)
-            seen.intermediate_values = {last: value(trial, reported[last])}
-        shown.append(seen)
+        if trial.state != TrialState.COMPLETE:
+            shown.append(trial)
+        elif size := trial.user_attrs.get(attribute):
+            seen = copy.copy(trial)
+            parts = (
+                weight * loss_share(sign * (trial.value or 0.0)),
+                (1 - weight) * size_share(math.log(size)),
+            )
+            seen.value = sign * (max(parts) + SUM_SHARE * sum(parts))
+            shown.append(seen)
     return shown
 
 
-def _size(trial: FrozenTrial, attribute: str) -> float | None:
-    size: float | None = trial.user_attrs.get(attribute)
-    return size
-
-
-def _share_of(numbers: Sequence[float]) -> Callable[[float], float]:
+def share_of(numbers: Sequence[float]) -> Callable[[float], float]:
     """Return where a number lies between the least of some, 0, and the greatest, 1."""
     least, greatest = min(numbers, default=0.0), max(numbers, default=0.0)
     width = greatest - least

@@ -7,7 +7,7 @@ same one, whatever version it is of and without the files that were named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from optuna.trial import FixedTrial
 
@@ -18,21 +18,26 @@ from hpsearch.storage.optuna_private import study_id_of
 from hpsearch.storage.storage import Storage
 from hpsearch.study.axes import Value
 from hpsearch.study.config import is_idle
-from hpsearch.study.names import shortened
 from hpsearch.study.spec import StudySpec
 
 STARTS = "hpsearch:starts"  # the system attribute of Optuna's study
+KNOWN_GOOD = "known to be good"  # begins the origin of what comes with us
 SHARE = 4  # at most one of so many trials is given to what is known to be good, ...
+DEFAULT = "the default of "
 MOST_GOOD = 6  # ... where trials are as many as fit, too
 
 
 @dataclass(frozen=True)
 class Start:
-    """A configuration as a trial stores it, where it is from, and what was moved into the space."""
+    """A configuration as a trial stores it, where it is from, and what was moved into the space.
+
+    `also` names what else was wanted and is the same point, with what of it was moved.
+    """
 
     origin: str
     params: dict[str, Value]
     moved: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -59,12 +64,12 @@ def starts_of(spec: StudySpec, prepared: Prepared, best: Sequence[Wanted] = ()) 
     if spec.search.sampler.name == "grid":
         return []
     families = spec.space.families()
-    default = [Wanted(f"the default of {f}", {"family": f}, told=False) for f in families]
+    default = [Wanted(f"{DEFAULT}{f}", {"family": f}, told=False) for f in families]
     own = [Wanted(candidate.file, candidate.values) for candidate in spec.search.first]
     wanted = [default[0], *own, *best, *default[1:]]
     found = _distinct(spec, prepared, wanted)
     good = known_good(spec, prepared.image_shape, prepared.totals[0])
-    rows = [Wanted(f"known to be good: {row.found}", row.values, told=False) for row in good]
+    rows = [Wanted(f"{KNOWN_GOOD}: {row.found}", row.values, told=False) for row in good]
     most = len(found) + min(spec.trial_budget() // SHARE, MOST_GOOD)
     return _distinct(spec, prepared, [*wanted, *rows])[:most]
 
@@ -76,7 +81,10 @@ def _distinct(spec: StudySpec, prepared: Prepared, wanted: Sequence[Wanted]) -> 
         params = spec.space.nearest_params(one.values)
         moved = moved_into(spec, one.values, params) if one.told else ()
         key = key_of(config_of(spec, prepared.fingerprint, params))
-        found.setdefault(key, Start(one.origin, params, moved))
+        start = Start(one.origin, params, moved)
+        first = found.setdefault(key, start)
+        if first is not start and one.told:
+            found[key] = replace(first, also=(*first.also, start.words))
     return list(found.values())
 
 
@@ -115,13 +123,21 @@ def starts_in(storage: Storage, name: str) -> list[Start] | None:
     attrs = storage.optuna.get_study_system_attrs(study_id_of(storage.known(name)))
     if STARTS not in attrs:
         return None
-    return [Start(s["origin"], s["params"], tuple(s["moved"])) for s in attrs[STARTS]]
-
-
-def first_lines(starts: Sequence[Start]) -> list[str]:
-    """Return in words what is tried first besides the defaults, with what was moved."""
     return [
-        f"trial {slot} is to be {shortened(start.words)}"
-        for slot, start in enumerate(starts)
-        if not start.origin.startswith("the default of ")
+        Start(s["origin"], s["params"], tuple(s["moved"]), tuple(s["also"])) for s in attrs[STARTS]
     ]
+
+
+def first_lines(starts: Sequence[Start], trials: int) -> list[str]:
+    """Return in words what is tried first besides the defaults, with what was moved.
+
+    Of so many `trials`; what is beyond them is named, too.
+    """
+    lines = []
+    for slot, start in enumerate(starts):
+        if start.origin.startswith(DEFAULT) and not start.also:
+            continue
+        also = "".join(f"; so is {other}" for other in start.also)
+        late = "" if slot < trials else f", if there are more than {trials} trials"
+        lines.append(f"trial {slot} is to be {start.words}{also}{late}")
+    return lines

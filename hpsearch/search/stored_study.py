@@ -138,10 +138,8 @@ def read_stored_study(storage: Storage, name: str) -> OpenStudy:
 def is_exhausted(storage: Storage, spec: StudySpec) -> bool:
     """Whether all configurations of a stored study's space were tried, under the same limits."""
     before = storage.row(spec.name).spec.search
-    same = (before.max_parameters, before.trial_timeout) == (
-        spec.search.max_parameters,
-        spec.search.trial_timeout,
-    )
+    now = spec.search
+    same = (before.limits(), before.trial_timeout) == (now.limits(), now.trial_timeout)
     return same and EXHAUSTED in storage.known(spec.name).user_attrs
 
 

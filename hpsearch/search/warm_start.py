@@ -25,6 +25,7 @@ from hpsearch.search.stored_study import OpenStudy
 from hpsearch.storage.optuna_private import seen_as, study_id_of
 from hpsearch.storage.storage import Storage
 from hpsearch.study.axes import Value
+from hpsearch.study.goals import RECORDED_AS
 from hpsearch.study.limits import TRIALS
 from hpsearch.study.space import Space
 from hpsearch.study.spec import StudySpec
@@ -109,6 +110,9 @@ def _taught(spec: StudySpec, earlier: OpenStudy, trial: FrozenTrial) -> dict[str
         return "not ended"
     if kind not in TEACH:
         return kind
+    limits = spec.search.limits()
+    if any(trial.user_attrs.get(attribute, 0) > most for attribute, most in limits.items()):
+        return "above search.constraints"
     values = _values(earlier, trial)
     params = spec.space.nearest_params(values)
     if moved_into(spec, values, params):
@@ -118,6 +122,7 @@ def _taught(spec: StudySpec, earlier: OpenStudy, trial: FrozenTrial) -> dict[str
         "params": params,
         "value": trial.value,
         "steps": {str(step): value for step, value in trial.intermediate_values.items()},
+        "sizes": {a: trial.user_attrs[a] for a in RECORDED_AS.values() if a in trial.user_attrs},
     }
 
 
@@ -166,6 +171,7 @@ def _frozen(spec: StudySpec, kept: dict[str, Any]) -> FrozenTrial:
         params=asked.params,
         distributions=asked.distributions,
         intermediate_values={int(step): value for step, value in kept["steps"].items()},
+        user_attrs=kept.get("sizes", {}),
     )
 
 

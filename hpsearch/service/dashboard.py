@@ -12,6 +12,7 @@ from waitress import create_server
 
 from hpsearch.errors import HpsearchError
 from hpsearch.reports.importances import with_fanova
+from hpsearch.service.paused_notes import NotedStore
 from hpsearch.storage.storage import Storage
 from hpsearch.study.names import plain
 
@@ -51,7 +52,10 @@ def serve(storage: Storage, port: int, host: str = "127.0.0.1") -> Any:
     """
     try:
         return create_server(
-            read_only(with_fanova(wsgi(storage.optuna), storage)), host=host, port=port, threads=4
+            read_only(with_fanova(wsgi(NotedStore(storage)), storage)),
+            host=host,
+            port=port,
+            threads=4,
         )
     except OSError as error:
         raise HpsearchError(

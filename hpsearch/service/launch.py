@@ -123,7 +123,7 @@ def launch(
         opened_storage(storage_url, create=True, gives_up=interrupted) as storage,
     ):
         count = None if callable(workers) else workers
-        planning = Planning(storage, spec, prepared, count, device, interrupted)
+        planning = Planning(storage, spec, prepared, count, device, interrupted, final)
         spec = planning.spec
         if planning.said:
             watcher.planned(spec, planning.said)

@@ -10,6 +10,7 @@ from hpsearch.data.prepared import Prepared
 from hpsearch.data.sources.decoded import Progress
 from hpsearch.evaluation.seal import OpenedBefore, as_asked, seal_of
 from hpsearch.search.entering import enter, start_lines
+from hpsearch.search.starts import starts_in
 from hpsearch.search.stored_study import is_exhausted
 from hpsearch.service.planned import Planning
 from hpsearch.storage.storage import Storage, opened_storage
@@ -41,7 +42,7 @@ def queue(
     prepared = prepare(spec.data, data_root, decoding)
     on_prepared(prepared)
     with opened_storage(storage_url, create=True) as storage:
-        planning = Planning(storage, spec, prepared)
+        planning = Planning(storage, spec, prepared, final=final)
         spec = planning.spec
         if planning.said:
             planned(spec, planning.said)
@@ -81,7 +82,7 @@ def open_study(storage: Storage, spec: StudySpec, final: bool, priority: int | N
     storage.ledger.begin_launch(
         spec.name,
         spec.model_dump_json(),
-        spec.trial_budget(),
+        spec.trial_budget(with_idle=starts_in(storage, spec.name) is None),
         spec.search.timeout,
         wants_final=final,
         priority=priority,

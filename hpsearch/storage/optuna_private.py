@@ -13,9 +13,10 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb import storage as rdb
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import (
     ColumnElement,
@@ -72,18 +73,36 @@ def study_id_of(study: Study) -> int:
     return study._study_id
 
 
-def seen_as(study: Study, shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]) -> Study:
-    """Return a study whose samplers see its trials as `shown` gives them; nothing is stored."""
+def storage_of(study: Study) -> BaseStorage:
+    """Return the storage that a study stands in."""
+    return study._storage
+
+
+def seen_as(
+    study: Study,
+    shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]],
+    directions: list[StudyDirection] | None = None,
+) -> Study:
+    """Return a study whose samplers see its trials as `shown` gives them; nothing is stored.
+
+    With `directions` they see so many objectives.
+    """
     view = copy.copy(study)
     view.__class__ = _Seen
     assert isinstance(view, _Seen)
     view.seen, view.shown = study, shown
+    view.objectives = directions
     return view
 
 
 class _Seen(Study):
     seen: Study  # a view itself, perhaps
     shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
+    objectives: list[StudyDirection] | None
+
+    @property
+    def directions(self) -> list[StudyDirection]:
+        return self.objectives or self.seen.directions
 
     def _get_trials(
         self,
@@ -240,6 +259,15 @@ def a_distribution(connection: Connection, trial_id: int, param: str) -> BaseDis
     return None if written is None else distribution(written)
 
 
+ROWS_FROM = select(TRIALS).where(
+    TRIALS.c.study_id == bindparam("study_"),
+    or_(
+        TRIALS.c.trial_id >= bindparam("first_"),
+        TRIALS.c.trial_id.in_(bindparam("among_", expanding=True)),
+    ),
+)
+
+
 def rows_from(
     connection: Connection, study_id: int, first_id: int, among: Iterable[int]
 ) -> Sequence[Row[Any]]:
@@ -247,8 +275,8 @@ def rows_from(
 
     Each has `trial_id`, `number`, `state`, and the times by which trials of one id differ.
     """
-    new = or_(TRIALS.c.trial_id >= first_id, TRIALS.c.trial_id.in_(among))
-    return connection.execute(select(TRIALS).where(TRIALS.c.study_id == study_id, new)).all()
+    given = {"study_": study_id, "first_": first_id, "among_": list(among)}
+    return connection.execute(ROWS_FROM, given).all()
 
 
 def trials_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[FrozenTrial]:

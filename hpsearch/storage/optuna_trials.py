@@ -62,6 +62,11 @@ class TrialStore(BaseStorage):
         self._made: dict[int, FrozenTrial] = {}  # by this process, and not held yet
         self._unsaved: dict[int, dict[str, tuple[float, BaseDistribution]]] = defaultdict(dict)
 
+    @property
+    def backend(self) -> RetryingStorage:
+        """Optuna's own storage below this one, for another one like this."""
+        return self._backend
+
     def __reduce__(self) -> tuple[type[TrialStore], tuple[RetryingStorage]]:
         """A copy in another process connects by itself; what is held here, it does not hold."""
         return TrialStore, (self._backend,)

@@ -8,13 +8,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, and_, exists, or_, select, update
+from sqlalchemy import Engine, and_, bindparam, exists, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from hpsearch.storage.leases import Lease, is_held, taken_over, wanted_of
 from hpsearch.storage.retry import Retry, retried
 from hpsearch.storage.schema import TRIAL, leases, now_s, reading, studies
 from hpsearch.storage.studies import OPEN, time_left_s
+
+BEGUN = select(
+    leases.c.slot,
+    leases.c.trial_id,
+    (leases.c.expires_at >= now_s()).label("held"),
+    leases.c.paused,
+).where(leases.c.study == bindparam("study_"), leases.c.kind == TRIAL, ~leases.c.done)
+
+ALLOWANCE = select(
+    studies.c.trials,
+    studies.c.claimed,
+    time_left_s().label("time_left_s"),
+    studies.c.timeout_s,
+    studies.c.final_s,
+    studies.c.confirm_s,
+).where(studies.c.name == bindparam("study_"))
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a study may do still, as its row says; see `StudyRow`."""
+
+    trials: int
+    claimed: int
+    time_left_s: float | None
+    timeout_s: float | None
+    final_s: float
+    confirm_s: float
 
 
 @dataclass(frozen=True)
@@ -35,13 +63,28 @@ class Pauses:
     retry: Retry
 
     @retried
+    def allowance(self, study: str) -> tuple[Allowance | None, list[Begun]]:
+        """Return what a study may do, and its trials that were claimed and have not ended."""
+        with reading(self.engine) as connection:
+            row = connection.execute(ALLOWANCE, {"study_": study}).first()
+            begun = connection.execute(BEGUN, {"study_": study}).all()
+        allowance = None if row is None else Allowance(*row)
+        return allowance, [Begun(r.slot, r.trial_id, bool(r.held), r.paused) for r in begun]
+
     def begun(self, study: str) -> list[Begun]:
         """Return the trials of a study that were claimed and have not ended."""
-        held = (leases.c.expires_at >= now_s()).label("held")
-        query = select(leases.c.slot, leases.c.trial_id, held, leases.c.paused)
+        return self.allowance(study)[1]
+
+    @retried
+    def waiting(self) -> dict[str, dict[int, int]]:
+        """Return by study the epochs after which trials wait, by Optuna's ids of them."""
+        is_paused = and_(leases.c.kind == TRIAL, ~leases.c.done, leases.c.paused.is_not(None))
+        query = select(leases.c.study, leases.c.trial_id, leases.c.paused).where(is_paused)
+        found: dict[str, dict[int, int]] = {}
         with reading(self.engine) as connection:
-            rows = connection.execute(query.where(wanted_of(study, TRIAL), ~leases.c.done)).all()
-        return [Begun(r.slot, r.trial_id, bool(r.held), r.paused) for r in rows]
+            for row in connection.execute(query):
+                found.setdefault(row.study, {})[row.trial_id] = row.paused
+        return found
 
     @retried
     def pause(self, lease: Lease, epoch: int) -> None:

@@ -19,11 +19,11 @@ class PlanRecord(Record):
     `final_s` for the final. A trial has `epochs`, and is first compared after `first_rung` of them.
     An epoch of a typical configuration takes `typical_s`; those of which one takes more than
     `longest_s` are not trained, and `share` of the space is within that. About `configurations`
-    are tried. Where the plan has divided a pass, an epoch has `epoch_images` of all `images` that
-    are learned from.
+    are tried.
 
-    `spread` are the epochs of configurations all over the space, by what they are expected to take,
-    and `baseline_s` that of the default one, on `device`, whose `speed` was measured: seconds for
+    An epoch is so much of a pass over the training images as `of_a_pass` says. `spread` are the
+    passes of configurations all over the space, by what they are expected to take, and `baseline_s`
+    that of the default one, on `device`, whose `speed` was measured: seconds for
     a floating-point operation, a byte moved and a layer called.
     """
 
@@ -41,8 +41,7 @@ class PlanRecord(Record):
     configurations: int
     spread: list[float]
     baseline_s: float
-    epoch_images: int | None = None
-    images: int = 0
+    of_a_pass: float = 1.0
     device: str = "cpu"
     speed: tuple[float, float, float] = (0.0, 0.0, 0.0)
 

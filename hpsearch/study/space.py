@@ -171,20 +171,20 @@ class Space(BaseModel):
                 sizes.append((name, _count(self.axis_of(name, family)[1]) or 0))
         return max(sizes, key=lambda found: found[1])
 
-    def grid_size(self) -> int | None:
+    def grid_size(self, with_idle: bool = False) -> int | None:
         """Return the number of points of the grid, None where an axis is continuous."""
         if self.continuous():
             return None
-        return sum(self._size_of(family) for family in self.families())
+        return sum(self._size_of(family, with_idle) for family in self.families())
 
-    def _size_of(self, family: Value) -> int:
+    def _size_of(self, family: Value, with_idle: bool) -> int:
         """Return the number of points of a family, counted beside each value that idles others."""
         others = sorted({IDLE[name][0] for name in self.names(family) if name in IDLE})
         size = 0
         for values in itertools.product(*(self._points(other, family) for other in others)):
             beside = dict(zip(others, values, strict=True))
             asked = [n for n in self.names(family) if n != "family" and n not in beside]
-            going = [n for n in asked if not is_idle(n, beside)]
+            going = [n for n in asked if with_idle or not is_idle(n, beside)]
             size += math.prod(_count(self.axis_of(name, family)[1]) or 0 for name in going)
         return size
 

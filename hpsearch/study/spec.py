@@ -204,6 +204,7 @@ class StudySpec(Section):
         epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
         found = seldom_meant(self.space, search.sampler.name, epochs, patience)
         found += small_epochs(self.space, search.epoch_images)
+        found += search.idle_goal(search.sampler.name)
         return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:
@@ -245,9 +246,9 @@ class StudySpec(Section):
             return self.confirm.candidates
         return CONFIRMED if self.trial_budget() >= CONFIRMED_FROM else 0
 
-    def trial_budget(self) -> int:
+    def trial_budget(self, with_idle: bool = False) -> int:
         """Return how many trials there can be: the wish, or the grid where that is smaller."""
-        size = self.space.grid_size() if self.search.sampler.name == "grid" else None
+        size = self.space.grid_size(with_idle) if self.search.sampler.name == "grid" else None
         return self.search.trials if size is None else min(self.search.trials, size)
 
 

@@ -252,6 +252,19 @@ def test_a_study_that_continues_another_has_one_seal_with_it_and_with_all_before
     made(storage, "big", second, continues="middle")
 
 
+def test_sealed_examples_that_taught_in_a_study_that_this_one_starts_from_are_a_leak(
+    storage: Storage,
+) -> None:
+    data = known(range(175, 195))  # five pictures that lie in both parts
+    made(storage, "old", data)
+    spec = spec_of("new")
+    search = spec.search.model_copy(update={"warm_start": "old"})
+    enter_study(storage, spec.model_copy(update={"search": search}), data)
+    said = words(storage, "new")
+    assert "Leak: 5 of 20 (25 %) of the sealed examples taught or selected in study 'old'" in said
+    assert "which this one continues" not in said
+
+
 def test_a_study_that_is_deleted_can_be_continued_by_what_it_opened(storage: Storage) -> None:
     old = known(range(1000, 1020))
     made(storage, "old", old)

@@ -79,6 +79,31 @@ def test_what_planning_took_is_not_there_any_more() -> None:
         plan(study(minutes=0.5), COSTS, 1, spent_s=20.0)
 
 
+def test_where_a_whole_pass_is_too_dear_to_compare_by_an_epoch_is_a_part_of_one() -> None:
+    dear = Costs([5 * 1.1**i for i in range(40)], 40.0, "cpu", (1e-9, 0.0, 0.0))
+    spec, found = plan(study(minutes=20), dear, 1, train=56_000)
+    assert found.of_a_pass < 1
+    assert spec.search.epoch_images == pytest.approx(found.of_a_pass * 56_000, abs=1)
+    assert found.epochs * found.of_a_pass >= 2.9, "a training sees the images three times"
+    whole, was = plan(study(minutes=20), dear, 1)
+    assert whole.search.epoch_images is None
+    assert found.share > 1.5 * was.share
+    assert "of a pass over the training images, takes about" in words(found)
+
+
+def test_a_part_of_a_pass_is_kept_by_later_launches_and_left_alone_where_it_is_written() -> None:
+    dear = Costs([5 * 1.1**i for i in range(40)], 40.0, "cpu", (1e-9, 0.0, 0.0))
+    before, was = plan(study(minutes=20), dear, 1, train=56_000)
+    after, now = plan(study(minutes=90), costs_in(was), 1, before=before, train=56_000)
+    assert after.identity() == before.identity()
+    assert now.of_a_pass == pytest.approx(was.of_a_pass, rel=1e-3)
+    written, found = plan(study(minutes=20, epoch_images=9000), dear, 1, train=56_000)
+    assert written.search.epoch_images == 9000
+    assert found.of_a_pass == 1, "costs were timed for what is written"
+    few, found = plan(study(minutes=5), dear, 1, train=5_000)
+    assert (few.search.epoch_images, found.of_a_pass) == (None, 1)
+
+
 def test_costs_are_predicted_from_what_all_processes_timed() -> None:
     speed = Speed(1e-10, 1e-9, 1e-4)
     space = [(1e9 * (i + 1), 1e8, 1e3) for i in range(5)]
@@ -104,42 +129,3 @@ def test_timing_a_space_orders_it_and_knows_its_default() -> None:
     assert 0 < found.spread[0] <= found.baseline_s < 60
     assert found.spread[-1] > 1.5 * found.spread[0], "filters from 4 to 32 differ"
     assert found.device == "cpu"
-
-
-LARGE = Costs(
-    [60 * 1.1**i for i in range(40)], 400.0, "cpu", (1e-9, 0.0, 0.0),
-    tests_s=[1.1**i for i in range(40)], baseline_test_s=7.0, images=300_000,
-)  # fmt: skip
-
-
-def test_a_pass_that_is_too_long_is_divided_and_the_plan_says_so() -> None:
-    spec, found = plan(study(minutes=60), LARGE, workers=2)
-    assert spec.search.epoch_images == found.epoch_images == 75_000
-    assert "An epoch is a quarter of the training images, 75,000, and takes" in words(found)
-    assert costs_in(found).spread == LARGE.shortened(75_000).spread
-
-
-def test_epochs_of_a_file_are_as_long_as_it_says() -> None:
-    for said in ({"epochs": 5}, {"epoch_images": 20_000}):
-        spec, found = plan(study(minutes=600, **said), LARGE, workers=2)
-        assert spec.search.epoch_images == said.get("epoch_images")
-        assert found.epoch_images is None, "nothing was divided, and nothing is said"
-
-
-def test_another_time_later_keeps_how_long_an_epoch_is() -> None:
-    before, was = plan(study(minutes=60), LARGE, workers=2)
-    for costs in (costs_in(was), LARGE):  # as it was kept, and timed again where it was not
-        after, now = plan(study(minutes=900), costs, workers=2, before=before)
-        assert after.search.epoch_images == 75_000
-        assert now.spread == was.spread
-        assert after.identity() == before.identity()
-        assert "75,000" in words(now)
-
-
-def test_what_evaluation_takes_is_predicted_with_the_rest() -> None:
-    spec = study(minutes=1)
-    found = costs_of(spec, prepare(spec.data), workers=1, device="cpu")
-    assert found.images == prepare(spec.data).totals[0]
-    assert len(found.tests_s) == len(found.spread)
-    assert all(0 < t < e for t, e in zip(found.tests_s, found.spread, strict=True))
-    assert 0 < found.baseline_test_s < found.baseline_s

@@ -143,7 +143,7 @@ def test_of_another_device_nothing_is_known_before_its_trials(storage: Storage) 
 
 
 def test_the_search_ends_once_nothing_that_is_proposed_could_end_in_time(storage: Storage) -> None:
-    spec = planned_study(storage)
+    spec = planned_study(storage, longest_s=100.0)
     storage.ledger.set_final_s(spec.name, 20.0)
     storage.ledger.tick(spec.name)
     storage.ledger.set_final_s(spec.name, 20.0, spent_s=39.99)
@@ -179,3 +179,20 @@ def test_a_trial_that_has_begun_is_not_judged_again(storage: Storage) -> None:
     trial, config = begun(storage, spec)
     note(trial, TrialNotes(curve=[{"epoch": 1}], duration_s=1.0))
     assert affordable(storage, spec).misfit(trial, config, cost_of(config)) is None
+
+
+@on_sqlite
+def test_what_is_known_to_be_good_may_take_two_shares_and_a_users_own_any(storage: Storage) -> None:
+    spec = planned_study(storage)
+    trial, config = begun(storage, spec)
+    needs, worker = cost_of(config), affordable(storage, spec)
+    assert worker.plan is not None
+    worker.plan = worker.plan.model_copy(update={"longest_s": seconds_of(config) / 1.5})
+    assert worker.misfit(trial, config, needs) is not None
+    for start in ("known to be good: by a search", "mine.yaml"):
+        trial.set_user_attr("start", start)
+        assert worker.misfit(trial, config, needs) is None, start
+    worker.plan = worker.plan.model_copy(update={"longest_s": seconds_of(config) / 3})
+    assert worker.misfit(trial, config, needs) is None
+    trial.set_user_attr("start", "known to be good: by a search")
+    assert worker.misfit(trial, config, needs) is not None

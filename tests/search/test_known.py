@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from fixtures_storage import on_sqlite
-from made_studies import PREPARED, claimed, enter, spec_of, stored
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from made_small_spaces import SMALL, begun, run, searched
+from made_studies import PREPARED, begin_trial, claimed, enter, spec_of, stored
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hpsearch.reports.tried import tried_lines
 from hpsearch.search import outcomes as endings
@@ -16,63 +17,16 @@ from hpsearch.search.keys import config_of, key_of
 from hpsearch.search.kinds import kind_of, why_none_completes
 from hpsearch.search.known import Known, end_if_exhausted
 from hpsearch.search.progress import progress_of
-from hpsearch.search.samplers import given_params, sampler_for
+from hpsearch.search.samplers import given_params
 from hpsearch.search.scheduling import seen_by_samplers
+from hpsearch.service.queue import is_finished, open_study
 from hpsearch.storage.leases import Lease
-from hpsearch.storage.optuna_private import id_of, seen_as
+from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.optuna_trials import note
 from hpsearch.storage.records import TrialNotes
 from hpsearch.storage.storage import Storage
+from hpsearch.storage.studies import DONE
 from hpsearch.study.spec import StudySpec, config_from
-
-SMALL = {"optimizer": ["adam", "adamw", "sgd"], "flip": [True, False], "batch_size": [64, 128]}
-
-
-def begun(storage: Storage, spec: StudySpec, lease: Lease) -> Trial:
-    """Return the live trial of a lease as a worker has it, nothing sampled yet."""
-    study = seen_as(
-        storage.known(spec.name, sampler_for(spec.search, lease.slot)), seen_by_samplers
-    )
-    notes = {"slot": lease.slot, "seed": lease.slot, "precision": "fp32", "threads": 1}
-    template = create_trial(
-        state=TrialState.RUNNING,
-        user_attrs=notes,
-        system_attrs={"fixed_params": given_params(spec, lease.slot)},
-    )
-    study_id = storage.optuna.get_study_id_from_name(spec.name)
-    trial_id = storage.optuna.create_new_trial(study_id, template)
-    storage.leases.set_trial(lease, trial_id)
-    return Trial(study, trial_id)
-
-
-def searched(
-    storage: Storage, spec: StudySpec, known: Known | None, worker: str = "worker"
-) -> list[TrialState]:
-    """Run the search of a study without training; without `known`, as before there was it."""
-    ended: list[TrialState] = []
-    while True:
-        if known is not None and known.ends:
-            end_if_exhausted(storage, known)
-        lease = storage.leases.claim(spec.name, worker)
-        if lease is None:
-            return ended
-        trial = begun(storage, spec, lease)
-        with storage.optuna.held(id_of(trial), lease):
-            ended.append(run(storage, spec, known, trial, lease))
-
-
-def run(
-    storage: Storage, spec: StudySpec, known: Known | None, trial: Trial, lease: Lease
-) -> TrialState:
-    equal = None
-    if known is not None:
-        trial, equal = known.asked(trial)
-    if equal is not None:
-        return endings.known(storage, trial, lease, equal)
-    config = config_from(spec, PREPARED.fingerprint, trial)
-    note(trial, TrialNotes(parameters=1000, key=key_of(config), duration_s=1.0))
-    score = 0.9 if config.optimizer == "adamw" else 0.5 + 0.1 * config.flip
-    return endings.complete(storage, trial, lease, score)
 
 
 def keys(storage: Storage, spec: StudySpec) -> list[str]:
@@ -213,3 +167,40 @@ def test_two_workers_share_a_small_space_and_its_end(storage: Storage, workers: 
     assert len(found) == len(set(found)) == 12
     p = progress_of(storage, "made")
     assert (p.budget, p.finished, p.exhausted) == (12, 12, 12)
+
+
+@on_sqlite
+def test_a_grid_that_began_with_idle_values_keeps_its_points_and_trains_none_twice(
+    storage: Storage,
+) -> None:
+    space = {"schedule": ["constant", "plateau"], "patience": [1, 3]}
+    spec = enter(storage, spec_of(space=space, sampler="grid"))  # as an earlier version: no starts
+    lease = claimed(storage, spec)
+    trial = begin_trial(storage, spec, lease)
+    trial.suggest_categorical("patience", [1, 3])  # which that version asked for everywhere
+    trial.set_user_attr("parameters", 1000)
+    trial.study.tell(trial, 0.5)
+    storage.leases.finish(lease)
+    open_study(storage, spec, final=True, priority=None)
+    known = Known(spec, PREPARED.fingerprint)
+    for _ in range(3):
+        lease = claimed(storage, spec)
+        trial = begun(storage, spec, lease, given_params(spec, lease.slot, with_idle=True))
+        with storage.optuna.held(id_of(trial), lease):
+            run(storage, spec, known, trial, lease)
+    assert storage.leases.claim(spec.name, "worker") is None
+    study = stored(storage, spec)
+    assert [kind_of(t) for t in study.trials] == ["complete", "known", "complete", "complete"]
+    assert study.record(study.trials[1]).equals == 0
+    assert len(set(keys(storage, spec))) == 3 == spec.trial_budget()
+
+
+@on_sqlite
+def test_an_exhausted_study_is_finished_whatever_more_is_asked_for(storage: Storage) -> None:
+    spec = enter(storage, spec_of(space=SMALL, trials=40))
+    searched(storage, spec, Known(spec, PREPARED.fingerprint))
+    storage.ledger.set_state("made", DONE)
+    more = spec_of(space=SMALL, trials=80)
+    assert is_finished(storage, storage.row("made"), more)
+    limited = spec_of(space=SMALL, trials=80, max_parameters=10**6)
+    assert not is_finished(storage, storage.row("made"), limited)

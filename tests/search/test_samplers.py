@@ -17,7 +17,8 @@ from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import scheduler_for
 from hpsearch.storage.storage import Storage, open_storage
 from hpsearch.study.config import Optimizer
-from hpsearch.study.searching import Pruner, Sampler
+from hpsearch.study.pruner import Pruner
+from hpsearch.study.searching import Sampler
 from hpsearch.study.space import Space
 from hpsearch.study.spec import StudySpec
 

@@ -19,6 +19,7 @@ from hpsearch.search.baseline import trained_at_once
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import progress_of
 from hpsearch.search.reserve import final_time_s
+from hpsearch.search.samplers import sampler_for
 from hpsearch.search.scheduler import (
     Begin,
     Budget,
@@ -132,7 +133,7 @@ def test_paused_trials_are_resumed_by_the_scheduler_alone_and_the_rest_end(
     assert row_of(storage).claimed == 4
     assert storage.leases.claim("made", "worker") is None, "a paused trial is not taken over"
     p = progress_of(storage, "made")
-    assert (p.paused, p.interrupted, len(p.running), p.finished) == (4, 0, 0, 0)
+    assert (len(p.paused), p.interrupted, len(p.running), p.finished) == (4, 0, 0, 0)
     assert [kind_of(t) for t in stored(storage, spec).trials] == ["paused"] * 4
     (waiting,) = storage.ledger.waiting()
     assert waiting.has_work and not waiting.search_is_over
@@ -154,7 +155,7 @@ def test_paused_trials_are_resumed_by_the_scheduler_alone_and_the_rest_end(
 
     assert claim(paused_at_two) is None
     p = progress_of(storage, "made")
-    assert (p.paused, p.complete, p.pruned, p.finished) == (0, 2, 2, 4)
+    assert (len(p.paused), p.complete, p.pruned, p.finished) == (0, 2, 2, 4)
     (waiting,) = storage.ledger.waiting()
     assert waiting.search_is_over
     ended = stored(storage, spec).trials[0]
@@ -225,7 +226,7 @@ def test_a_trial_that_pauses_while_the_scheduler_decides_is_not_given_up(
 
     slow = Scheduling(storage, paused_at_two.spec, Slow())
     assert claim(slow) is None
-    assert progress_of(storage, "made").paused == 4
+    assert len(progress_of(storage, "made").paused) == 4
     resumed = claim(slow)
     assert resumed is not None and resumed.slot == 1
 
@@ -297,12 +298,12 @@ def test_a_scheduler_that_finishes_leaves_the_rest_of_the_time_to_what_follows(
     another = storage.leases.claim("made", "other")
     assert another is not None
     assert claim(scheduling) is None
-    assert progress_of(storage, "made").paused == 1, "one is at work"
+    assert len(progress_of(storage, "made").paused) == 1, "one is at work"
     trial = begin_trial(storage, scheduling.spec, another)
     endings.complete(storage, trial, another, 0.5)
     assert claim(scheduling) is None
     p = progress_of(storage, "made")
-    assert (p.paused, p.pruned, p.complete, p.finished) == (0, 1, 1, 2)
+    assert (len(p.paused), p.pruned, p.complete, p.finished) == (0, 1, 1, 2)
     (waiting,) = storage.ledger.waiting()
     assert waiting.time_is_up and waiting.search_is_over and not waiting.has_work
     assert row_of(storage).confirm_s == pytest.approx(600, abs=5)
@@ -344,3 +345,26 @@ def test_samplers_see_paused_trials_as_pruned_ones(storage: Storage) -> None:
     again = seen_as(study, lambda trials: [t for t in trials if t.number == 0])
     assert [t.state for t in again.get_trials()] == [TrialState.PRUNED], "a view of a view"
     assert [t.state for t in storage.known("made").get_trials()] == [TrialState.RUNNING] * 2
+
+
+@on_sqlite
+def test_tpe_learns_from_paused_trials_where_they_came_furthest(storage: Storage) -> None:
+    spec = enter(storage, trials=100, sampler={"name": "tpe", "startup_trials": 10})
+    scheduling = Scheduling(storage, spec, scheduler_for(spec.search))
+    for _ in range(30):
+        lease = storage.leases.claim("made", "worker")
+        assert lease is not None
+        trial = begin_trial(storage, spec, lease)
+        good = trial.params["learning_rate"] > 3e-3
+        trial.report(0.9, 1)  # there, those that come no further are no worse
+        if good:
+            trial.report(0.6, 3)
+        endings.pause(storage, trial, lease, 3 if good else 1, "it is among the best")
+    seen = seen_as(storage.known("made"), scheduling.seen_by_samplers)
+    again = seen.get_trials(deepcopy=False)
+    assert all(a is b for a, b in zip(again, seen.get_trials(deepcopy=False), strict=True))
+    proposed = []
+    for slot in range(30, 40):
+        seen.sampler = sampler_for(spec.search, slot)
+        proposed.append(seen.ask().suggest_float("learning_rate", 1e-4, 1e-2, log=True))
+    assert sum(rate > 2e-3 for rate in proposed) >= 8, proposed

@@ -19,7 +19,7 @@ from hpsearch.search.entering import start_lines
 from hpsearch.search.known_good import KNOWN_GOOD, KnownGood, kind_of_data, known_good
 from hpsearch.search.progress import progress_of
 from hpsearch.search.samplers import sampler_for
-from hpsearch.search.starts import starts_in, starts_of
+from hpsearch.search.starts import first_lines, starts_in, starts_of
 from hpsearch.search.warm_start import NUMBERED_FROM, TaughtSampler, imported, warm_start_of
 from hpsearch.storage.storage import Storage
 from hpsearch.study.file import read_study
@@ -164,10 +164,16 @@ def test_own_candidates_follow_the_baseline_moved_into_the_space(
 
 
 def test_two_candidates_at_the_same_point_are_one() -> None:
+    """And a candidate that is the default, or beyond the trials, is not passed over in silence."""
     first = [{"filters": 31}, {"filters": 33}, {"filters": 48}]
     found = starts_of(spec_of(space=SPACE, trials=3, first=first), PREPARED)
     assert [start.params["filters"] for start in found] == [48, 32, 48]
     assert [start.params["family"] for start in found] == ["alexnet", "alexnet", "resnet"]
+    assert first_lines(found, trials=1) == [
+        "trial 0 is to be the default of alexnet; so is search.first",
+        "trial 1 is to be search.first (filters 31 -> 32); so is search.first (filters 33 -> 32), "
+        "if there are more than 1 trials",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +240,18 @@ def test_an_earlier_study_teaches_and_its_best_are_run_again(storage: Storage) -
     p = progress_of(storage, "later")
     assert (p.budget, p.finished, p.best, p.study.trials) == (6, 0, None, [])
     assert tried_lines(p)[0].startswith("Of 'earlier' 6 trial(s)")
+
+
+@on_sqlite
+def test_sizes_are_taken_over_and_what_is_too_large_now_does_not_teach(storage: Storage) -> None:
+    earlier = enter(storage, spec_of("earlier", trials=10))
+    for size in (100, 2000):
+        run_trial(storage, earlier, (0.5,), parameters=size, forward_flops=7.0 * size)
+    spec = spec_of("later", warm_start="earlier", constraints={"parameters": "1k"})
+    enter_with_starts(storage, spec, PREPARED)
+    taught = imported(storage, spec)
+    assert [t.user_attrs for t in taught] == [{"parameters": 100, "forward_flops": 700.0}]
+    assert "1 do not: 1 above search.constraints" in start_lines(storage, "later")[0]
 
 
 @on_sqlite

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from made_configs import config_with
@@ -26,8 +28,20 @@ def test_a_larger_network_takes_longer_and_threads_are_as_before() -> None:
     assert small.measured_on == large.measured_on
 
 
+def test_what_others_do_meanwhile_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = latency(config_with(), SHAPE, 10, CPU)
+    forward = torch.nn.ReLU.forward
+
+    def kept_waiting(module: torch.nn.ReLU, given: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.05)
+        return forward(module, given)
+
+    monkeypatch.setattr(torch.nn.ReLU, "forward", kept_waiting)
+    assert latency(config_with(), SHAPE, 10, CPU).ms < min(50, alone.ms + 25)
+
+
 @pytest.mark.parametrize(
-    ("most_ms", "medians_s", "ms"),
+    ("most_ms", "times_s", "ms"),
     [
         (None, [0.004], 4.0),
         (5.0, [0.004], 4.0),
@@ -38,10 +52,10 @@ def test_a_larger_network_takes_longer_and_threads_are_as_before() -> None:
     ids=["no limit", "below it", "above it by chance", "above it", "far above it"],
 )
 def test_what_seems_a_little_too_slow_is_measured_again(
-    monkeypatch: pytest.MonkeyPatch, most_ms: float | None, medians_s: list[float], ms: float
+    monkeypatch: pytest.MonkeyPatch, most_ms: float | None, times_s: list[float], ms: float
 ) -> None:
-    left = list(medians_s)
-    monkeypatch.setattr(module, "_median_s", lambda run_s: left.pop(0))
+    left = list(times_s)
+    monkeypatch.setattr(module, "_undisturbed_s", lambda run_s: left.pop(0))
     found = latency(config_with(), SHAPE, 10, CPU, most_ms)
     assert found.ms == pytest.approx(ms)
     assert left == []

