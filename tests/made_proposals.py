@@ -77,7 +77,7 @@ def proposed(
         if found is None:
             study.tell(trial, score(config))
         else:
-            trial.set_constraint(found.what, 1.0)
+            trial.set_constraint(found.what, found.over)
             study.tell(trial, state=TrialState.PRUNED)
     return study
 

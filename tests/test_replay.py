@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,15 @@ def test_a_sampler_learns_from_the_rows_that_it_was_answered_with(view: View) ->
         proposing.told(number, 1, float(table.scores[rows[-1], 0]))
         proposing.became(number, "complete")
     assert len(set(rows)) == 40
-    assert table.scores[rows[10:], 0].mean() > table.scores[:, 0].mean() + 0.02
+    assert table.scores[rows[10:], 0].mean() > table.scores[:, 0].mean() + 0.01
+
+
+def test_a_search_may_begin_with_the_row_most_like_the_default() -> None:
+    table = replace(made_table(30, 1), default=dict(made_table(30, 1).configs[5]))
+    proposing = Proposing(table, 0, first=True)
+    rows = [proposing.row(number) for number in range(30)]
+    assert table.configs[rows[0]] == table.default
+    assert sorted(rows) == list(range(30))
 
 
 def test_a_sampler_has_no_more_to_propose_than_rows() -> None:

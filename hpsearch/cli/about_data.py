@@ -38,6 +38,21 @@ def say_warnings(spec: StudySpec) -> None:
         err.print(f"warning: {safe(warning)}", style="yellow")
 
 
+def say_epoch(spec: StudySpec, prepared: Prepared) -> None:
+    """Say how many images an epoch has, where the study says that it has not all of them."""
+    wanted, train = spec.search.epoch_images, prepared.totals[0]
+    if wanted is None:
+        return
+    if wanted > train:
+        err.print(
+            f"warning: search.epoch_images: {wanted:,} are more than the {train:,} training "
+            "images; an epoch is a pass over all of them",
+            style="yellow",
+        )
+    elif wanted < train:
+        err.print(f"An epoch has {wanted:,} of {train:,} training images")
+
+
 def say_audit(prepared: Prepared) -> None:
     """Say what is odd in the data, a line each; 'check' shows it."""
     stated = [finding for finding in read_audit(prepared.folder).findings if finding.images]

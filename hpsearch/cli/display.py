@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from hpsearch.cli.about_data import err, say_account, say_audit, say_remade, say_warnings
+from hpsearch.cli.about_data import err, say_account, say_audit, say_epoch, say_remade, say_warnings
 from hpsearch.cli.decoding import Pace, bar, decoding_display
 from hpsearch.cli.notes import say_estimate, summary
 from hpsearch.cli.options import command, safe
@@ -104,6 +104,7 @@ class Display:
         )
         say_remade(prepared)
         say_account(prepared)
+        say_epoch(self._spec, prepared)
         say_warnings(self._spec)
         say_audit(prepared)
 

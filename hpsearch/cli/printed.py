@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpsearch.cli.about_data import say_account, say_remade, say_warnings
+from hpsearch.cli.about_data import say_account, say_epoch, say_remade, say_warnings
 from hpsearch.cli.notes import estimate_words, summary
 from hpsearch.cli.options import command, safe
 from hpsearch.evaluation.seal import Seal, opened_words
@@ -199,6 +199,7 @@ def print_check(spec: StudySpec, checked: Checked, study_file: Path) -> None:
     )
     say_remade(prepared)
     say_account(prepared)
+    say_epoch(spec, prepared)
     say_warnings(spec)
     for about_data in _data_tables(prepared):
         out.print(_table(about_data))

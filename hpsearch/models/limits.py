@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,15 @@ CGROUP_LIMITS = (
 class Infeasible:
     """Why a configuration cannot be trained: `what` it takes too much of, and a reason for people.
 
-    `in_parts` is whether it may be possible with batches in smaller parts.
+    `in_parts` is whether it may be possible with batches in smaller parts. `over` is above 0,
+    the more, the further it is from what can be trained: where that is known, the logarithm of its
+    share of a limit.
     """
 
     what: str
     reason: str
     in_parts: bool = False
+    over: float = 1.0
 
 
 def infeasible(
@@ -46,6 +50,7 @@ def infeasible(
         return Infeasible(
             "parameters",
             f"it has {cost.parameters:,} parameters, more than search.{key}, {most:,}",
+            over=math.log(cost.parameters / most),
         )
     most = search.most("flops")
     if most is not None and cost.forward_flops > most:
@@ -53,6 +58,7 @@ def infeasible(
             "flops",
             f"it takes {cost.forward_flops:,} FLOPs for an image, more than "
             f"search.constraints.flops, {most:,}",
+            over=math.log(cost.forward_flops / most),
         )
     if memory_bytes is not None and cost.memory_bytes > memory_bytes:
         return Infeasible(
@@ -73,6 +79,7 @@ def too_slow(latency_ms: float, measured_on: str, search: Goals) -> Infeasible |
         "latency",
         f"it takes {latency_ms:.4g} ms for an image on {measured_on}, more than "
         f"search.constraints.latency_ms, {most:g}",
+        over=math.log(latency_ms / most),
     )
 
 

@@ -88,8 +88,11 @@ def _cost_of_all(
     if not spec.search.is_planned:
         return spec, None, estimate(spec, prepared, workers, device)
     count = workers_of(spec, workers, device)
-    spec, found = plan(spec, costs_of(spec, prepared, count, device), count, device)
-    trained_s = [epoch_s for epoch_s in found.spread if epoch_s <= found.longest_s]
+    spec, found = plan(
+        spec, costs_of(spec, prepared, count, device), count, device, train=prepared.totals[0]
+    )
+    epochs_s = [found.of_a_pass * pass_s for pass_s in found.spread]
+    trained_s = [epoch_s for epoch_s in epochs_s if epoch_s <= found.longest_s] or epochs_s[:1]
     return spec, found, reckoned(spec, trained_s, count)
 
 

@@ -52,7 +52,8 @@ class Estimate:
 
 def is_worth_it(spec: StudySpec, prepared: Prepared) -> bool:
     """Whether a study is long enough for a launch to spend a few seconds on an estimate."""
-    pixels = math.prod(prepared.image_shape[1:]) * prepared.totals[0]
+    images = min(prepared.totals[0], spec.search.epoch_images or prepared.totals[0])
+    pixels = math.prod(prepared.image_shape[1:]) * images
     return spec.trial_budget() * spec.search.epochs * pixels > WORTH_PROBING
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpsearch.data.prepared import Prepared
+from hpsearch.errors import StudyFileError
 from hpsearch.machine.children import cores, gpus, in_child, is_processor
 from hpsearch.models.speed import Work, fitted
 from hpsearch.search.baseline import trained_at_once
-from hpsearch.search.plan import Wish, planned
+from hpsearch.search.plan import FEWEST, Wish, planned
 from hpsearch.search.scheduler import scheduler_for
 from hpsearch.storage.plan_record import PlanRecord
+from hpsearch.study.searching import Search
 from hpsearch.study.spec import CONFIRMED_FROM, Confirm, StudySpec
 
 if TYPE_CHECKING:
     from hpsearch.preflight.timing import Timed
 
+PARTS = (2.0, 4.0, 8.0)  # epochs that a pass may be cut into, so that dear networks can be judged
+LEAST_IMAGES = 4000  # in such a part; a score after fewer says little
+ENOUGH = 0.75  # of the space, beyond which shorter epochs are not worth their evaluation
+EVALUATION = 0.05  # of a pass: forward alone, and one image of test for eight of train
 MEASURE = "hpsearch.preflight.timing:measure"  # imported by its processes alone, with torch
 
 
@@ -75,6 +82,35 @@ def workers_of(spec: StudySpec, workers: int | None, device: str) -> int:
     return max(1, min(count, spec.trial_budget()))
 
 
+def _parts(train: int) -> list[float]:
+    """Return into how many epochs a pass over so many images may be cut, one epoch first."""
+    return [1.0, *(p for p in PARTS if train / p >= LEAST_IMAGES)]
+
+
+def _in_parts(wish: Wish, costs: Costs, parts: Sequence[float]) -> PlanRecord:
+    """Return the first plan that affords enough of the space, with epochs that are parts of a pass.
+
+    Where none does it is that of the smallest part. StudyFileError where the budget is too small.
+    """
+    found: PlanRecord | None = None
+    for i, part in enumerate(parts):
+        # Each of the epochs is evaluated on test, too.
+        share = 1.0 if part == 1 else (1 + EVALUATION * (part - 1)) / part
+        spread, least = [share * pass_s for pass_s in costs.spread], max(1, round(FEWEST * part))
+        last = i == len(parts) - 1
+        try:
+            found = planned(replace(wish, fewest=least), spread, share * costs.baseline_s)
+        except StudyFileError:
+            if last:
+                raise
+            continue
+        found = found.model_copy(update={"of_a_pass": 1 / part})
+        if found.share >= ENOUGH:
+            break
+    assert found is not None
+    return found
+
+
 def plan(
     spec: StudySpec,
     costs: Costs,
@@ -83,13 +119,15 @@ def plan(
     before: StudySpec | None = None,
     spent_s: float = 0.0,
     final: bool = True,
+    train: int = 0,
 ) -> tuple[StudySpec, PlanRecord]:
     """Return a study with all that its budget left open, and the plan that says so.
 
     What an earlier launch has decided of the same study, as it stands in the storage, holds
     `before` all else: other epochs would make its scores incomparable. `spent_s` of the budget are
-    over by now, and `final` is whether one is to follow. Raises StudyFileError where the budget is
-    too small for anything.
+    over by now, and `final` is whether one is to follow. Of so many images of `train` an epoch may
+    be a part, where they are known. Raises StudyFileError where the budget is too small for
+    anything.
     """
     budget_s = spec.search.planned_s(workers)
     assert budget_s is not None
@@ -112,18 +150,18 @@ def plan(
         has_baseline=spec.final.baseline and final,
         has_final=final,
     )
-    found = planned(wish, costs.spread, costs.baseline_s)
+    open_part = before is None and epochs is None and search.epoch_images is None and pauses
+    images = was.epoch_images if was and search.epoch_images is None else None
+    parts = _parts(train) if open_part else [train / images if images and train else 1]
+    found = _in_parts(wish, costs, parts)
     changed: dict[str, object] = {}
     if spec.confirm.candidates is None and found.configurations < CONFIRMED_FROM:
         changed["confirm"] = Confirm(candidates=0)
-        found = planned(replace(wish, trainings=0), costs.spread, costs.baseline_s)
-    pruner = search.pruner
-    if pauses and first is None:
-        pruner = pruner.model_copy(update={"warmup_epochs": found.first_rung})
-    elif first is not None:
-        pruner = pruner.model_copy(update={"warmup_epochs": first})
-    told = {"timeout": budget_s, "epochs": found.epochs, "pruner": pruner}
-    changed["search"] = search.model_copy(update=told)
+        found = _in_parts(replace(wish, trainings=0), costs, [1 / found.of_a_pass])
+    if open_part and found.of_a_pass < 1:
+        images = math.ceil(train * found.of_a_pass)
+    rung = found.first_rung if pauses and first is None else first
+    changed["search"] = _with_plan(search, found, rung, images)
     about = {
         "spread": costs.spread,
         "baseline_s": costs.baseline_s,
@@ -131,3 +169,13 @@ def plan(
         "speed": costs.speed,
     }
     return spec.model_copy(update=changed), found.model_copy(update=about)
+
+
+def _with_plan(search: Search, found: PlanRecord, rung: int | None, images: int | None) -> Search:
+    """Return how a study searches by its plan; None leaves the first rung, or the images, alone."""
+    told: dict[str, object] = {"timeout": found.budget_s, "epochs": found.epochs}
+    if rung is not None:
+        told["pruner"] = search.pruner.model_copy(update={"warmup_epochs": rung})
+    if images is not None:
+        told["epoch_images"] = images
+    return search.model_copy(update=told)

@@ -16,7 +16,7 @@ from hpsearch.reports.finalists import confirm_section
 from hpsearch.reports.front import front_section
 from hpsearch.reports.seal import seal_lines
 from hpsearch.reports.sections import Section, Table
-from hpsearch.reports.tried import early_lines, tried_lines
+from hpsearch.reports.tried import early_lines, epochs_words, tried_lines
 from hpsearch.reports.trust import bounds_text, cost_lines, worth
 from hpsearch.search.baseline import baseline_of
 from hpsearch.search.kinds import counted, kind_of, why_none_completes
@@ -247,7 +247,7 @@ def _search(report: Report) -> Section:
         + (f"; {len(p.running)} running" if p.running else "")
         + (f"; {p.interrupted} interrupted (a launch goes on with them)" if p.interrupted else "")
         + (f"; {p.pausing}" if p.pausing else ""),
-        f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {spec.epochs} epochs a trial; "
+        f"Sampler {spec.sampler.name}, pruner {spec.pruner.name}, {epochs_words(p)} a trial; "
         f"{hours(duration_s)} of training",
         saved_line(p),
     ]

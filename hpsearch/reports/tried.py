@@ -23,6 +23,15 @@ def tried_lines(p: Progress) -> list[str]:
     return lines
 
 
+def epochs_words(p: Progress) -> str:
+    """Return how many epochs a trial has, and of how many images where those are not all."""
+    search, train = p.study.spec.search, p.study.data_summary["totals"][0]
+    wanted = search.epoch_images
+    if wanted is None or wanted >= train:
+        return f"{search.epochs} epochs"
+    return f"{search.epochs} epochs of {wanted:,} of {train:,} images"
+
+
 def early_lines(p: Progress) -> list[str]:
     """Return in words how many trials early stopping ended; nothing where there is none."""
     search = p.study.spec.search

@@ -170,7 +170,11 @@ class Affordable:
         if row.time_left_s is None or not trained:
             return decision
         epoch_s, epochs = took_s / trained, self.spec.search.epochs
-        beside_s = epochs * self.plan.baseline_s if self.spec.final.baseline else None
+        beside_s = (
+            epochs * self.plan.of_a_pass * self.plan.baseline_s
+            if self.spec.final.baseline
+            else None
+        )
         final_s = final_time_s(epochs * epoch_s, beside_s, trained_at_once(self.device.type))
         final_s = final_s if row.wants_final else 0.0
         to_come_s = (epochs - trained) * epoch_s * (FINAL_MARGIN if self.pauses else 1.0)

@@ -35,14 +35,15 @@ def prune(
     reason: str,
     infeasible: str | None = None,
     diverged: bool = False,
+    over: float = 1.0,
 ) -> TrialState:
-    """End a trial without a score; `infeasible` names what it took too much of.
+    """End a trial without a score; `infeasible` names what it took too much of, and by how much.
 
     How it ended is recorded beside Optuna's PRUNED, which is all of them. Pruning teaches the
     sampler, and so does a constraint; a failure would teach it nothing.
     """
     if infeasible is not None and infeasible not in trial.constraints:
-        trial.set_constraint(infeasible, 1.0)
+        trial.set_constraint(infeasible, over)
     kind = kind_of_pruned(infeasible, diverged)
     note(trial, TrialNotes(reason=reason, ended=kind))
     return _end(storage, trial, lease, TrialState.PRUNED, kind)
@@ -51,8 +52,8 @@ def prune(
 def known(storage: Storage, trial: Trial, lease: Lease, equal: FrozenTrial) -> TrialState:
     """End a trial that is not trained, for its configuration is that of another one.
 
-    It is PRUNED to Optuna, without a value or an epoch of its own, so that nothing that is reckoned
-    from trials counts a configuration twice; samplers do not see it.
+    It is PRUNED to Optuna, without a value or an epoch of its own, so that no figure
+    counts a configuration twice; samplers do not see it.
     """
     score = "" if equal.value is None else f", with {equal.value:.4g}"
     reason = f"its configuration is that of trial {equal.number} ({kind_of(equal)}{score})"

@@ -50,7 +50,7 @@ class Wish:
     `trainings` are those of finalists, at most. `halves` is whether weak trials pause at rungs;
     else about half of all epochs are trained. `has_final` is whether one follows the search,
     `has_baseline` whether the default configuration is trained for it, and `at_once` whether that
-    is beside the choice.
+    is beside the choice. `fewest` are the epochs of a training that is worth its while.
     """
 
     budget_s: float
@@ -64,6 +64,7 @@ class Wish:
     at_once: bool = False
     has_baseline: bool = True
     has_final: bool = True
+    fewest: int = FEWEST
 
 
 def planned(wish: Wish, epochs_s: Sequence[float], baseline_s: float) -> PlanRecord:
@@ -78,7 +79,7 @@ def planned(wish: Wish, epochs_s: Sequence[float], baseline_s: float) -> PlanRec
             continue
         takes_s = found.epochs * found.typical_s
         short = takes_s <= TYPICAL_SHARE * found.search_s and epochs <= _most(found.first_rung)
-        if short or epochs <= FEWEST or wish.epochs is not None:
+        if short or epochs <= wish.fewest or wish.epochs is not None:
             return found
     fewest = wish.epochs or 1
     needed_s = _enough_s(wish, spread[0] * fewest, baseline_s * fewest)
@@ -193,7 +194,7 @@ def words(plan: PlanRecord, kept_epochs: bool = False) -> str:
         f"Plan for {_time(plan.budget_s)} with {plan.workers} worker(s): {kept}trials of "
         f"{plan.epochs} epochs, compared after {rungs}; about {plan.configurations} "
         f"configurations in {_time(plan.search_s)}{', then ' if after else ''}{after}.\n"
-        f"An epoch takes about {_short(plan.typical_s)}"
+        f"An epoch{_part(plan)} takes about {_short(plan.typical_s)}"
     )
     if plan.share < 1:
         lines += (
@@ -201,6 +202,11 @@ def words(plan: PlanRecord, kept_epochs: bool = False) -> str:
             f"{100 * (1 - plan.share):.0f} % of the space, are too dear for this budget"
         )
     return f"{lines}."
+
+
+def _part(plan: PlanRecord) -> str:
+    whole = plan.of_a_pass == 1
+    return "" if whole else f", {plan.of_a_pass:.2g} of a pass over the training images,"
 
 
 def _short(seconds: float) -> str:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 
 from hpsearch.search.decisions import (
     Begin,
@@ -90,6 +91,7 @@ class Field:
     standing: Standing
     rungs: tuple[int, ...]
     eta: int
+    _rankings: dict[int, list[Curve]] = field(default_factory=dict, init=False, compare=False)
 
     def choice(self) -> Begin | Resume | Wait | Finish:
         """Return what a free worker does."""
@@ -106,7 +108,7 @@ class Field:
         rung = self._rung(ours)
         if self._can_win(ours) and (ours in self._promoted(rung) or self._due() is ours):
             return GoOn()
-        place, of = self._ranked(rung).index(ours) + 1, len(self._there(rung))
+        place, of = self._ranked(rung).index(ours) + 1, len(self._ranked(rung))
         if place > of / self.eta + HOPELESS_ROOTS * math.sqrt(of):
             return Stop(f"promotion, which takes one of {self.eta}: it was {place} of {of}")
         return Pause(f"it is among the best 1/{self.eta} there")
@@ -133,19 +135,22 @@ class Field:
 
         Where no trial is left to begin, their number is rounded up: the best of any has to.
         """
-        count = len(self._there(rung))
+        ranked = self._ranked(rung)
+        count = len(ranked)
         places = count // self.eta if self.standing.budget.unclaimed else -(-count // self.eta)
-        able = [c for c in self._ranked(rung) if c.kind != "pruned" or self._rung(c) > rung]
-        return able[:places]
-
-    def _there(self, rung: int) -> list[Curve]:
-        epochs = self.rungs[rung]
-        return [c for c in self.standing.curves if len(c.scores) >= epochs and c.kind in COUNTED]
+        able = (c for c in ranked if c.kind != "pruned" or self._rung(c) > rung)
+        return list(islice(able, places))
 
     def _ranked(self, rung: int) -> list[Curve]:
         """Return the trials that came to a rung, the best one there first."""
-        epoch = self.rungs[rung] - 1
-        return sorted(self._there(rung), key=lambda c: (-c.scores[epoch], c.number))
+        if rung not in self._rankings:
+            epochs = self.rungs[rung]
+            there = [
+                c for c in self.standing.curves if len(c.scores) >= epochs and c.kind in COUNTED
+            ]
+            there.sort(key=lambda c: (-c.scores[epochs - 1], c.number))
+            self._rankings[rung] = there
+        return self._rankings[rung]
 
     def _hopeful(self) -> list[Curve]:
         """Return all paused trials: highest rung first, then the best score there."""

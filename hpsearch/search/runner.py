@@ -35,7 +35,7 @@ from hpsearch.search.objective import Objective, too_weak
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
 from hpsearch.search.scheduler import Pause, Stop, scheduler_for
-from hpsearch.search.scheduling import Scheduling, seen_by_samplers
+from hpsearch.search.scheduling import Scheduling
 from hpsearch.search.starts import Start, starts_in
 from hpsearch.search.warm_start import TaughtSampler, imported
 from hpsearch.storage.checkpoints import Checkpoints
@@ -115,7 +115,7 @@ class TrialRunner:
         if self.taught:
             sampler = TaughtSampler(sampler, self.taught)
         study = self.storage.known(self.spec.name, sampler, pruner)
-        study = seen_as(study, seen_by_samplers)
+        study = seen_as(study, self.scheduling.seen_by_samplers)
         trial_id = self._trial_id(study, lease)
         with self.storage.optuna.held(trial_id, lease):
             return self._run(study, trial_id, lease)
@@ -155,7 +155,8 @@ class TrialRunner:
                 config = self._in_parts(trial, config)
                 found = self._misfit(trial, config)
             if found is not None:
-                return endings.prune(self.storage, trial, held.lease, found.reason, found.what)
+                why, what, over = found.reason, found.what, found.over
+                return endings.prune(self.storage, trial, held.lease, why, what, over=over)
             objective = Objective(trial, config, self.scheduling)
             attempt = self._attempt(trial, held, objective)
             ended = attempt.train(config)

@@ -40,6 +40,7 @@ from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
 from hpsearch.study.tasks import Metric, rank
 
+Shown = dict[int, tuple[FrozenTrial, FrozenTrial]]  # paused trials, and as they are shown, by ids
 TRIES = 100  # to be as quick as other workers, before this one looks again later
 
 
@@ -64,6 +65,12 @@ class Scheduling:
     _curves: dict[int, tuple[FrozenTrial, Curve]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )  # by the ids of their trials
+
+    _shown: Shown = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def seen_by_samplers(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return trials as the study's samplers are to see them; see the function."""
+        return seen_by_samplers(trials, self._shown)
 
     @property
     def pauses(self) -> bool:
@@ -130,16 +137,14 @@ class Scheduling:
 
     def _curve(self, trial: FrozenTrial, is_paused: bool) -> Curve:
         """Return a trial as policies see it; one that has not changed is not looked at again."""
+        ended, kept = trial.state.is_finished(), self._curves.get(id_of(trial))
+        if kept is not None and kept[0] is trial and (ended or is_paused):
+            return kept[1]
         kind: Kind = "paused" if is_paused else "running"
-        if trial.state.is_finished():
-            kind = kind_of(trial)
-        if kind == "running":
-            return curve_of(trial, self.spec.metric, kind)
-        kept = self._curves.get(id_of(trial))
-        if kept is None or kept[0] is not trial or kept[1].kind != kind:
-            kept = trial, curve_of(trial, self.spec.metric, kind)
-            self._curves[id_of(trial)] = kept
-        return kept[1]
+        curve = curve_of(trial, self.spec.metric, kind_of(trial) if ended else kind)
+        if ended or is_paused:
+            self._curves[id_of(trial)] = trial, curve
+        return curve
 
     def _time_left_s(self, row: Allowance, curves: Sequence[Curve], at_work: int) -> float | None:
         """Return what is left for the search; None where it has no end.
@@ -224,21 +229,28 @@ def _score(metric: Metric, value: float) -> float:
     return -math.inf if math.isnan(value) else -rank(metric, value)
 
 
-def seen_by_samplers(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def seen_by_samplers(
+    trials: Sequence[FrozenTrial], shown: Shown | None = None
+) -> list[FrozenTrial]:
     """Return trials as samplers are to see them: paused ones as pruned, with what they reported.
 
     Known ones are left out, for they would teach the same a second time. A running trial counts as
     a poor one to a sampler that proposes for several workers, which a paused one need not be, and a
-    paused one may stand there for long.
+    paused one may stand there for long. With `shown`, a paused trial is the same object each time.
     """
+    kept = {} if shown is None else shown
     return [
-        _as_pruned(t) if not t.state.is_finished() and kind_of(t) == "paused" else t
+        t if t.state.is_finished() or kind_of(t) != "paused" else _as_pruned(t, kept)
         for t in trials
         if t.user_attrs.get(ENDED) != KNOWN
     ]
 
 
-def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+def _as_pruned(trial: FrozenTrial, kept: Shown) -> FrozenTrial:
+    before = kept.get(id_of(trial))
+    if before is not None and before[0] is trial:
+        return before[1]
     shown = copy.copy(trial)
     shown.state = TrialState.PRUNED
+    kept[id_of(trial)] = trial, shown
     return shown

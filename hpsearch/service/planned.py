@@ -44,7 +44,9 @@ class Planning:
             else costs_in(stored)
         )
         before, spent_s = None if row is None else row.spec, time.monotonic() - began
-        self.spec, self._plan = plan(spec, costs, count, device, before, spent_s, final)
+        self.spec, self._plan = plan(
+            spec, costs, count, device, before, spent_s, final, prepared.totals[0]
+        )
         changed = stored is not None and stored.budget_s != self._plan.budget_s
         self.said = words(self._plan, kept_epochs=changed and spec.search.plans_epochs)
         self._took_s = time.monotonic() - began

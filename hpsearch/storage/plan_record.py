@@ -21,8 +21,9 @@ class PlanRecord(Record):
     `longest_s` are not trained, and `share` of the space is within that. About `configurations`
     are tried.
 
-    `spread` are the epochs of configurations all over the space, by what they are expected to take,
-    and `baseline_s` that of the default one, on `device`, whose `speed` was measured: seconds for
+    An epoch is so much of a pass over the training images as `of_a_pass` says. `spread` are the
+    passes of configurations all over the space, by what they are expected to take, and `baseline_s`
+    that of the default one, on `device`, whose `speed` was measured: seconds for
     a floating-point operation, a byte moved and a layer called.
     """
 
@@ -40,6 +41,7 @@ class PlanRecord(Record):
     configurations: int
     spread: list[float]
     baseline_s: float
+    of_a_pass: float = 1.0
     device: str = "cpu"
     speed: tuple[float, float, float] = (0.0, 0.0, 0.0)
 

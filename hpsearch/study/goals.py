@@ -106,3 +106,9 @@ class Goals(Section):
         """Return all limits, by what a trial records."""
         named = ((attribute, self.most(quantity)) for quantity, attribute in RECORDED_AS.items())
         return {attribute: most for attribute, most in named if most is not None}
+
+    def idle_goal(self, sampler: str) -> list[str]:
+        """Return a warning where a sampler proposes the same whatever is to be small."""
+        if self.also is None or sampler not in ("random", "grid"):
+            return []
+        return [f"search.also: {sampler} proposes the same with it; tpe and gp learn what is small"]

@@ -31,6 +31,17 @@ def hidden_early(space: Space) -> list[str]:
     ]
 
 
+def small_epochs(space: Space, epoch_images: int | None) -> list[str]:
+    """Return a warning where an epoch has fewer images than some batch of the space."""
+    largest = max(int(size) for size in space.values("batch_size"))
+    if epoch_images is None or largest <= epoch_images:
+        return []
+    return [
+        f"search.epoch_images: an epoch of {epoch_images:,} images has no batch of "
+        f"{largest:,}; larger batches are cut to {epoch_images:,}"
+    ]
+
+
 def _idle_patience(space: Space, epochs: int, early_patience: int | None) -> list[str]:
     found = []
     waits = sorted(int(p) for p in space.values("patience"))

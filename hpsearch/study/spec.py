@@ -24,7 +24,7 @@ from hpsearch.study.limits import (
 )
 from hpsearch.study.names import STUDY_NAME
 from hpsearch.study.searching import Search
-from hpsearch.study.seldom import hidden_early, seldom_meant
+from hpsearch.study.seldom import hidden_early, seldom_meant, small_epochs
 from hpsearch.study.space import Space
 from hpsearch.study.splits import Section
 from hpsearch.study.tasks import (
@@ -203,6 +203,8 @@ class StudySpec(Section):
         patience = None if early is None else early.patience
         epochs = EPOCHS if search.plans_epochs else search.epochs  # as many as it takes
         found = seldom_meant(self.space, search.sampler.name, epochs, patience)
+        found += search.idle_goal(search.sampler.name)
+        found += small_epochs(self.space, search.epoch_images)
         return found + (hidden_early(self.space) if search.pruner.name == "promote" else [])
 
     def identity(self) -> dict[str, Any]:

@@ -55,7 +55,9 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--data", required=True, help="a .npz, or what holds FashionMNIST")
     parser.add_argument("--configurations", type=int, default=24)
     parser.add_argument("--part", default="0/1")

@@ -1,4 +1,4 @@
-"""The images of `recorded/fashion.yaml`: 12,000 of Fashion-MNIST's 60,000, drawn at random.
+"""The images of `recorded/fashion.yaml`: 8,000 of Fashion-MNIST's 60,000, drawn at random.
 
     python tests/benchmarks/replay_images.py --data DATA [--out tests/benchmarks/recorded]
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGES, SEED = 12_000, 0
+IMAGES, SEED = 8_000, 0
 HEADS = {"images": 16, "labels": 8}  # bytes before the first value of an IDX file
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     labels = values(given.data, "labels")
     images = values(given.data, "images").reshape(len(labels), 28, 28)
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(labels))[:IMAGES])
-    written = given.out / "fashion-12000.npz"
+    written = given.out / "fashion-8000.npz"
     np.savez_compressed(written, images=images[chosen], targets=labels[chosen])
     print(f"{written}: {IMAGES:,} images, {written.stat().st_size / 2**20:.1f} MiB")
 

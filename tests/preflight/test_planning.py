@@ -11,6 +11,7 @@ from hpsearch.errors import StudyFileError
 from hpsearch.models.speed import Speed, Work
 from hpsearch.preflight.planning import Costs, costs_in, costs_of, plan, predicted, workers_of
 from hpsearch.preflight.timing import Timed
+from hpsearch.search.plan import words
 from hpsearch.search.promotion import rungs_of
 from hpsearch.study.spec import StudySpec
 
@@ -76,6 +77,31 @@ def test_what_planning_took_is_not_there_any_more() -> None:
     assert late.search_s < soon.search_s
     with pytest.raises(StudyFileError, match="too little"):
         plan(study(minutes=0.5), COSTS, 1, spent_s=20.0)
+
+
+def test_where_a_whole_pass_is_too_dear_to_compare_by_an_epoch_is_a_part_of_one() -> None:
+    dear = Costs([5 * 1.1**i for i in range(40)], 40.0, "cpu", (1e-9, 0.0, 0.0))
+    spec, found = plan(study(minutes=20), dear, 1, train=56_000)
+    assert found.of_a_pass < 1
+    assert spec.search.epoch_images == pytest.approx(found.of_a_pass * 56_000, abs=1)
+    assert found.epochs * found.of_a_pass >= 2.9, "a training sees the images three times"
+    whole, was = plan(study(minutes=20), dear, 1)
+    assert whole.search.epoch_images is None
+    assert found.share > 1.5 * was.share
+    assert "of a pass over the training images, takes about" in words(found)
+
+
+def test_a_part_of_a_pass_is_kept_by_later_launches_and_left_alone_where_it_is_written() -> None:
+    dear = Costs([5 * 1.1**i for i in range(40)], 40.0, "cpu", (1e-9, 0.0, 0.0))
+    before, was = plan(study(minutes=20), dear, 1, train=56_000)
+    after, now = plan(study(minutes=90), costs_in(was), 1, before=before, train=56_000)
+    assert after.identity() == before.identity()
+    assert now.of_a_pass == pytest.approx(was.of_a_pass, rel=1e-3)
+    written, found = plan(study(minutes=20, epoch_images=9000), dear, 1, train=56_000)
+    assert written.search.epoch_images == 9000
+    assert found.of_a_pass == 1, "costs were timed for what is written"
+    few, found = plan(study(minutes=5), dear, 1, train=5_000)
+    assert (few.search.epoch_images, found.of_a_pass) == (None, 1)
 
 
 def test_costs_are_predicted_from_what_all_processes_timed() -> None:

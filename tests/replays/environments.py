@@ -28,11 +28,14 @@ class Peer:
 
 SYNE_TUNE = ("syne-tune", ("syne-tune==0.16.0",), "peer_syne_tune.py")
 SYNE_TUNE_OLD = ("syne-tune-0.13", ("syne-tune==0.13.0",), "peer_syne_tune_old.py")
+NEPS = ("neps", ("neural-pipeline-search==0.17.0",), "peer_neps.py")
 SMAC = ("smac", ("smac==2.4.1",), "peer_smac.py")
 PEERS = {
     "Syne Tune, ASHA stopping": Peer(*SYNE_TUNE, "asha"),
     "Syne Tune, ASHA promotion": Peer(*SYNE_TUNE_OLD, "promotion"),
     "Syne Tune, PASHA": Peer(*SYNE_TUNE_OLD, "pasha"),
+    "NePS, PriorBand": Peer(*NEPS, "priorband"),
+    "NePS, PriorBand on ASHA": Peer(*NEPS, "priorband-asha"),
     "SMAC3, multi-fidelity": Peer(*SMAC, "multi-fidelity"),
 }
 

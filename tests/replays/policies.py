@@ -221,9 +221,15 @@ def promoting(eta: int = 3, first: int = 1) -> Callable[[Table], Scheduler]:
     return made
 
 
+def _hyperband(table: Table, seed: int) -> Tool:
+    pruner = optuna.pruners.HyperbandPruner(1, table.epochs, reduction_factor=3)
+    return Pruned(pruner, table, seed)
+
+
 POLICIES: dict[str, Made] = {
     "random search": _in_order(lambda table: Scheduler()),
     "median, Optuna's": Median,
+    "Hyperband, Optuna's": _hyperband,
     "one epoch, then the best of 8": OneEpochFirst,
     "promote": _in_order(promoting()),
     "promote, eta 2": _in_order(promoting(2)),

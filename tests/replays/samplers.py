@@ -62,8 +62,9 @@ class Snapped(BaseSampler):
     ) -> Config:
         known = self._inner.infer_relative_search_space(study, trial)
         wished: dict[str, Any] = dict(self._inner.sample_relative(study, trial, known))
-        for name in search_space.keys() - wished.keys():
-            wished[name] = self._inner.sample_independent(study, trial, name, search_space[name])
+        for name, axis in search_space.items():  # in order, or a seed would not repeat itself
+            if name not in wished:
+                wished[name] = self._inner.sample_independent(study, trial, name, axis)
         row = self._table.nearest(wished, self._tried)
         self._tried.append(row)
         return self._table.configs[row]
@@ -155,12 +156,14 @@ class Proposing:
         self._study.sampler = Snapped(inner, self._table, self._tried)
         if len(self._tried) == self._table.rows:
             raise IndexError("every row of the table was tried")
-        if self._first and not self._trials:
+        given = self._first and not self._trials
+        if given:
             row = self._table.nearest(self._table.default, ())
-            self._tried.append(row)
             self._study.enqueue_trial(dict(self._table.configs[row]))
         trial = self._study.ask(distributions(self._table))
         self._trials.append(trial)
+        if given:  # Optuna asks its sampler all the same
+            self._tried[:] = [row]
         return self._tried[-1]
 
     def told(self, number: int, epoch: int, score: float) -> None:

@@ -19,6 +19,7 @@ from hpsearch.search.baseline import trained_at_once
 from hpsearch.search.kinds import kind_of
 from hpsearch.search.progress import progress_of
 from hpsearch.search.reserve import final_time_s
+from hpsearch.search.samplers import sampler_for
 from hpsearch.search.scheduler import (
     Begin,
     Budget,
@@ -344,3 +345,26 @@ def test_samplers_see_paused_trials_as_pruned_ones(storage: Storage) -> None:
     again = seen_as(study, lambda trials: [t for t in trials if t.number == 0])
     assert [t.state for t in again.get_trials()] == [TrialState.PRUNED], "a view of a view"
     assert [t.state for t in storage.known("made").get_trials()] == [TrialState.RUNNING] * 2
+
+
+@on_sqlite
+def test_tpe_learns_from_paused_trials_where_they_came_furthest(storage: Storage) -> None:
+    spec = enter(storage, trials=100, sampler={"name": "tpe", "startup_trials": 10})
+    scheduling = Scheduling(storage, spec, scheduler_for(spec.search))
+    for _ in range(30):
+        lease = storage.leases.claim("made", "worker")
+        assert lease is not None
+        trial = begin_trial(storage, spec, lease)
+        good = trial.params["learning_rate"] > 3e-3
+        trial.report(0.9, 1)  # there, those that come no further are no worse
+        if good:
+            trial.report(0.6, 3)
+        endings.pause(storage, trial, lease, 3 if good else 1, "it is among the best")
+    seen = seen_as(storage.known("made"), scheduling.seen_by_samplers)
+    again = seen.get_trials(deepcopy=False)
+    assert all(a is b for a, b in zip(again, seen.get_trials(deepcopy=False), strict=True))
+    proposed = []
+    for slot in range(30, 40):
+        seen.sampler = sampler_for(spec.search, slot)
+        proposed.append(seen.ask().suggest_float("learning_rate", 1e-4, 1e-2, log=True))
+    assert sum(rate > 2e-3 for rate in proposed) >= 8, proposed

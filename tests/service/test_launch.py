@@ -308,7 +308,7 @@ def test_a_launch_in_which_no_trial_could_complete_says_how_they_ended(tmp_path:
     assert "no worker of study 'refused' could go on after 2 of 3 trials" in str(raised.value)
     assert "2 infeasible; of the last infeasible one: it needs 9 GiB" in str(raised.value)
     assert "fewer workers" in str(raised.value)
-    with pytest.raises(NothingToChooseError, match=r"3 infeasible.*raise search\.max_par"):
+    with pytest.raises(NothingToChooseError, match=r"3 infeasible.*raise search\.constraints\.par"):
         launch(asked, url, runs=tmp_path, workers=1)
 
 
@@ -322,7 +322,7 @@ def test_results_that_cannot_be_written_are_found_before_the_search(tmp_path: Pa
 LONG = """
 name: long
 data: {source: digits}
-space: {filters: 16, layers: 2, units1: [16, 32, 64]}
+space: {filters: 16, layers: 2, units1: [16, 32, 48, 64, 96, 128]}
 search: {trials: 4, epochs: 12, pruner: none}
 """
 

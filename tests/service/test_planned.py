@@ -22,7 +22,7 @@ def study(**search: Any) -> StudySpec:
         {
             "name": "timed",
             "data": {"source": "digits"},
-            "space": {"filters": [4, 8], "layers": 1, "batch_size": 128},
+            "space": {"filters": {"low": 4, "high": 16}, "layers": 1, "batch_size": 128},
             "search": {"precision": "fp32"} | search,
         }
     )

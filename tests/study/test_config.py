@@ -18,7 +18,7 @@ from hpsearch.study.space import Space
 def test_a_configuration_is_written_with_the_values_of_its_family_and_read_again(
     family: str,
 ) -> None:
-    config = config_with(family=family)
+    config = config_with(family=family, epoch_images=500)
     written = config.model_dump(mode="json")
     assert set(written) == {name for name in TrialConfig.model_fields if has(family, name)}
     assert TrialConfig.model_validate(written) == config
@@ -73,3 +73,12 @@ def test_a_configuration_without_end_is_refused(name: str) -> None:
     written = config_with().model_dump() | {name: 18446744073709551616}
     with pytest.raises(ValidationError, match="18446744073709551616 is above"):
         TrialConfig.model_validate(written)
+
+
+def test_epochs_of_all_images_are_written_as_by_earlier_versions() -> None:
+    assert "epoch_images" not in config_with().model_dump()
+    short = config_with(epoch_images=500)
+    assert short.model_dump()["epoch_images"] == 500
+    assert TrialConfig.model_validate_json(short.model_dump_json()) == short
+    assert [config.images_in_epoch(400) for config in (config_with(), short)] == [400, 400]
+    assert [config.images_in_epoch(900) for config in (config_with(), short)] == [900, 500]

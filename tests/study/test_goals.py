@@ -79,3 +79,12 @@ def test_a_spec_with_goals_is_stored_and_read_again() -> None:
     written = {"name": "a", "data": {"source": "digits"}, "search": search}
     spec = StudySpec.model_validate(written)
     assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_a_goal_that_the_sampler_cannot_follow_is_a_warning() -> None:
+    def warned(**search: Any) -> list[str]:
+        written = {"name": "a", "data": {"source": "digits"}, "search": search}
+        return StudySpec.model_validate(written).warnings()
+
+    assert any("random proposes the same" in w for w in warned(also="flops", sampler="random"))
+    assert warned(also="flops") == warned() == []

@@ -298,7 +298,7 @@ def test_the_family_cannot_depend_on_the_family() -> None:
 def test_every_value_of_a_trial_config_that_training_needs_has_an_axis() -> None:
     told_elsewhere = {
         "task", "metric", "epochs", "early_stopping", "seed", "micro_batches", "precision",
-        "threads", "data", "pretrained",
+        "threads", "data", "pretrained", "epoch_images",
     }  # fmt: skip
     assert set(Space.model_fields) == set(config.TrialConfig.model_fields) - told_elsewhere
 

@@ -148,6 +148,22 @@ def test_a_study_of_before_there_were_blocks_is_the_same_study() -> None:
     assert spec_with("space", blocks=[1, 2]).identity()["space.blocks"] == [1, 2]
 
 
+def test_epochs_of_all_images_are_no_part_of_the_identity() -> None:
+    whole = StudySpec.model_validate(FULL)
+    assert "search.epoch_images" not in whole.identity()  # as in studies of before there was one
+    assert spec_with("search", epoch_images=500).identity()["search.epoch_images"] == 500
+
+
+def test_an_epoch_smaller_than_a_batch_is_said() -> None:
+    written = {"name": "a", "data": {"source": "digits"}, "space": {"batch_size": [32, 128]}}
+    said = [
+        StudySpec.model_validate(written | {"search": {"epoch_images": n}}).warnings()
+        for n in (100, 128)
+    ]
+    assert "no batch of 128" in said[0][0]
+    assert not said[1]
+
+
 def test_weights_are_told_to_the_trials_that_need_them() -> None:
     written = {
         "name": "photos",
@@ -170,6 +186,7 @@ def test_weights_are_told_to_the_trials_that_need_them() -> None:
     ("section", "key", "value"),
     [
         ("search", "epochs", 4),
+        ("search", "epoch_images", 500),
         ("search", "seed", 6),
         ("search", "precision", "bf16"),
         ("search", "pruner", "median"),

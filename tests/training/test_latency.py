@@ -41,7 +41,7 @@ def test_what_others_do_meanwhile_is_not_counted(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("most_ms", "medians_s", "ms"),
+    ("most_ms", "times_s", "ms"),
     [
         (None, [0.004], 4.0),
         (5.0, [0.004], 4.0),
@@ -52,10 +52,10 @@ def test_what_others_do_meanwhile_is_not_counted(monkeypatch: pytest.MonkeyPatch
     ids=["no limit", "below it", "above it by chance", "above it", "far above it"],
 )
 def test_what_seems_a_little_too_slow_is_measured_again(
-    monkeypatch: pytest.MonkeyPatch, most_ms: float | None, medians_s: list[float], ms: float
+    monkeypatch: pytest.MonkeyPatch, most_ms: float | None, times_s: list[float], ms: float
 ) -> None:
-    left = list(medians_s)
-    monkeypatch.setattr(module, "_median_s", lambda run_s: left.pop(0))
+    left = list(times_s)
+    monkeypatch.setattr(module, "_undisturbed_s", lambda run_s: left.pop(0))
     found = latency(config_with(), SHAPE, 10, CPU, most_ms)
     assert found.ms == pytest.approx(ms)
     assert left == []
