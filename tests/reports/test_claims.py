@@ -46,7 +46,7 @@ CLAIMS = (
     "that may be chance", "do not tell whether by luck", "could not be trained beside",
     "The choice is the default", "The choice that was measured is the default",
     "the search found nothing better", "did not stand out with new seeds", "at that time",
-    "of its examples; a picture", "which showed", "which this one continues", "Leak: ",
+    "of its examples; a picture", "which showed", "from which this one goes on", "Leak: ",
     "has to be asked for", "and count as all", "is not known",
     "would be the choice now", "is distinguished from the others",
     "cannot be distinguished", "No finalist could be confirmed", "is the only candidate",
