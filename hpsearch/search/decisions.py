@@ -25,6 +25,7 @@ class Curve:
     scores: tuple[float, ...] = ()
     epoch_s: float | None = None  # the mean of its epochs, None before its first
     resumed: bool = False  # whether it was paused before, and went on
+    is_baseline: bool = False  # the default configuration, which whatever wins is compared with
 
 
 @dataclass(frozen=True)

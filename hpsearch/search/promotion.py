@@ -2,7 +2,8 @@
 
 After Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), whose trials
 are promoted one at a time and never wait for a rung to be full. Added here is what a real budget
-needs: rungs are settled when no trial is left to begin, nothing is trained that cannot end in time,
+needs: the baseline comes to its end at once, so that there is soon a complete trial, and one to
+beat; rungs are settled when no trial is left to begin, nothing is trained that cannot end in time,
 and the last part of the time goes to what can still win.
 """
 
@@ -69,6 +70,7 @@ class Promote(Scheduler):
 
     rungs: tuple[int, ...]
     eta: int
+    spares_baseline: bool = True  # it comes to its end at once
 
     pauses = True
 
@@ -78,7 +80,9 @@ class Promote(Scheduler):
         standing = trial.standing()
         ours = replace(trial.curve, kind="paused")
         others = tuple(c for c in standing.curves if c.number != ours.number)
-        return Field(replace(standing, curves=(*others, ours)), self.rungs, self.eta).judge(ours)
+        return Field(replace(standing, curves=(*others, ours)), self.rungs, self.eta).judge(
+            ours, self.spares_baseline and ours.is_baseline
+        )
 
     def next(self, standing: Standing) -> Begin | Resume | Wait | Finish:
         return Field(standing, self.rungs, self.eta).choice()
@@ -103,10 +107,11 @@ class Field:
         out_of_time = self.standing.time_left_s is not None and self.standing.budget.unclaimed
         return Finish() if out_of_time else Wait()
 
-    def judge(self, ours: Curve) -> GoOn | Stop | Pause:
+    def judge(self, ours: Curve, is_spared: bool = False) -> GoOn | Stop | Pause:
         """Return what becomes of a trial that has come to a rung; it is among the paused here."""
         rung = self._rung(ours)
-        if self._can_win(ours) and (ours in self._promoted(rung) or self._due() is ours):
+        is_due = is_spared or ours in self._promoted(rung) or self._due() is ours
+        if is_due and self._can_win(ours):
             return GoOn()
         place, of = self._ranked(rung).index(ours) + 1, len(self._ranked(rung))
         if place > of / self.eta + HOPELESS_ROOTS * math.sqrt(of):

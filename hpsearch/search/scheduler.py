@@ -112,7 +112,9 @@ SCHEDULERS: dict[str, Callable[[Search], Scheduler]] = {  # by `search.pruner` o
     "percentile": _percentile,
     "successive-halving": _successive_halving,
     "hyperband": _hyperband,
-    "promote": lambda search: Promote(rungs_of(search), search.pruner.reduction_factor),
+    "promote": lambda search: Promote(
+        rungs_of(search), search.pruner.reduction_factor, search.sampler.name != "grid"
+    ),
     "none": lambda search: Scheduler(),
 }
 

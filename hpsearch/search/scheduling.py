@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hpsearch.errors import StudyNotFoundError
 from hpsearch.search import outcomes as endings
-from hpsearch.search.baseline import trained_at_once
+from hpsearch.search.baseline import BASELINE_SLOT, trained_at_once
 from hpsearch.search.decisions import (
     Budget,
     Curve,
@@ -34,7 +34,7 @@ from hpsearch.search.kinds import ENDED, KNOWN, RESUMED, Kind, kind_of
 from hpsearch.search.promotion import Promote
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.storage.leases import Lease, LeaseLostError
-from hpsearch.storage.optuna_private import id_of, seen_as
+from hpsearch.storage.optuna_private import as_stored, id_of, seen_as
 from hpsearch.storage.pauses import Allowance
 from hpsearch.storage.storage import Storage
 from hpsearch.study.spec import StudySpec
@@ -83,7 +83,7 @@ class Scheduling:
 
         def stopped_by(pruner: BasePruner) -> bool:
             also = self.spec.search.also
-            study = trial.study
+            study = as_stored(trial.study)  # what samplers do not see changes no pruning
             if also is not None:
                 study = seen_as(study, no_larger(stored, also))
             return pruner.prune(study, stored)
@@ -221,7 +221,9 @@ def curve_of(trial: FrozenTrial, metric: Metric, kind: Kind) -> Curve:
     scores = tuple(_score(metric, value) for _, value in reported)
     trained, took_s = len(trial.user_attrs.get("curve", ())), trial.user_attrs.get("duration_s")
     epoch_s = took_s / trained if trained and took_s is not None else None
-    return Curve(trial.number, kind, scores, epoch_s, trial.user_attrs.get(RESUMED) is not None)
+    resumed = trial.user_attrs.get(RESUMED) is not None
+    is_baseline = trial.user_attrs.get("slot") == BASELINE_SLOT
+    return Curve(trial.number, kind, scores, epoch_s, resumed, is_baseline)
 
 
 def _score(metric: Metric, value: float) -> float:

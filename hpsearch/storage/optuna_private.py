@@ -95,6 +95,13 @@ def seen_as(
     return view
 
 
+def as_stored(study: Study) -> Study:
+    """Return a study as it stands in the storage, below all that `seen_as` shows of it."""
+    while isinstance(study, _Seen):
+        study = study.seen
+    return study
+
+
 class _Seen(Study):
     seen: Study  # a view itself, perhaps
     shown: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]

@@ -256,3 +256,19 @@ def test_a_search_with_a_second_chance_ends() -> None:
     of: Made = made(rng, 20, 9)
     ended = Search(second_chance(), of, 2, 20).run()
     assert {c.kind for c in ended} <= {"complete", "diverged", "paused"}
+
+
+def test_the_baseline_comes_to_its_end_at_once_where_there_is_time_for_that() -> None:
+    better = tuple(Curve(n, "paused", (0.9,), 1.0) for n in range(1, 9))
+    baseline = Curve(0, "running", (0.1,), 1.0, is_baseline=True)
+    other = replace(baseline, is_baseline=False)
+
+    def judged(curve: Curve, policy: Promote = PROMOTE, left_s: float = 100.0) -> type[object]:
+        standing = Standing((curve, *better), Budget(20, 11, 9), time_left_s=left_s)
+        told = TrialSoFar(curve, 9, lambda: standing, lambda pruner: False)
+        return type(policy.after_epoch(told))
+
+    assert judged(baseline) is GoOn
+    assert judged(baseline, left_s=2.0) is not GoOn, "the next rung is out of reach"
+    assert judged(other) is not GoOn
+    assert judged(baseline, replace(PROMOTE, spares_baseline=False)) is not GoOn, "of a grid"
