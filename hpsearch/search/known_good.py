@@ -39,6 +39,19 @@ KNOWN_GOOD: tuple[KnownGood, ...] = (
         "studies/families.yaml on Fashion-MNIST, 17 trials of 8 epochs: validation 0.9444",
     ),
     KnownGood(
+        "grey",
+        "tens of thousands",
+        {
+            "family": "alexnet",
+            "filters": 64,
+            "layers": 3,
+            "units1": 120,
+            "units2": 96,
+            "learning_rate": 3.8e-3,
+        },
+        "tests/benchmarks/race.yaml on Fashion-MNIST, 21 trials of 10 epochs: validation 0.9351",
+    ),
+    KnownGood(
         "spectrograms",
         "thousands",
         {"family": "alexnet", "filters": 48, "layers": 4, "shift": 4},
