@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from hpsearch.machine.children import device_named
-from hpsearch.search.scheduler import (
-    SCHEDULERS,
+from hpsearch.search.decisions import (
     Begin,
     GoOn,
     Pause,
@@ -23,6 +22,7 @@ from hpsearch.search.scheduler import (
     TrialSoFar,
     Wait,
 )
+from hpsearch.search.scheduler import SCHEDULERS
 from hpsearch.search.worker import Worker
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.storage import open_storage

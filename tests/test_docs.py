@@ -23,7 +23,7 @@ from hpsearch.data import prepare as preparing
 from hpsearch.models.cost import cost
 from hpsearch.models.families import FAMILIES, build_model
 from hpsearch.models.layers import ImageShape
-from hpsearch.search.scheduler import Begin, Budget, Curve, Resume, Standing, Wait
+from hpsearch.search.decisions import Begin, Budget, Curve, Resume, Standing, Wait
 from hpsearch.study.config import Pretrained
 from hpsearch.study.data import Arrays, Data, Pictures, Sound, Text
 from hpsearch.study.file import validated

@@ -16,7 +16,7 @@ from replays.policies import InOrder, Median, OneEpochFirst, Ours, Pruned
 from replays.samplers import Proposing, View, all_rungs, final_alone
 from replays.table import Table, read
 
-from hpsearch.search.scheduler import Scheduler
+from hpsearch.search.decisions import Scheduler
 
 FOUR = Table(  # the third row is the best, and only at its end
     "four",

@@ -15,11 +15,11 @@ from hpsearch.models.speed import Speed
 from hpsearch.models.work import work_of
 from hpsearch.search.attempt import device_name
 from hpsearch.search.baseline import trained_at_once
+from hpsearch.search.decisions import GoOn, Pause, Stop
 from hpsearch.search.plan import START_S
 from hpsearch.search.prediction import known_from, mended
 from hpsearch.search.reserve import FINAL_MARGIN, final_time_s
 from hpsearch.search.samplers import given_params
-from hpsearch.search.scheduler import GoOn, Pause, Stop
 from hpsearch.search.starts import KNOWN_GOOD
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.optuna_trials import note

@@ -12,8 +12,8 @@ from typing import Protocol
 import torch
 
 from hpsearch.data.prepared import SearchData
+from hpsearch.search.decisions import GoOn, Pause, Stop
 from hpsearch.search.objective import SavedTraining
-from hpsearch.search.scheduler import GoOn, Pause, Stop
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.study.config import TrialConfig
 from hpsearch.training.loop import Interrupted, train

@@ -12,9 +12,9 @@ import torch
 from optuna.trial import Trial
 
 from hpsearch.data.prepared import SearchData
+from hpsearch.search.decisions import GoOn, Pause, Stop
 from hpsearch.search.kinds import RESUMED
 from hpsearch.search.progress import epochs_of
-from hpsearch.search.scheduler import GoOn, Pause, Stop
 from hpsearch.search.scheduling import Scheduling
 from hpsearch.storage.checkpoints import Checkpoints
 from hpsearch.storage.optuna_private import id_of

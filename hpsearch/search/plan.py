@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from hpsearch.errors import StudyFileError
+from hpsearch.search.promotion import rungs_between
 from hpsearch.search.reserve import (
     FINAL_MARGIN,
     FINAL_START_S,
@@ -91,15 +92,6 @@ def planned(wish: Wish, epochs_s: Sequence[float], baseline_s: float) -> PlanRec
     )
 
 
-def rungs_of(first: int, epochs: int, eta: int = ETA) -> list[int]:
-    """Return after which epochs trials are compared; one that is close to the last is left out."""
-    rungs = []
-    while first * math.sqrt(eta) <= epochs:
-        rungs.append(first)
-        first *= eta
-    return [*rungs, epochs]
-
-
 def _most(first_rung: int) -> int:
     return min(MOST, RUNGS_MOST * first_rung)
 
@@ -132,7 +124,7 @@ def _with(wish: Wish, spread: list[float], baseline_s: float, epochs: int) -> Pl
             continue
         if first * dearest_s > fair_s and count > LEAST * len(spread):
             continue
-        rungs = rungs_of(first, epochs)
+        rungs = list(rungs_between(first, epochs, ETA))
         one_s = mean(trained) * _epochs_of_one(wish, rungs) + OVERHEAD_S
         return PlanRecord(
             budget_s=wish.budget_s,

@@ -40,18 +40,23 @@ HANDOVER_S = 1.0  # a checkpoint is read, and the last epoch's score is written
 HOPELESS_ROOTS = 2.0
 
 
-def rungs_of(search: Search) -> tuple[int, ...]:
-    """Return the epochs after which trials are compared; the last is all epochs.
+def rungs_between(first: int, epochs: int, eta: int) -> tuple[int, ...]:
+    """Return the epochs after which trials are compared, from the first on; the last is all epochs.
 
     One that is nearer to the last than to the one before it is left out: what it could spare is
     less than what a pause costs.
     """
-    first, eta = max(1, search.pruner.warmup_epochs), search.pruner.reduction_factor
     rungs = []
-    while first * math.sqrt(eta) <= search.epochs:
+    while first * math.sqrt(eta) <= epochs:
         rungs.append(first)
         first *= eta
-    return (*rungs, search.epochs)
+    return (*rungs, epochs)
+
+
+def rungs_of(search: Search) -> tuple[int, ...]:
+    """Return the epochs after which a study compares its trials."""
+    pruner = search.pruner
+    return rungs_between(max(1, pruner.warmup_epochs), search.epochs, pruner.reduction_factor)
 
 
 def share_of_epochs(search: Search, trials: int) -> float:

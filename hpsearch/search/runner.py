@@ -27,6 +27,7 @@ from hpsearch.search.baseline import (
     trained_at_once,
     whole_training_s,
 )
+from hpsearch.search.decisions import Pause, Stop
 from hpsearch.search.keys import key_of
 from hpsearch.search.kinds import PAUSED
 from hpsearch.search.known import Known, end_if_exhausted
@@ -34,7 +35,7 @@ from hpsearch.search.latencies import slow
 from hpsearch.search.objective import Objective, too_weak
 from hpsearch.search.reserve import confirm_time_s, final_time_s
 from hpsearch.search.samplers import given_params, sampler_for, seed_of
-from hpsearch.search.scheduler import Pause, Stop, scheduler_for
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.search.scheduling import Scheduling
 from hpsearch.search.starts import Start, starts_in
 from hpsearch.search.warm_start import TaughtSampler, imported

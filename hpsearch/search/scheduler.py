@@ -14,40 +14,15 @@ import optuna
 from optuna.pruners import BasePruner
 
 from hpsearch.search.decisions import (
-    Begin,
-    Budget,
-    Curve,
-    Finish,
     GoOn,
     Pause,
-    Resume,
     Scheduler,
-    Standing,
     Stop,
     TrialSoFar,
-    Wait,
 )
 from hpsearch.search.median_resume import MedianResume
 from hpsearch.search.promotion import Promote, rungs_of
 from hpsearch.study.searching import Search
-
-__all__ = [
-    "SCHEDULERS",
-    "Begin",
-    "Budget",
-    "Curve",
-    "Finish",
-    "GoOn",
-    "Pause",
-    "Pruned",
-    "Resume",
-    "Scheduler",
-    "Standing",
-    "Stop",
-    "TrialSoFar",
-    "Wait",
-    "scheduler_for",
-]
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def ended(slot: int, trial: Any, chance: random.Random) -> tuple[Any, Any]:
 def trained_in_no_time(attempt: Any, config: Any) -> Any:
     """Stands in for a training: every epoch is heard of and decided about, none is trained."""
     from hpsearch.search.attempt import Ended
-    from hpsearch.search.scheduler import GoOn
+    from hpsearch.search.decisions import GoOn
     from hpsearch.training.state import Epoch
 
     epochs: list[Epoch] = []

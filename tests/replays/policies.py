@@ -13,7 +13,7 @@ from optuna.trial import Trial, TrialState
 from replays.counting import Tool, Work, order
 from replays.table import Table
 
-from hpsearch.search.scheduler import (
+from hpsearch.search.decisions import (
     Begin,
     Budget,
     Curve,
@@ -24,8 +24,8 @@ from hpsearch.search.scheduler import (
     Standing,
     Stop,
     TrialSoFar,
-    scheduler_for,
 )
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.study.searching import Search
 
 

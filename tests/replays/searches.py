@@ -17,7 +17,7 @@ from replays.samplers import (
 )
 from replays.table import Table
 
-from hpsearch.search.scheduler import Scheduler
+from hpsearch.search.decisions import Scheduler
 
 
 def searched(

@@ -17,9 +17,9 @@ from hpsearch.models.layers import ImageShape
 from hpsearch.models.limits import Infeasible
 from hpsearch.models.work import work_of
 from hpsearch.search.affordable import LATE_MOST, TIME, Affordable, OutOfTime
+from hpsearch.search.decisions import GoOn, Stop
 from hpsearch.search.plan import Wish, planned
 from hpsearch.search.samplers import given_params
-from hpsearch.search.scheduler import GoOn, Stop
 from hpsearch.storage.optuna_trials import note
 from hpsearch.storage.plan_record import PlanRecord, keep_plan, plan_of
 from hpsearch.storage.records import TrialNotes

@@ -9,7 +9,8 @@ from statistics import median
 import pytest
 
 from hpsearch.errors import StudyFileError
-from hpsearch.search.plan import AIM, FEWEST, MOST, Wish, planned, rungs_of, words
+from hpsearch.search.plan import AIM, FEWEST, MOST, Wish, planned, words
+from hpsearch.search.promotion import rungs_between
 from hpsearch.search.reserve import final_time_s
 from hpsearch.storage.plan_record import PlanRecord
 
@@ -106,10 +107,10 @@ def test_a_space_of_dear_networks_alone_is_searched_all_the_same() -> None:
 
 
 def test_rungs_grow_by_three_and_the_last_is_the_end() -> None:
-    assert rungs_of(1, 27) == [1, 3, 9, 27]
-    assert rungs_of(1, 10) == [1, 3, 10], "9 would spare one epoch"
-    assert rungs_of(1, 3) == [1, 3]
-    assert rungs_of(1, 1) == [1]
+    assert list(rungs_between(1, 27, 3)) == [1, 3, 9, 27]
+    assert list(rungs_between(1, 10, 3)) == [1, 3, 10], "9 would spare one epoch"
+    assert list(rungs_between(1, 3, 3)) == [1, 3]
+    assert list(rungs_between(1, 1, 3)) == [1]
 
 
 def test_a_plan_is_said_with_its_numbers() -> None:

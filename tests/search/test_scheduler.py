@@ -16,11 +16,7 @@ from optuna.trial import Trial, TrialState
 
 from hpsearch.search import outcomes as endings
 from hpsearch.search.baseline import trained_at_once
-from hpsearch.search.kinds import kind_of
-from hpsearch.search.progress import progress_of
-from hpsearch.search.reserve import final_time_s
-from hpsearch.search.samplers import sampler_for
-from hpsearch.search.scheduler import (
+from hpsearch.search.decisions import (
     Begin,
     Budget,
     Curve,
@@ -30,8 +26,12 @@ from hpsearch.search.scheduler import (
     Standing,
     Stop,
     Wait,
-    scheduler_for,
 )
+from hpsearch.search.kinds import kind_of
+from hpsearch.search.progress import progress_of
+from hpsearch.search.reserve import final_time_s
+from hpsearch.search.samplers import sampler_for
+from hpsearch.search.scheduler import scheduler_for
 from hpsearch.search.scheduling import Scheduling, curve_of, seen_by_samplers
 from hpsearch.storage import schema as tables
 from hpsearch.storage.leases import Lease

@@ -18,8 +18,9 @@ from made_workers import HERE, environment, work_here
 from optuna.trial import FrozenTrial, TrialState
 from undisturbed import assert_undisturbed, digits_spec, opened
 
+from hpsearch.search.decisions import GoOn, Pause, Stop, TrialSoFar
 from hpsearch.search.kinds import PAUSED, RESUMED, kind_of
-from hpsearch.search.scheduler import SCHEDULERS, GoOn, Pause, Stop, TrialSoFar
+from hpsearch.search.scheduler import SCHEDULERS
 from hpsearch.search.stored_study import OpenStudy, read_stored_study
 from hpsearch.storage.optuna_private import id_of
 from hpsearch.storage.storage import Storage
