@@ -12,15 +12,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from optuna import Study
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpsearch.search.view_sampler import ViewSampler
 from hpsearch.storage.optuna_private import seen_as
 from hpsearch.study.goals import RECORDED_AS, Quantity
 
@@ -41,43 +40,17 @@ def towards_both(sampler: BaseSampler, also: Quantity, seed: int) -> BaseSampler
     return SeeingBoth(sampler, also, (draw - METRIC_ALONE) / (1 - METRIC_ALONE))
 
 
-class SeeingBoth(BaseSampler):
+class SeeingBoth(ViewSampler):
     """A sampler that is shown trials by metric and size: as two objectives, or with a `weight`.
 
     The weight, from 0 to 1, is that of the metric; the size of `also` has the rest.
     """
 
     def __init__(self, sampler: BaseSampler, also: Quantity, weight: float | None) -> None:
-        self._sampler, self._also, self._weight = sampler, also, weight
+        super().__init__(sampler)
+        self._also, self._weight = also, weight
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(self._view(study), trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(self._view(study), trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
-    ) -> Any:
-        view = self._view(study)
-        return self._sampler.sample_independent(view, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._sampler.before_trial(study, trial)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        self._sampler.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self._sampler.reseed_rng()
-
-    def _view(self, study: Study) -> Study:
+    def view(self, study: Study) -> Study:
         attribute, weight = RECORDED_AS[self._also], self._weight
         if weight is None:
             both = [study.direction, StudyDirection.MINIMIZE]

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
@@ -22,6 +21,7 @@ from hpsearch.search.keys import key_of
 from hpsearch.search.kinds import counted, kind_of
 from hpsearch.search.starts import Wanted, moved_into
 from hpsearch.search.stored_study import OpenStudy
+from hpsearch.search.view_sampler import ViewSampler
 from hpsearch.storage.optuna_private import seen_as, study_id_of
 from hpsearch.storage.storage import Storage
 from hpsearch.study.axes import Value
@@ -188,51 +188,12 @@ def warm_lines(summary: dict[str, Any] | None) -> list[str]:
     return [line]
 
 
-class TaughtSampler(BaseSampler):
-    """Another sampler, to which an earlier study's trials are trials of this one, too.
-
-    Pruners and whoever else asks the study see its own alone.
-    """
+class TaughtSampler(ViewSampler):
+    """Another sampler, to which an earlier study's trials are trials of this one, too."""
 
     def __init__(self, sampler: BaseSampler, trials: Sequence[FrozenTrial]) -> None:
-        self._sampler = sampler
+        super().__init__(sampler)
         self._trials = list(trials)
 
-    def _view(self, study: Study) -> Study:
+    def view(self, study: Study) -> Study:
         return seen_as(study, lambda own: [*self._trials, *own])
-
-    def reseed_rng(self) -> None:
-        self._sampler.reseed_rng()
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(self._view(study), trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(self._view(study), trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._sampler.sample_independent(
-            self._view(study), trial, param_name, param_distribution
-        )
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._sampler.before_trial(self._view(study), trial)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        self._sampler.after_trial(study, trial, state, values)
